@@ -1,0 +1,124 @@
+"""Progress on standard error: a live bar in a terminal, plain lines anywhere else.
+
+Standard output is left to results, so that `--json` can be piped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+_SECONDS_BETWEEN_LINES = 10.0
+_SILENT_SECONDS = 3.0
+
+
+def note(message: str) -> None:
+    """Tell the user something in passing, on standard error."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201 (this is the one place that prints)
+
+
+class Progress:
+    """Progress of one task of known length.
+
+    ```python
+    with Progress("distil", total=500) as bar:
+        for step in range(500):
+            bar.advance(loss=f"{loss:.3f}")
+    ```
+
+    Args:
+        label: what is being done, a word or two.
+        total: how many units make the task.
+        done: units finished before this start (a resumed run).
+        unit: the plural of what is counted, for the speed.
+        enabled: False shows nothing.
+    """
+
+    def __init__(
+        self, label: str, *, total: int, done: int = 0, unit: str = "steps", enabled: bool = True
+    ) -> None:
+        self.label, self.total, self.done, self.unit, self.enabled = label, total, done, unit, enabled
+        self._done_at_start = done
+        self._started = self._last_line = time.monotonic()
+        self._live = _LiveBar(self) if enabled and sys.stderr.isatty() else None
+        self._wrote_lines = False
+
+    def __enter__(self) -> Progress:
+        self._started = self._last_line = time.monotonic()
+        if self._live:
+            self._live.start()
+        return self
+
+    def advance(self, units: int = 1, **values: str) -> None:
+        """Count `units` more as finished and show `values` beside the bar."""
+        self.done += units
+        if self._live:
+            self._live.update(self._describe(values))
+        elif self.enabled and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._line(values)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        elif self.enabled and kind is None and self.elapsed > _SILENT_SECONDS:
+            note(f"{self.label}: {self.done}/{self.total} {self.unit} in {duration(self.elapsed)}")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def rate(self) -> float:
+        """Units per second since the start, 0 before the first."""
+        return (self.done - self._done_at_start) / self.elapsed if self.elapsed > 0 else 0.0
+
+    def _describe(self, values: dict[str, str]) -> str:
+        left = duration((self.total - self.done) / self.rate) if self.rate > 0 else "?"
+        speed = f"{self.rate:.3g} {self.unit}/s"
+        return "  ".join([*(f"{name} {value}" for name, value in values.items()), speed, f"{left} left"])
+
+    def _line(self, values: dict[str, str]) -> None:
+        self._last_line = time.monotonic()
+        note(f"{self.label}: {self.done}/{self.total}  {self._describe(values)}")
+
+
+class _LiveBar:
+    """The terminal form, drawn by rich."""
+
+    def __init__(self, owner: Progress) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._owner = owner
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(owner.label, total=owner.total, completed=owner.done, text="")
+
+    def start(self) -> None:
+        self._bar.start()
+
+    def update(self, text: str) -> None:
+        self._bar.update(self._task, completed=self._owner.done, text=text)
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people: 42 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,118 @@
+"""The one type in which every data set arrives: uint8 images, labels, class names, train and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from atom_distill.base.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images.
+
+    Attributes:
+        images: uint8, shape [N, C, H, W], often a memory map.
+        labels: int64, shape [N], values in [0, K).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise DataError(
+                "images must be uint8 of shape [N, C, H, W], "
+                f"got {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise DataError(
+                f"labels must be int64 of shape [{len(self.images)}], "
+                f"got {self.labels.dtype} {tuple(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> Split:
+        """Return the images at `indices` (int64, shape [n]) as a split of its own, in memory."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """A labelled image set with a training and a test split.
+
+    Attributes:
+        name: short name, used for run folders.
+        train: what is distilled.
+        test: what scores are measured on; it never chooses anything.
+        class_names: one per class, index = label.
+        source: where it came from, for people and for the record.
+        fingerprint: hash of the contents, a key for what is derived from them.
+        skipped: unreadable image files left out on request.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    source: str
+    fingerprint: str
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        self._check_shapes()
+        self._check_labels()
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Return (C, H, W) of every image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    def class_indices(self) -> list[Tensor]:
+        """Return, for each class, the indices of its training images (int64)."""
+        order = torch.argsort(self.train.labels, stable=True)
+        counts = torch.bincount(self.train.labels, minlength=self.num_classes)
+        return list(torch.split(order, counts.tolist()))
+
+    def _check_shapes(self) -> None:
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise DataError(
+                f"{self.name}: train images are {tuple(self.train.images.shape[1:])} and test images "
+                f"{tuple(self.test.images.shape[1:])}; they must be of one shape (see --image-size)"
+            )
+        channels, height, width = self.image_shape
+        if height != width:
+            raise DataError(f"{self.name}: images must be square, got {height}x{width} (see --image-size)")
+        if channels not in (1, 3):
+            raise DataError(f"{self.name}: images must have 1 or 3 channels, got {channels}")
+
+    def _check_labels(self) -> None:
+        if self.num_classes < 2:
+            raise DataError(
+                f"{self.name} has {self.num_classes} class{'es' if self.num_classes != 1 else ''}; "
+                "distillation separates classes and needs at least 2"
+            )
+        if len(self.test) == 0:
+            raise DataError(f"{self.name} has no test images; give a test/ folder or --test-fraction")
+        for split_name, split in (("train", self.train), ("test", self.test)):
+            labels = split.labels
+            if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= self.num_classes):
+                raise DataError(f"{self.name}: a {split_name} label is outside 0..{self.num_classes - 1}")
+        counts = torch.bincount(self.train.labels, minlength=self.num_classes)
+        empty = [name for name, count in zip(self.class_names, counts.tolist(), strict=True) if count == 0]
+        if empty:
+            raise DataError(
+                f"{self.name}: class {', '.join(map(repr, empty[:5]))} has no training images; "
+                "add some, or remove the class"
+            )
