@@ -37,7 +37,10 @@ _HOMES = {
     "load_dataset": "data.load",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = [  # noqa: PLE0604 (the names are strings; the linter cannot see through sorted)
+    "__version__",
+    *sorted(_HOMES),
+]
 
 
 def __getattr__(name: str) -> Any:

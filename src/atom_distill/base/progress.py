@@ -35,9 +35,7 @@ class Progress:
         enabled: False shows nothing.
     """
 
-    def __init__(
-        self, label: str, *, total: int, done: int = 0, unit: str = "steps", enabled: bool = True
-    ) -> None:
+    def __init__(self, label: str, *, total: int, done: int = 0, unit: str = "steps", enabled: bool = True) -> None:
         self.label, self.total, self.done, self.unit, self.enabled = label, total, done, unit, enabled
         self._done_at_start = done
         self._started = self._last_line = time.monotonic()

@@ -1,0 +1,1 @@
+"""Layer 2: networks by name; each gives logits and features."""

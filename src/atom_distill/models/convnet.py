@@ -1,0 +1,117 @@
+"""ConvNet, the encoder of the dataset-distillation papers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import cast
+
+from torch import Tensor, nn
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.models.registry import MODELS, Activations, Network, NetworkShape, Norm, Pooling
+from atom_distill.ops.features import Features
+
+_GROUPS = 4
+"""Groups of `norm="group"`, as in the DC code."""
+
+
+class Block(nn.Module):
+    """3x3 convolution, norm and activation; the pooling is kept apart so that maps can be seen before it."""
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.Module, activation: nn.Module, pool: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.norm, self.activation, self.pool = conv, norm, activation, pool
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the map before pooling."""
+        out: Tensor = self.activation(self.norm(self.conv(images)))
+        return out
+
+
+class ConvNet(Network):
+    """`depth` blocks of 3x3 convolution, norm, activation and 2x2 pooling; then a linear classifier.
+
+    Args:
+        image_shape: (C, H, W) of the images.
+        num_classes: K.
+        shape: depth (default: 3 at 32x32 and below, one more for each doubling), width (128), norm ("instance"),
+            activation ("relu"), pooling ("avg").
+
+    Raises:
+        ConfigError: so many poolings leave nothing of the image.
+
+    Source: DC (Zhao, Mopuri & Bilen, ICLR 2021) and the papers since.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        depth = default_depth(height) if shape.depth is None else shape.depth
+        filters = shape.width or 128
+        pooling: Pooling = shape.pooling or "avg"
+        if pooling != "none" and min(height, width) < 2**depth:
+            raise ConfigError(
+                f"a ConvNet of depth {depth} pools a {height}x{width} image away: "
+                f"use a depth of at most {int(math.log2(min(height, width)))}, or pooling none"
+            )
+        blocks: list[Block] = []
+        for _ in range(depth):
+            blocks.append(
+                Block(
+                    nn.Conv2d(channels, filters, kernel_size=3, padding=1),
+                    _norm(shape.norm or "instance", (filters, height, width)),
+                    Activations[shape.activation or "relu"](),
+                    _pool(pooling),
+                )
+            )
+            channels = filters
+            if pooling != "none":
+                height, width = height // 2, width // 2
+        self.blocks = nn.ModuleList(blocks)
+        self.classifier = nn.Linear(filters * height * width, num_classes)
+
+    def features(self, images: Tensor) -> Features:
+        """See `Network.features`; one map per block, [B, width, H / 2^l, W / 2^l]."""
+        maps = []
+        for block in cast(Iterable[Block], self.blocks):
+            maps.append(block(images))
+            images = block.pool(maps[-1])
+        return Features(maps, images.flatten(1))
+
+
+@MODELS.register("convnet")
+def convnet(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> ConvNet:
+    """ConvNet-3 at 32x32, ConvNet-4 at 64x64, and so on."""
+    return ConvNet(image_shape, num_classes, shape)
+
+
+def default_depth(resolution: int) -> int:
+    """3 blocks up to 32 pixels, one more for each doubling; fewer where the image is smaller than 8."""
+    return min(max(3, math.ceil(math.log2(resolution)) - 2), int(math.log2(resolution)))
+
+
+def _norm(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
+    channels = shape[0]
+    match kind:
+        case "none":
+            return nn.Identity()
+        case "batch":
+            return nn.BatchNorm2d(channels)
+        case "layer":
+            return nn.LayerNorm(shape)
+        case "instance":
+            # What the papers call InstanceNorm: it has an affine part, and no running statistics.
+            return nn.GroupNorm(channels, channels)
+        case "group":
+            return nn.GroupNorm(_GROUPS, channels)
+
+
+def _pool(kind: Pooling) -> nn.Module:
+    match kind:
+        case "none":
+            return nn.Identity()
+        case "max":
+            return nn.MaxPool2d(2)
+        case "avg":
+            return nn.AvgPool2d(2)

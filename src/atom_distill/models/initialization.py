@@ -1,0 +1,37 @@
+"""Re-initialise a network in place, from a seed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from atom_distill.base.errors import ConfigError
+
+
+@torch.no_grad()
+def reinitialize(network: nn.Module, generator: torch.Generator) -> None:
+    """Give every parameter and buffer a fresh value, PyTorch's default initialisation, in place.
+
+    The tensors stay the same objects, so compiled code and captured graphs go on working. Numbers are drawn
+    on the CPU: a seed means the same network on every device.
+
+    Raises:
+        ConfigError: the network has a layer whose initialisation is not known here.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            # PyTorch's default, kaiming_uniform with a = sqrt(5), is this uniform.
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            _uniform(module.weight, bound, generator)
+            if module.bias is not None:
+                _uniform(module.bias, bound, generator)
+        elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+            module.reset_parameters()
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise ConfigError(f"no initialisation is known for layer {name!r} of type {type(module).__name__}")
+
+
+def _uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
+    parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator))

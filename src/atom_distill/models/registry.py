@@ -1,0 +1,97 @@
+"""Networks by name, and what every one of them must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+from torch import Tensor, nn
+
+from atom_distill.base.registry import Registry
+from atom_distill.ops.features import Features
+
+Norm = Literal["none", "batch", "layer", "instance", "group"]
+Activation = Literal["relu", "leaky_relu", "sigmoid"]
+Pooling = Literal["none", "max", "avg"]
+
+NORMS: tuple[Norm, ...] = get_args(Norm)
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+
+
+class Network(nn.Module):
+    """A classifier that also shows its features.
+
+    Subclasses implement `features` and hold their last linear layer as `classifier`.
+    """
+
+    classifier: nn.Module
+
+    def features(self, images: Tensor) -> Features:
+        """Give the per-layer maps and the embedding of images [B, C, H, W]."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the logits [B, K] of images [B, C, H, W]."""
+        logits: Tensor = self.classifier(self.features(images).embedding)
+        return logits
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """What varies from one network of an architecture to another; None leaves it to the architecture.
+
+    Attributes:
+        depth: blocks.
+        width: channels.
+        norm: normalisation after each convolution.
+        activation: after the norm.
+        pooling: after the activation, 2x2.
+    """
+
+    depth: int | None = None
+    width: int | None = None
+    norm: Norm | None = None
+    activation: Activation | None = None
+    pooling: Pooling | None = None
+
+
+class Builder(Protocol):
+    """How an architecture is made for images of a shape and a number of classes."""
+
+    def __call__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> Network:
+        """Build it for images (C, H, W)."""
+
+
+MODELS: Registry[Builder] = Registry("architecture")
+
+
+def build_model(
+    name: str,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    shape: NetworkShape | None = None,
+) -> Network:
+    """Build a network by name.
+
+    Args:
+        name: an architecture, e.g. "convnet".
+        image_shape: (C, H, W).
+        num_classes: K.
+        shape: departures from the architecture's defaults.
+
+    Raises:
+        UnknownNameError: no such architecture.
+        ConfigError: the image is too small for it.
+    """
+    import atom_distill.models.convnet  # noqa: F401 (registers itself)
+
+    return MODELS.get(name)(image_shape, num_classes, shape or NetworkShape())
+
+
+Activations: dict[Activation, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.01),
+    "sigmoid": nn.Sigmoid,
+}

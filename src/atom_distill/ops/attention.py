@@ -1,0 +1,68 @@
+"""Spatial and channel attention, the two statistics that ATOM mixes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atom_distill.base.errors import ShapeError
+
+_EPS = 1e-12
+
+
+def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
+    """Say where in the image a layer responds, per image and scaled to unit length.
+
+    Args:
+        features: a layer's output, shape [B, C, H, W], any float dtype.
+        power: exponent p_s >= 1; a larger one favours strong responses.
+
+    Returns:
+        vec(sum_c |f[c, :, :]|^p_s) over its L2 norm, shape [B, H*W], at least float32; a blank image gives
+        zeros.
+
+    Raises:
+        ShapeError: features is not 4-D.
+        ValueError: power < 1.
+
+    Source: ATOM (arXiv 2405.01373), spatial branch, which is DataDAM's attention (ICCV 2023).
+    """
+    return F.normalize(_energy(features, power, "spatial_attention").sum(1).flatten(1), dim=1, eps=_EPS)
+
+
+def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
+    """Say which channels of a layer respond, per image and scaled to unit length.
+
+    Args:
+        features: a layer's output, shape [B, C, H, W], any float dtype.
+        power: exponent p_c >= 1; a larger one favours strong responses.
+
+    Returns:
+        sum_(h,w) |f[:, h, w]|^p_c over its L2 norm, shape [B, C], at least float32; a blank image gives zeros.
+
+    Raises:
+        ShapeError: features is not 4-D.
+        ValueError: power < 1.
+
+    Source: ATOM (arXiv 2405.01373), channel branch.
+    """
+    return F.normalize(_energy(features, power, "channel_attention").sum((2, 3)), dim=1, eps=_EPS)
+
+
+def _energy(features: Tensor, power: float, caller: str) -> Tensor:
+    """|features|^power, in float32 at least: the fourth power of a bfloat16 has no digits left to sum."""
+    if features.ndim != 4:
+        raise ShapeError(f"{caller} expects features of shape [B, C, H, W], got {tuple(features.shape)}")
+    if power < 1:
+        raise ValueError(f"{caller} needs power >= 1, got {power}")
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    if power == 1:
+        return wide.abs()
+    # Even powers by squaring: several times faster than pow, and exact in sign.
+    doublings = {2.0: 1, 4.0: 2, 8.0: 3}.get(power)
+    if doublings is None:
+        return wide.abs().pow(power)
+    for _ in range(doublings):
+        wide = wide.square()
+    return wide

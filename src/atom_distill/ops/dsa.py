@@ -1,0 +1,184 @@
+"""Differentiable Siamese Augmentation (DSA): draws and their application.
+
+A `Draw` holds one row of random numbers per *owner*: a class in distillation, where all its images, real and
+synthetic, share the row; an image in evaluation training. Applying it to a batch takes the owner of each
+image, so one vectorised implementation serves both. Draws live on the CPU: which operation an image gets is then
+known to the host, and no device has to be asked.
+
+Source: DSA (Zhao & Bilen, ICML 2021), with the operations as the DM code defines them. Oracle: tests/oracles/dsa.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+
+BRIGHTNESS = 1.0
+SATURATION = 2.0
+CONTRAST = 0.5
+CROP_PAD_RATIO = 0.125
+CUTOUT_RATIO = 0.5
+FLIP_PROBABILITY = 0.5
+SCALE_RATIO = 1.2
+ROTATE_DEGREES = 15.0
+
+_NUMBERS_PER_ROW = 3
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random numbers of one augmentation.
+
+    Attributes:
+        operation: index into OPERATIONS for each owner, int64, shape [P], on the CPU.
+        uniforms: three numbers in [0, 1) for each owner, float32, shape [P, 3], on the CPU. What they mean
+            is the operation's affair, so that drawing does not depend on which one was picked.
+    """
+
+    operation: Tensor
+    uniforms: Tensor
+
+
+def draw_per_class(num_classes: int, operations: Sequence[str], generator: torch.Generator) -> Draw:
+    """Draw one operation and one set of parameters for each class (the siamese form of distillation)."""
+    allowed = _indices(operations)
+    picked = torch.randint(len(allowed), (num_classes,), generator=generator)
+    return Draw(allowed[picked], torch.rand(num_classes, _NUMBERS_PER_ROW, generator=generator))
+
+
+def draw_per_image(num_images: int, operations: Sequence[str], generator: torch.Generator) -> Draw:
+    """Draw one operation for the batch and parameters for each image (the form of evaluation training)."""
+    allowed = _indices(operations)
+    picked = torch.randint(len(allowed), (1,), generator=generator)
+    uniforms = torch.rand(num_images, _NUMBERS_PER_ROW, generator=generator)
+    return Draw(allowed[picked].expand(num_images), uniforms)
+
+
+def augment(images: Tensor, draw: Draw, owners: Tensor | None = None) -> Tensor:
+    """Apply a draw to a batch, differentiably.
+
+    Args:
+        images: preprocessed images, float, shape [B, C, H, W].
+        draw: P rows.
+        owners: for each image its row of the draw, int64 on the CPU, shape [B]; left out, image i has row i.
+
+    Returns:
+        The augmented images, same shape, dtype and device.
+    """
+    operation, uniforms = draw.operation, draw.uniforms
+    if owners is not None:
+        operation, uniforms = operation[owners], uniforms[owners]
+    present = torch.unique(operation).tolist()
+    if len(present) == 1:
+        return _APPLY[OPERATIONS[present[0]]](images, _like(uniforms, images))
+    rows = [torch.nonzero(operation == index).flatten() for index in present]
+    parts = [
+        _APPLY[OPERATIONS[index]](images[_to(row, images)], _like(uniforms[row], images))
+        for index, row in zip(present, rows, strict=True)
+    ]
+    back = torch.argsort(torch.cat(rows))
+    return torch.cat(parts)[_to(back, images)]
+
+
+def color(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Jitter brightness, then saturation, then contrast; uniforms [B, 3] in that order."""
+    brightness, saturation, contrast = (column.view(-1, 1, 1, 1) for column in uniforms.unbind(1))
+    images = images + (brightness - 0.5) * BRIGHTNESS
+    grey = images.mean(dim=1, keepdim=True)
+    images = (images - grey) * (saturation * SATURATION) + grey
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return (images - mean) * (contrast + CONTRAST) + mean
+
+
+def crop(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Shift by up to CROP_PAD_RATIO of the side in y and x, filling with zeros; uniforms [B, >=2]."""
+    height, width = images.shape[2:]
+    pad_y, pad_x = int(height * CROP_PAD_RATIO + 0.5), int(width * CROP_PAD_RATIO + 0.5)
+    from_y = torch.arange(height, device=images.device) + _integers(uniforms[:, 0], 2 * pad_y + 1).unsqueeze(1)
+    from_x = torch.arange(width, device=images.device) + _integers(uniforms[:, 1], 2 * pad_x + 1).unsqueeze(1)
+    padded = F.pad(images, (pad_x, pad_x, pad_y, pad_y))
+    which = torch.arange(len(images), device=images.device).view(-1, 1, 1)
+    # Indexing around the channels puts them last; bring them back.
+    return padded[which, :, from_y.unsqueeze(2), from_x.unsqueeze(1)].permute(0, 3, 1, 2).contiguous()
+
+
+def cutout(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Zero a square of CUTOUT_RATIO of the side, centred anywhere, clipped at the border; uniforms [B, >=2]."""
+    height, width = images.shape[2:]
+    keep_y = _outside_square(uniforms[:, 0], height)
+    keep_x = _outside_square(uniforms[:, 1], width)
+    keep = keep_y.unsqueeze(2) | keep_x.unsqueeze(1)
+    return images * keep.unsqueeze(1).to(images.dtype)
+
+
+def flip(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Mirror left to right with FLIP_PROBABILITY; uniforms [B, >=1]."""
+    mirrored = (uniforms[:, 0] < FLIP_PROBABILITY).view(-1, 1, 1, 1)
+    return torch.where(mirrored, images.flip(3), images)
+
+
+def scale(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Stretch x and y by factors of their own in [1/SCALE_RATIO, SCALE_RATIO]; uniforms [B, >=2] for x, y."""
+    factors = uniforms[:, :2] * (SCALE_RATIO - 1 / SCALE_RATIO) + 1 / SCALE_RATIO
+    theta = images.new_zeros(len(images), 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = factors[:, 0], factors[:, 1]
+    return _resample(images, theta)
+
+
+def rotate(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Turn by up to ROTATE_DEGREES either way; uniforms [B, >=1]."""
+    angle = (uniforms[:, 0] - 0.5) * 2 * ROTATE_DEGREES * math.pi / 180
+    theta = images.new_zeros(len(images), 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = torch.cos(angle), -torch.sin(angle)
+    theta[:, 1, 0], theta[:, 1, 1] = torch.sin(angle), torch.cos(angle)
+    return _resample(images, theta)
+
+
+_APPLY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "color": color,
+    "crop": crop,
+    "cutout": cutout,
+    "flip": flip,
+    "scale": scale,
+    "rotate": rotate,
+}
+
+
+def _resample(images: Tensor, theta: Tensor) -> Tensor:
+    """Sample through an affine grid, bilinear, zero fill; corners are pixel centres, as in the DM code."""
+    grid = F.affine_grid(theta, list(images.shape), align_corners=True)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+def _outside_square(uniforms: Tensor, side: int) -> Tensor:
+    """For each image, which of `side` rows (or columns) lie outside its square, bool [B, side]."""
+    square = int(side * CUTOUT_RATIO + 0.5)
+    # An even square has its centre between pixels: side + 1 places for it, an odd one side places.
+    first = _integers(uniforms, side + 1 - square % 2).unsqueeze(1) - square // 2
+    place = torch.arange(side, device=uniforms.device)
+    return (place < first) | (place >= first + square)
+
+
+def _integers(uniforms: Tensor, count: int) -> Tensor:
+    """Map [0, 1) onto 0..count-1, int64."""
+    return (uniforms * count).floor().clamp(max=count - 1).long()
+
+
+def _indices(operations: Sequence[str]) -> Tensor:
+    return torch.tensor([OPERATIONS.index(name) for name in operations])
+
+
+def _like(uniforms: Tensor, images: Tensor) -> Tensor:
+    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
+    return uniforms.to(images.device, dtype, non_blocking=True)
+
+
+def _to(index: Tensor, images: Tensor) -> Tensor:
+    return index.to(images.device, non_blocking=True)

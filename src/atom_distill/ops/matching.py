@@ -1,0 +1,128 @@
+"""From per-image statistics to the loss: signatures, class means, squared distance.
+
+A method says which statistics of the features count, and with what weight. Scaling each by the square root of
+its weight and laying them side by side gives one vector per image, its *signature*; the whole family of losses
+(DM, DataDAM, ATOM) is then the squared distance between class means of signatures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from atom_distill.base.errors import ShapeError
+from atom_distill.ops.attention import channel_attention, spatial_attention
+from atom_distill.ops.features import Features
+
+LOSS_SCALE = 100.0
+"""Factor on the loss before backward. It is what makes the papers' image learning rate of 1.0 right: with it and
+lambda = 0.01 the embedding term has the weight 1 that DM gives it (the published DataDAM code does so)."""
+
+
+class Statistic(NamedTuple):
+    """One thing to match.
+
+    Attributes:
+        values: shape [B, ...], one row per image.
+        weight: its factor in the loss, >= 0.
+    """
+
+    values: Tensor
+    weight: float = 1.0
+
+
+StatisticsOf = Callable[[Features], list[Statistic]]
+"""What a method is: from a network's features to what is matched."""
+
+
+def attention_mixer(
+    features: Features,
+    *,
+    spatial: bool = True,
+    channel: bool = True,
+    embedding: bool = True,
+    task_balance: float = 0.01,
+    spatial_power: float = 4.0,
+    channel_power: float = 4.0,
+) -> list[Statistic]:
+    """Return the statistics of ATOM's objective, each with its switch.
+
+    Attention is taken from every layer but the last; the last is represented by the embedding.
+
+    Args:
+        features: of one batch.
+        spatial: match spatial attention (DataDAM, ATOM).
+        channel: match channel attention (ATOM).
+        embedding: match the embedding (DM, DataDAM, ATOM).
+        task_balance: lambda, weight of the embedding against the attention.
+        spatial_power: p_s.
+        channel_power: p_c.
+
+    Source: ATOM (arXiv 2405.01373), the objective; DM and DataDAM are settings of it.
+    """
+    statistics = []
+    for layer in features.maps[:-1]:
+        if spatial:
+            statistics.append(Statistic(spatial_attention(layer, power=spatial_power)))
+        if channel:
+            statistics.append(Statistic(channel_attention(layer, power=channel_power)))
+    if embedding:
+        statistics.append(Statistic(features.embedding, task_balance))
+    return statistics
+
+
+def signature(statistics: Sequence[Statistic]) -> Tensor:
+    """Lay weighted statistics side by side.
+
+    Returns:
+        Shape [B, D], float32 at least; squared distances between rows are the weighted sums of squared
+        distances between the statistics.
+
+    Raises:
+        ValueError: no statistics, or a negative weight.
+    """
+    if not statistics:
+        raise ValueError("the objective has no statistics: switch on at least one of its terms")
+    if any(weight < 0 for _, weight in statistics):
+        raise ValueError(f"weights must be >= 0, got {[weight for _, weight in statistics]}")
+    columns = []
+    for values, weight in statistics:
+        wide = values.flatten(1).to(torch.promote_types(values.dtype, torch.float32))
+        columns.append(wide if weight == 1.0 else wide * math.sqrt(weight))
+    return torch.cat(columns, dim=1)
+
+
+def class_sums(signatures: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Add up signatures by class: [B, D] and labels [B] give [K, D]."""
+    sums = signatures.new_zeros(num_classes, signatures.shape[1])
+    return sums.index_add(0, labels, signatures)
+
+
+def class_means(signatures: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Average signatures by class: [B, D] and labels [B] give [K, D]; a class without images gives zeros."""
+    counts = torch.bincount(labels, minlength=num_classes).clamp_min(1)
+    return class_sums(signatures, labels, num_classes) / counts.to(signatures.dtype).unsqueeze(1)
+
+
+def matching_loss(means_real: Tensor, means_syn: Tensor) -> Tensor:
+    """Squared distance between class means, summed over classes, times LOSS_SCALE.
+
+    A sum over classes, not a mean: class k's gradient does not depend on how many classes there are.
+
+    Args:
+        means_real: shape [K, D], no gradient needed.
+        means_syn: shape [K, D].
+
+    Raises:
+        ShapeError: the shapes differ.
+    """
+    if means_real.shape != means_syn.shape:
+        raise ShapeError(
+            f"class means must have one shape, got real {tuple(means_real.shape)} "
+            f"and synthetic {tuple(means_syn.shape)}"
+        )
+    return LOSS_SCALE * (means_syn - means_real).square().sum()
