@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +28,7 @@ class Split:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise DataError(
-                "images must be uint8 of shape [N, C, H, W], "
-                f"got {self.images.dtype} {tuple(self.images.shape)}"
+                f"images must be uint8 of shape [N, C, H, W], got {self.images.dtype} {tuple(self.images.shape)}"
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise DataError(
@@ -54,6 +56,7 @@ class ImageDataset:
         source: where it came from, for people and for the record.
         fingerprint: hash of the contents, a key for what is derived from them.
         skipped: unreadable image files left out on request.
+        cache_folder: where the decoded arrays lie on disk; None for a set that lives in memory.
     """
 
     name: str
@@ -63,6 +66,8 @@ class ImageDataset:
     source: str
     fingerprint: str
     skipped: int = 0
+    request: Mapping[str, Any] = field(default_factory=dict)
+    cache_folder: Path | None = None
 
     def __post_init__(self) -> None:
         self._check_shapes()

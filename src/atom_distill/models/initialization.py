@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
+
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @torch.no_grad()
@@ -31,6 +35,11 @@ def reinitialize(network: nn.Module, generator: torch.Generator) -> None:
             module.reset_parameters()
         elif next(module.parameters(recurse=False), None) is not None:
             raise ConfigError(f"no initialisation is known for layer {name!r} of type {type(module).__name__}")
+
+
+def channels_last(network: Module) -> Module:
+    """Lay the convolutions' weights out as the fast kernels want them, in place."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:

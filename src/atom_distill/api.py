@@ -1,0 +1,107 @@
+"""The Python interface: two calls that join the rooms below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.scores import Score
+from atom_distill.config.distill import DistillConfig
+from atom_distill.config.protocol import PROTOCOLS, Protocol
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.distillation.execution import pick_device
+from atom_distill.distillation.run import run
+from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.models.registry import NetworkShape
+
+
+def distill(
+    dataset: ImageDataset,
+    ipc: int,
+    method: str = "atom",
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    show_progress: bool = True,
+    **settings: Any,
+) -> DistilledDataset:
+    """Distil a data set to `ipc` synthetic images per class.
+
+    Args:
+        dataset: from `load_dataset`.
+        ipc: images per class.
+        method: "atom", "datadam", "dm", or one you registered in `METHODS`.
+        out: folder for the result, its checkpoints and metrics; without it the result is in memory only.
+        resume: go on with the run in `out`, if there is one.
+        show_progress: draw a bar on standard error.
+        settings: any field of `atom_distill.config.distill.DistillConfig`, e.g. steps=500, init="noise",
+            seed=1, norm="batch"; what is left out gets the papers' value for the resolution and ipc.
+
+    Returns:
+        The distilled set; where `out` is given it is stored there too.
+
+    Raises:
+        AtomError: the settings, the data or the folder do not allow it; the message says what to do.
+
+    Source: ATOM (arXiv 2405.01373).
+    """
+    given = {"ipc": ipc, "method": method, **settings}
+    folder = Path(out) if out is not None else None
+    return run(dataset, given, out=folder, resume=resume, judge=judge, show_progress=show_progress)
+
+
+def evaluate(
+    distilled: DistilledDataset,
+    dataset: ImageDataset,
+    arch: str = "convnet",
+    repeats: int = 5,
+    protocol: str | Protocol = "dm",
+    *,
+    shape: NetworkShape | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Score:
+    """Train networks from scratch on a distilled set and test them on the real test split.
+
+    Args:
+        distilled: the set; if it is stored in a folder, the score is kept there with its protocol.
+        dataset: the real set; only its test split is used.
+        arch: architecture.
+        repeats: networks, each from its own seed.
+        protocol: how they are trained: a name, or a `Protocol`.
+        shape: departures from the architecture's depth, width, norm, activation and pooling.
+        seed: of everything random.
+        device: cpu, cuda, ..., or auto.
+
+    Returns:
+        Mean, standard deviation and every run, in percent, of the last epoch.
+
+    Raises:
+        AtomError: unknown names, or sets that do not belong together.
+    """
+    evaluation = Evaluation(
+        arch=arch,
+        shape=shape or NetworkShape(),
+        repeats=repeats,
+        protocol=PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol,
+        seed=seed,
+        device=pick_device(device),
+    )
+    score = evaluation.of_distilled(distilled, dataset)
+    distilled.add_score(score)
+    return score
+
+
+def judge(distilled: DistilledDataset, held_out: ImageDataset, config: DistillConfig) -> float:
+    """Score a set on held-out training images, as `eval_every` asks for during a run, in percent."""
+    evaluation = Evaluation(
+        arch=config.arch,
+        shape=NetworkShape(config.depth, config.width, config.norm, config.activation, config.pooling),
+        repeats=config.eval_repeats,
+        protocol=PROTOCOLS.get("dm").changed(epochs=config.eval_epochs),
+        seed=config.seed,
+        device=pick_device(config.device),
+        show_progress=False,
+    )
+    return evaluation.of_distilled(distilled, held_out).mean

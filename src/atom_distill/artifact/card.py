@@ -1,0 +1,101 @@
+"""The README.md of a distilled set: what it is, a picture, its scores, how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from atom_distill.artifact.scores import Score
+
+if TYPE_CHECKING:
+    from atom_distill.artifact.distilled import DistilledDataset
+
+GRID_FILE = "grid.png"
+
+_TEMPLATE = """\
+---
+task_categories:
+- image-classification
+tags:
+- dataset-distillation
+- {method}
+size_categories:
+- {size}
+---
+# {dataset}, distilled to {images} images
+
+{images} synthetic images ({ipc} per class, {classes} classes, {shape}) that stand in for the
+{train_size} training images of {dataset}, made by [{method}] in {steps} steps with atom-distill {version}.
+
+![the distilled images]({grid})
+
+## Scores
+
+{scores}
+
+## Use
+
+```python
+import atom_distill as ad
+from torch.utils.data import DataLoader
+
+tiny = ad.DistilledDataset.load("path/to/this/folder")
+loader = DataLoader(tiny.to_torch(), batch_size=64, shuffle=True)  # model space: train on these
+```
+
+Train on the tensors of `distilled.safetensors`, not on the pictures: they live in the space of
+`preprocessing.safetensors` ({preprocess}), which must also be applied to the real images that a network is tested on
+(`tiny.preprocessing.apply(uint8_images)`). The PNGs are rounded and clipped, for people to look at.
+
+| file | what |
+|---|---|
+| `distilled.safetensors` | images [N, C, H, W] float32 in model space, labels [N] int64 |
+| `preprocessing.safetensors` | the transform between pixels and model space |
+| `images/` | the same through the inverse transform, as PNG |
+| `config.yaml` | every setting, the data set, versions, seed |
+| `metrics.jsonl` | the loss by step |
+| `scores.json` | every evaluation with its protocol |
+"""
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+
+
+def card(distilled: DistilledDataset) -> str:
+    """Write the card as Markdown with the front matter that the Hugging Face hub reads."""
+    settings = distilled.settings
+    images = len(distilled.labels)
+    return _TEMPLATE.format(
+        method=settings["method"],
+        size=next((name for limit, name in _SIZES if images < limit), "100K<n<1M"),
+        dataset=distilled.dataset.get("name", "a data set"),
+        train_size=distilled.dataset.get("train_size", "?"),
+        images=images,
+        ipc=distilled.ipc,
+        classes=len(distilled.class_names),
+        shape="x".join(map(str, distilled.images.shape[1:])),
+        steps=distilled.steps,
+        version=distilled.record.get("atom_distill", "?"),
+        grid=GRID_FILE,
+        scores=scores_table(distilled.scores) or "Not evaluated yet: `atom evaluate` adds its scores here.",
+        preprocess=distilled.preprocessing.kind,
+    )
+
+
+def scores_table(scores: Sequence[Score]) -> str:
+    """Write scores as Markdown tables, one for each protocol, or nothing where there are none."""
+    parts = []
+    for protocol in dict.fromkeys(score.protocol.name for score in scores):
+        parts += [
+            f"Protocol `{protocol}`, test accuracy in percent, mean and standard deviation over networks:",
+            "",
+            "| trained on | network | images | accuracy | networks |",
+            "|---|---|---|---|---|",
+        ]
+        for score in scores:
+            if score.protocol.name == protocol:
+                norm = f" ({score.shape['norm']} norm)" if score.shape.get("norm") else ""
+                subject = f"{score.subject}, {score.which}" if score.which == "best" else score.subject
+                accuracy = f"{score.mean:.1f} +- {score.std:.1f}"
+                parts.append(f"| {subject} | {score.arch}{norm} | {score.images} | {accuracy} | {len(score.runs)} |")
+        parts.append("")
+    return "\n".join(parts)

@@ -1,0 +1,161 @@
+"""DistilledDataset: the result of a run, in memory and as a folder that explains itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from atom_distill.artifact import folder as files
+from atom_distill.artifact.card import GRID_FILE, card
+from atom_distill.artifact.pictures import grid, save_images, save_picture, to_picture
+from atom_distill.artifact.scores import Score, load_scores, save_scores
+from atom_distill.base.errors import ArtifactError, ShapeError
+from atom_distill.base.files import write_text
+from atom_distill.ops.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import datasets
+    from torch.utils.data import TensorDataset
+
+Which = Literal["last", "best"]
+
+
+@dataclass
+class DistilledDataset:
+    """A synthetic training set and everything needed to use, show and reproduce it.
+
+    Attributes:
+        images: in model space, float32 [K * ipc, C, H, W], class after class.
+        labels: int64 [K * ipc].
+        class_names: index = label.
+        preprocessing: between pixels and model space; apply it to the real images you test on.
+        settings: the run's final settings, by name.
+        dataset: name, source, fingerprint and loading request of the real set.
+        record: versions, machine and command.
+        history: one entry per step: step, loss, and evaluations on held-out training images.
+        scores: evaluations on the test split.
+        steps: steps done when these images were taken.
+        which: the last images, or the best on held-out training images.
+        best: the best set on held-out training images beside this last one, if the run evaluated.
+        folder: where it is stored; None for one that is in memory only.
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    settings: Mapping[str, Any]
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    scores: list[Score] = field(default_factory=list)
+    steps: int = 0
+    which: Which = "last"
+    best: DistilledDataset | None = None
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
+            raise ShapeError(
+                "a distilled set needs images [N, C, H, W] and labels [N], "
+                f"got {tuple(self.images.shape)} and {tuple(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def ipc(self) -> int:
+        """Images per class."""
+        return len(self.labels) // len(self.class_names)
+
+    def pixels(self) -> Tensor:
+        """Give the images through the inverse preprocessing, rounded and clipped: uint8 [N, C, H, W]."""
+        intensities = self.preprocessing.invert(self.images)
+        return intensities.mul(255).round().clamp(0, 255).to(torch.uint8)
+
+    def to_torch(self) -> TensorDataset:
+        """Give a PyTorch dataset of (image in model space, label)."""
+        from torch.utils.data import TensorDataset
+
+        return TensorDataset(self.images, self.labels)
+
+    def to_hf(self) -> datasets.Dataset:
+        """Give a Hugging Face dataset of pictures (`image`) and named labels (`label`)."""
+        from datasets import ClassLabel, Dataset, Features, Image
+
+        columns = {"image": [to_picture(image) for image in self.pixels()], "label": self.labels.tolist()}
+        features = Features({"image": Image(), "label": ClassLabel(names=list(self.class_names))})
+        return Dataset.from_dict(columns, features=features)
+
+    def save(self, folder: str | Path) -> None:
+        """Write it as a folder; what the folder holds of another set is refused, not overwritten.
+
+        Raises:
+            ArtifactError: the folder is in use.
+        """
+        target = Path(folder)
+        files.claim(target)
+        self.write_into(target)
+
+    def write_into(self, folder: Path) -> None:
+        """Write all files into a folder that is this set's own already; each appears whole or not at all."""
+        files.save_tensors(folder, self.images, self.labels, self.class_names, self.steps)
+        files.save_preprocessing(folder, self.preprocessing)
+        if self.best is not None:
+            best = self.best
+            files.save_tensors(folder, best.images, best.labels, best.class_names, best.steps, which="best")
+        files.save_config(folder, settings=self.settings, dataset=self.dataset, record=self.record)
+        files.save_history(folder, self.history)
+        pixels = self.pixels()
+        save_images(folder / "images", pixels, self.labels.tolist(), self.class_names)
+        save_picture(folder / GRID_FILE, grid(pixels, self.ipc))
+        save_scores(folder, self.scores)
+        write_text(folder / "README.md", card(self))
+        self.folder = folder
+
+    def add_score(self, score: Score) -> None:
+        """Keep a score with the set; where it is stored, also in `scores.json` and on the card."""
+        if self.folder is None:
+            self.scores = [*self.scores, score]
+            return
+        self.scores = [*load_scores(self.folder), score]  # another process may have added some
+        save_scores(self.folder, self.scores)
+        write_text(self.folder / "README.md", card(self))
+
+    @classmethod
+    def load(cls, folder: str | Path, which: Which = "last") -> DistilledDataset:
+        """Read a run folder.
+
+        Args:
+            folder: written by `save` or by a run.
+            which: the last images, or the best on held-out training images.
+
+        Raises:
+            ArtifactError: there is no finished run, a file is missing or damaged, or there is no best set.
+        """
+        source = Path(folder)
+        config = files.load_config(source)
+        preprocessing = files.load_preprocessing(source)
+        stored = files.load_tensors(source, which)
+        if stored.images.shape[0] % len(stored.class_names):
+            raise ArtifactError(f"{source} holds {len(stored.labels)} images of {len(stored.class_names)} classes")
+        return cls(
+            images=stored.images,
+            labels=stored.labels,
+            class_names=stored.class_names,
+            preprocessing=preprocessing,
+            settings=config["settings"],
+            dataset=config["dataset"],
+            record=config["record"],
+            history=files.load_history(source),
+            scores=load_scores(source),
+            steps=stored.steps,
+            which=which,
+            folder=source,
+        )

@@ -1,0 +1,186 @@
+"""The files of a run folder, one pair of functions each. Loading never unpickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from atom_distill.base.errors import ArtifactError
+from atom_distill.base.files import atomic_path, remove_leftovers, write_text
+from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
+
+CONFIG_FILE = "config.yaml"
+METRICS_FILE = "metrics.jsonl"
+PREPROCESSING_FILE = "preprocessing.safetensors"
+_TENSOR_FILES = {"last": "distilled.safetensors", "best": "distilled-best.safetensors"}
+_FORMAT = "atom-distill/1"
+_SECTIONS = ("settings", "dataset", "record")
+
+
+class StoredImages(NamedTuple):
+    """What a tensor file holds.
+
+    Attributes:
+        images: model space, float32 [N, C, H, W].
+        labels: int64 [N].
+        class_names: index = label.
+        steps: steps done when they were taken.
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    steps: int
+
+
+def holds_run(folder: Path) -> bool:
+    """Say whether a run was started in the folder."""
+    return (folder / CONFIG_FILE).exists()
+
+
+def claim(folder: Path) -> None:
+    """Make a folder for a new run, or refuse one that holds anything.
+
+    Raises:
+        ArtifactError: it is not empty, or not a folder.
+    """
+    if holds_run(folder):
+        raise ArtifactError(f"{folder} holds another run: go on with it by --resume, or give another --out")
+    enter(folder)
+
+
+def enter(folder: Path) -> None:
+    """Make a folder for a new run, or go back into one; what a killed process left half-written is removed.
+
+    Raises:
+        ArtifactError: it holds something other than a run, or is not a folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} is a file; give a folder with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    if not holds_run(folder) and any(folder.iterdir()):
+        raise ArtifactError(f"{folder} is not empty and holds no run; give a new or empty folder with --out")
+
+
+def has_preprocessing(folder: Path) -> bool:
+    """Say whether the transform is stored."""
+    return (folder / PREPROCESSING_FILE).exists()
+
+
+def save_tensors(
+    folder: Path,
+    images: Tensor,
+    labels: Tensor,
+    class_names: Sequence[str],
+    steps: int,
+    *,
+    which: str = "last",
+) -> None:
+    """Write images and labels."""
+    metadata = {"format": _FORMAT, "class_names": json.dumps(list(class_names)), "steps": str(steps)}
+    with atomic_path(folder / _TENSOR_FILES[which]) as temporary:
+        save_file({"images": images.contiguous(), "labels": labels}, temporary, metadata=metadata)
+
+
+def load_tensors(folder: Path, which: str) -> StoredImages:
+    """Read images and labels.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, or not ours.
+    """
+    path = folder / _TENSOR_FILES[which]
+    if not path.exists() and which == "best":
+        raise ArtifactError(f"{folder} has no best set: it was distilled without --eval-every")
+    tensors, metadata = _read(path)
+    try:
+        names = tuple(json.loads(metadata["class_names"]))
+        return StoredImages(tensors["images"], tensors["labels"], names, int(metadata["steps"]))
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
+
+
+def save_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
+    """Write the transform between pixels and model space."""
+    metadata = {"format": _FORMAT, "kind": preprocessing.kind}
+    with atomic_path(folder / PREPROCESSING_FILE) as temporary:
+        save_file(preprocessing.tensors(), temporary, metadata=metadata)
+
+
+def load_preprocessing(folder: Path) -> Preprocessing:
+    """Read the transform between pixels and model space.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, or not ours.
+    """
+    path = folder / PREPROCESSING_FILE
+    tensors, metadata = _read(path)
+    return preprocessing_from_tensors(metadata.get("kind", "missing"), tensors)
+
+
+def save_config(
+    folder: Path, *, settings: Mapping[str, Any], dataset: Mapping[str, Any], record: Mapping[str, Any]
+) -> None:
+    """Write settings, data set and record as YAML for people and programs."""
+    content = {"settings": dict(settings), "dataset": dict(dataset), "record": dict(record)}
+    write_text(folder / CONFIG_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def load_config(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read what `save_config` wrote.
+
+    Raises:
+        ArtifactError: there is no run in the folder, or its config is damaged.
+    """
+    path = folder / CONFIG_FILE
+    if not path.exists():
+        raise ArtifactError(f"{folder} is not a run folder: it has no {CONFIG_FILE}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict) or any(not isinstance(content.get(name), dict) for name in _SECTIONS):
+        raise ArtifactError(f"{path} is damaged: it lacks one of {', '.join(_SECTIONS)}")
+    return content
+
+
+def save_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    write_text(folder / METRICS_FILE, "".join(json.dumps(dict(entry)) + "\n" for entry in history))
+
+
+def load_history(folder: Path) -> list[dict[str, Any]]:
+    """Read a metrics file up to its end, or to a line cut short by a killed process; missing gives none."""
+    path = folder / METRICS_FILE
+    entries: list[dict[str, Any]] = []
+    if not path.exists():
+        return entries
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if not isinstance(entry, dict) or "step" not in entry:
+            break
+        entries.append(entry)
+    return entries
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.exists():
+        raise ArtifactError(f"{path} is missing: the run is not finished (go on with --resume), or not one of ours")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
+            return tensors, stored.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(
+            f"{path} is truncated or damaged ({error}); restore it, or distil again with another --out"
+        ) from None

@@ -1,0 +1,71 @@
+"""Distilled images as pictures: a PNG each, and one grid of all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from atom_distill.base.files import atomic_folder, atomic_path
+
+_GRID_COLUMNS = 10
+_GRID_ROWS_AT_MOST = 20
+_TILE = 96
+_GAP = 4
+
+
+def to_picture(pixels: Tensor) -> Image.Image:
+    """Turn uint8 [C, H, W] into a picture, grey for one channel."""
+    array = pixels.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def grid(pixels: Tensor, ipc: int) -> Image.Image:
+    """Lay images [K * ipc, C, H, W], class after class, into one picture.
+
+    One row a class; with one image a class they run on over the rows. At most 10 of a class and 20 rows.
+    """
+    if ipc == 1:
+        rows = [pixels[start : start + _GRID_COLUMNS] for start in range(0, len(pixels), _GRID_COLUMNS)]
+    else:
+        rows = [pixels[start : start + min(ipc, _GRID_COLUMNS)] for start in range(0, len(pixels), ipc)]
+    rows = rows[:_GRID_ROWS_AT_MOST]
+    scale = max(1, _TILE // pixels.shape[-1])
+    side = pixels.shape[-1] * scale
+    columns = max(map(len, rows))
+    sheet = Image.new("RGB", (columns * (side + _GAP) + _GAP, len(rows) * (side + _GAP) + _GAP), "white")
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            tile = to_picture(image).resize((side, side), Image.Resampling.NEAREST)
+            sheet.paste(tile, (_GAP + x * (side + _GAP), _GAP + y * (side + _GAP)))
+    return sheet
+
+
+def save_picture(path: Path, picture: Image.Image) -> None:
+    """Write a PNG atomically."""
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
+
+
+def save_images(folder: Path, pixels: Tensor, labels: Sequence[int], class_names: Sequence[str]) -> None:
+    """Write `<class>/NNNN.png` for every image; the folder is replaced as a whole."""
+    names = file_names(class_names)
+    counts = [0] * len(names)
+    with atomic_folder(folder) as temporary:
+        for image, label in zip(pixels, labels, strict=True):
+            class_folder = temporary / names[label]
+            class_folder.mkdir(exist_ok=True)
+            to_picture(image).save(class_folder / f"{counts[label]:04d}.png")
+            counts[label] += 1
+
+
+def file_names(class_names: Sequence[str]) -> list[str]:
+    """Turn class names into folder names that every file system takes, all different."""
+    names = [re.sub(r"[^\w.-]+", "_", name).strip("._") or "class" for name in class_names]
+    seen: dict[str, int] = {}
+    for name in names:
+        seen[name.lower()] = seen.get(name.lower(), 0) + 1
+    return [name if seen[name.lower()] == 1 else f"{name}-{index}" for index, name in enumerate(names)]

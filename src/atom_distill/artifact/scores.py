@@ -1,0 +1,91 @@
+"""What an evaluation found, with everything needed to say which other scores it compares with."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, computed_field
+
+from atom_distill.base.errors import ArtifactError
+from atom_distill.base.files import write_json
+from atom_distill.config.protocol import Protocol
+
+SCORES_FILE = "scores.json"
+
+Subject = Literal["distilled", "random", "whole"]
+
+
+class Score(BaseModel):
+    """Test accuracy of networks trained from scratch on a set.
+
+    Attributes:
+        subject: what they were trained on: a distilled set, random subsets, or the whole set.
+        which: of a distilled set, the last images or the best on held-out training images.
+        dataset: whose test split was scored.
+        preprocess: what stood between pixels and networks.
+        images: stored images trained on.
+        ipc: images per class; None where the classes differ.
+        arch: architecture.
+        shape: depth, width, norm, activation and pooling as asked for; None is the architecture's own.
+        protocol: how they were trained.
+        seed: of the evaluation.
+        runs: test accuracy of each network after its last epoch, percent.
+        seconds: wall clock of all of it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    subject: Subject
+    which: Literal["last", "best"] = "last"
+    dataset: str
+    preprocess: str
+    images: int
+    ipc: int | None
+    arch: str
+    shape: dict[str, Any]
+    protocol: Protocol
+    seed: int
+    runs: tuple[float, ...]
+    seconds: float
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over networks, percent."""
+        return statistics.fmean(self.runs)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def std(self) -> float:
+        """Standard deviation over networks (n - 1), percentage points; 0 for one network."""
+        return statistics.stdev(self.runs) if len(self.runs) > 1 else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} +- {self.std:.1f} % (n={len(self.runs)}, {self.arch}, protocol {self.protocol.name})"
+
+
+_SCORES = TypeAdapter(list[Score])
+
+
+def load_scores(folder: Path) -> list[Score]:
+    """Read the scores of a run folder; none yet gives an empty list.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    path = folder / SCORES_FILE
+    if not path.exists():
+        return []
+    try:
+        return _SCORES.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{path} is damaged ({error.error_count()} problems); move it away and evaluate again"
+        ) from None
+
+
+def save_scores(folder: Path, scores: list[Score]) -> None:
+    """Write the scores of a run folder, atomically."""
+    write_json(folder / SCORES_FILE, _SCORES.dump_python(scores, mode="json"))

@@ -1,0 +1,1 @@
+"""Layer 1: validated settings and the papers' defaults; no torch."""

@@ -1,0 +1,75 @@
+"""The settings of a distillation, checked all at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from atom_distill.config.augmentation import DSA_OPERATIONS, check_augmentation
+
+Init = Literal["real", "noise"]
+Preprocess = Literal["zca", "normalize"]
+CompileMode = Literal["auto", "on", "off"]
+RealDtype = Literal["auto", "float32", "bfloat16"]
+Norm = Literal["none", "batch", "layer", "instance", "group"]
+Activation = Literal["relu", "leaky_relu", "sigmoid"]
+Pooling = Literal["none", "max", "avg"]
+
+
+class DistillConfig(BaseModel):
+    """Everything that decides what a run computes. Frozen; unknown names are refused.
+
+    Fields without a default here get the papers' value for the data set and ipc (`config.presets`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str = Field(default="atom", description="Objective: atom, datadam, dm, or one you registered.")
+    ipc: int = Field(ge=1, description="Synthetic images per class (images).")
+    steps: int = Field(default=8000, ge=1, description="Updates of the images (steps).")
+    seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
+    init: Init = Field(default="real", description="First images: real ones of the class, or Gaussian noise.")
+    batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
+    image_lr: float = Field(gt=0, description="Learning rate of the images.")
+    image_momentum: float = Field(default=0.5, ge=0, lt=1, description="Momentum of the images' SGD.")
+    task_balance: float = Field(ge=0, description="Lambda, the embedding's weight against the attention.")
+    spatial_power: float = Field(default=4.0, ge=1, description="Exponent p_s of the spatial attention.")
+    channel_power: float = Field(default=4.0, ge=1, description="Exponent p_c of the channel attention.")
+    spatial: bool | None = Field(default=None, description="Match spatial attention; left out, as the method does.")
+    channel: bool | None = Field(default=None, description="Match channel attention; left out, as the method does.")
+    embedding: bool | None = Field(default=None, description="Match the embedding; left out, as the method does.")
+    preprocess: Preprocess = Field(description="ZCA whitening or channel normalisation.")
+    augment: str = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
+    arch: str = Field(default="convnet", description="Architecture of the matching network.")
+    depth: int | None = Field(default=None, ge=1, description="Its blocks; left out, by the resolution.")
+    width: int = Field(default=128, ge=1, description="Its channels per block.")
+    norm: Norm = Field(default="instance", description="Its normalisation.")
+    activation: Activation = Field(default="relu", description="Its activation.")
+    pooling: Pooling = Field(default="avg", description="Its pooling.")
+    eval_every: int = Field(default=0, ge=0, description="Steps between evaluations on held-out training images; 0: never.")
+    eval_epochs: int = Field(default=300, ge=1, description="Length of each of those evaluations (epochs).")
+    eval_repeats: int = Field(default=1, ge=1, description="Networks in each of those evaluations.")
+    holdout: float = Field(default=0.1, gt=0, lt=1, description="Share of the training images held out for them.")
+    checkpoint_every: int = Field(default=100, ge=0, description="Steps between checkpoints; 0: only on Ctrl-C.")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
+    compile: CompileMode = Field(default="auto", description="torch.compile; auto: where the run is long enough to gain.")
+    real_dtype: RealDtype = Field(
+        default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
+    )
+    chunk: int = Field(default=0, ge=0, description="Images in one forward; 0: chosen from the resolution.")
+
+    @field_validator("augment")
+    @classmethod
+    def _known_operations(cls, value: str) -> str:
+        return check_augmentation(value)
+
+    def operations(self) -> tuple[str, ...]:
+        """Give the DSA operations as a tuple, empty for none."""
+        return () if self.augment == "none" else tuple(self.augment.split("_"))
+
+
+CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every"})
+"""What may differ when a run is resumed: neither changes what a given step computes."""
+EXECUTION = frozenset({"device", "compile", "real_dtype", "chunk"})
+"""How a step is computed, not what: these change rounding only."""

@@ -1,0 +1,98 @@
+"""The papers' settings, chosen from the data set and ipc, and what the user put in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.registry import unknown_name
+from atom_distill.config.distill import DistillConfig
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_LOW_RESOLUTION = 32
+_LARGE_IPC = 50
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    """What of a data set decides the defaults.
+
+    Attributes:
+        image_shape: (C, H, W).
+        num_classes: K.
+        train_size: training images.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    train_size: int
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Final settings, and for each where it came from: "given", "paper" or "default"."""
+
+    config: DistillConfig
+    origin: dict[str, str]
+
+
+def paper_settings(facts: SetFacts, ipc: int) -> dict[str, Any]:
+    """Return the settings that the papers make depend on resolution and ipc.
+
+    Source: DataDAM's hyper-parameter table, repeated in ATOM's supplement. ZCA where they use it (32x32 and
+    below), if there are enough images to estimate a full covariance; channel normalisation elsewhere.
+    """
+    channels, height, width = facts.image_shape
+    low = height <= _LOW_RESOLUTION
+    enough = facts.train_size >= channels * height * width
+    return {
+        "image_lr": 10.0 if ipc > _LARGE_IPC else 1.0,
+        "task_balance": 0.01 if low else 0.02,
+        "preprocess": "zca" if low and enough else "normalize",
+    }
+
+
+def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
+    """Fill the user's settings up with the papers' and the defaults.
+
+    Args:
+        facts: of the data set.
+        given: settings by name; at least ipc.
+
+    Raises:
+        ConfigError: all problems of the settings at once.
+    """
+    ipc = given.get("ipc")
+    paper = paper_settings(facts, ipc if isinstance(ipc, int) else 1)
+    config = validated(DistillConfig, {**paper, **given})
+    origin = {
+        name: "given" if name in given else "paper" if name in paper else "default"
+        for name in DistillConfig.model_fields
+    }
+    return Resolved(config, origin)
+
+
+def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Build a settings model, wording every problem for the user.
+
+    Raises:
+        ConfigError: with one clause for each problem.
+        UnknownNameError: a setting that does not exist.
+    """
+    for name in values:
+        if name not in model.model_fields:
+            raise unknown_name("setting", name, list(model.model_fields))
+    try:
+        return model(**values)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            + ("" if problem["type"] == "missing" else f", got {problem['input']!r}")
+            for problem in error.errors()
+        ]
+        raise ConfigError("; ".join(problems)) from None

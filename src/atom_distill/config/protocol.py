@@ -1,0 +1,46 @@
+"""Evaluation protocols: how a network is trained on a set before it is scored. Each has a name."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from atom_distill.base.registry import Registry
+from atom_distill.config.augmentation import DSA_OPERATIONS, check_augmentation
+
+
+class Protocol(BaseModel):
+    """One way of training networks from scratch; scores of different protocols do not compare."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="What it is called.")
+    epochs: int = Field(default=1000, ge=1, description="Passes over the set (epochs).")
+    batch_size: int = Field(default=256, ge=1, description="Images per update (images).")
+    lr: float = Field(default=0.01, gt=0, description="Learning rate of the network's SGD.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of the network's SGD.")
+    weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay of the network's SGD.")
+    drop_at: float = Field(default=0.5, gt=0, le=1, description="When the learning rate drops (share of the epochs).")
+    drop_to: float = Field(default=0.1, gt=0, le=1, description="The factor it drops by.")
+    augment: str = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
+
+    @field_validator("augment")
+    @classmethod
+    def _known_operations(cls, value: str) -> str:
+        return check_augmentation(value)
+
+    def operations(self) -> tuple[str, ...]:
+        """Give the DSA operations as a tuple, empty for none."""
+        return () if self.augment == "none" else tuple(self.augment.split("_"))
+
+    def changed(self, **values: object) -> Protocol:
+        """Return the protocol with other values, and with the changes in its name, so that scores stay apart."""
+        changes = {name: value for name, value in values.items() if value != getattr(self, name)}
+        if not changes:
+            return self
+        label = ",".join(f"{name}={value}" for name, value in changes.items())
+        return Protocol(**{**self.model_dump(), **changes, "name": f"{self.name}({label})"})
+
+
+PROTOCOLS: Registry[Protocol] = Registry("protocol")
+PROTOCOLS.register("dm")(Protocol(name="dm"))
+"""What the DM and DataDAM code does: 1000 epochs, learning rate x 0.1 at half time, DSA on, batch 256."""

@@ -1,0 +1,151 @@
+"""Class folders: `train/<class>/*` with a test split beside it, or one level of classes to be split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from atom_distill.base.errors import DataError
+from atom_distill.data.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
+from atom_distill.data.splits import SPLIT_NAMES, needless_fraction, no_test_split, stratified_split
+
+# what Pillow reads on every platform
+_SUFFIXES = ".png .jpg .jpeg .jfif .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm"
+IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
+_MAX_DEPTH = 8  # links are followed, and one could point to its own parent
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies under a folder, without hidden files; paths are relative to it, with `/`, in sorted order.
+
+    Attributes:
+        files: (path, size in bytes, time of last change in ns).
+        folders: all folders, also empty ones.
+    """
+
+    root: Path
+    files: tuple[tuple[str, int, int], ...]
+    folders: tuple[str, ...]
+
+
+def scan(root: Path) -> Listing:
+    """List a folder and all below it."""
+    files: list[tuple[str, int, int]] = []
+    folders: list[str] = []
+    for here, subfolders, names in os.walk(root, followlinks=True):
+        relative = Path(here).relative_to(root)
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        folders += [(relative / name).as_posix() for name in subfolders]
+        if len(relative.parts) + 1 >= _MAX_DEPTH:
+            subfolders.clear()
+        for name in names:
+            if not name.startswith("."):
+                stat = (Path(here) / name).stat()
+                files.append(((relative / name).as_posix(), stat.st_size, stat.st_mtime_ns))
+    return Listing(root, tuple(sorted(files)), tuple(sorted(folders)))
+
+
+def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
+    """Read class folders; classes are numbered in the sorted order of their names.
+
+    Raises:
+        DataError: there are no classes, one is empty or only in the test split, or there is no test split.
+        ConfigError: a test fraction was given though there is a test split.
+    """
+    tops = {folder for folder in listing.folders if "/" not in folder}
+    test = next((name for name in SPLIT_NAMES if name in tops), None)
+    if "train" in tops and test is not None:
+        if options.test_fraction is not None:
+            raise needless_fraction(str(listing.root))
+        return _with_test(listing, _classes(listing, "train/"), _classes(listing, f"{test}/"), test)
+    classes = _classes(listing, "train/" if "train" in tops else "")
+    if not classes:
+        raise _no_classes(listing)
+    if options.test_fraction is None:
+        raise no_test_split(str(listing.root))
+    return _cut(listing, classes, options)
+
+
+def _classes(listing: Listing, prefix: str) -> dict[str, list[str]]:
+    """Return the image files of each class folder below `prefix`, at any depth."""
+    depth = prefix.count("/")
+    found: dict[str, list[str]] = {
+        folder.removeprefix(prefix): []
+        for folder in listing.folders
+        if folder.startswith(prefix) and folder.count("/") == depth
+    }
+    for path, _, _ in listing.files:
+        name, _, rest = path.removeprefix(prefix).partition("/")
+        if path.startswith(prefix) and rest and Path(path).suffix.lower() in IMAGE_SUFFIXES:
+            found[name].append(path)
+    return dict(sorted(found.items()))
+
+
+def _with_test(listing: Listing, train: dict[str, list[str]], test: dict[str, list[str]], test_name: str) -> RawDataset:
+    if not train:
+        raise _no_classes(listing)
+    _refuse_empty(listing, train, "train/")
+    strangers = sorted(set(test) - set(train))
+    if strangers:
+        raise DataError(
+            f"{listing.root}: {test_name}/ has class {strangers[0]!r}, which train/ lacks; "
+            "add its training images or remove it"
+        )
+    names = list(train)
+    return RawDataset(_split(listing, train, names), _split(listing, test, names), tuple(names), str(listing.root))
+
+
+def _cut(listing: Listing, classes: dict[str, list[str]], options: LoadOptions) -> RawDataset:
+    _refuse_empty(listing, classes, "")
+    names = tuple(classes)
+    paths, labels = _flat(classes, list(names))
+    fraction = options.test_fraction or 0.0
+    train, test = stratified_split(labels, fraction, options.seed, names)
+
+    def split(chosen: Labels) -> EncodedSplit:
+        return _encoded(listing.root, [paths[index] for index in chosen], labels[chosen])
+
+    return RawDataset(split(train), split(test), names, str(listing.root))
+
+
+def _refuse_empty(listing: Listing, classes: dict[str, list[str]], prefix: str) -> None:
+    empty = [name for name, files in classes.items() if not files]
+    if empty:
+        raise DataError(
+            f"{listing.root}: class {', '.join(map(repr, empty[:5]))} has no images in {prefix}{empty[0]}/ "
+            f"(looked for {_SUFFIXES}); add some, or remove the folder"
+        )
+
+
+def _no_classes(listing: Listing) -> DataError:
+    return DataError(
+        f"{listing.root} holds no data set that can be read: wanted train/<class>/*.png with test/ or val/ "
+        "beside it, or <class>/*.png, or *.parquet, or a saved Hugging Face data set"
+    )
+
+
+def _split(listing: Listing, classes: dict[str, list[str]], names: list[str]) -> EncodedSplit:
+    paths, labels = _flat(classes, names)
+    return _encoded(listing.root, paths, labels)
+
+
+def _flat(classes: dict[str, list[str]], names: list[str]) -> tuple[list[str], Labels]:
+    paths = [path for name in names for path in classes.get(name, [])]
+    counts = [len(classes.get(name, [])) for name in names]
+    return paths, np.repeat(np.arange(len(names), dtype=np.int64), counts)
+
+
+def _encoded(root: Path, paths: list[str], labels: Labels) -> EncodedSplit:
+    def items() -> Iterator[Item]:
+        from PIL import Image
+
+        for path in paths:
+            full = root / path
+            yield Item(str(full), lambda full=full: Image.open(full))  # type: ignore[misc]
+
+    return EncodedSplit(labels, items)

@@ -1,0 +1,96 @@
+"""The one way in: a name or a path to an `ImageDataset`."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from atom_distill.base.errors import UnknownNameError
+from atom_distill.base.registry import unknown_name
+from atom_distill.data import paths, store
+from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.data.named import SOURCES, Request
+from atom_distill.data.raw import EncodedSplit, Item, LoadOptions, RawDataset
+from atom_distill.data.splits import check_fraction, needless_fraction
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    test_fraction: float | None = None,
+    skip_unreadable: bool = False,
+    seed: int = 0,
+    refresh: bool = False,
+) -> ImageDataset:
+    """Load a data set by name, or from class folders, parquet files or a saved Hugging Face set.
+
+    A known name wins over a file of that name; write `./digits` for the latter. Decoded images are cached in
+    `cache_root()` and opened as memory maps.
+
+    Args:
+        name_or_path: `digits`, `cifar10`, `cifar100`, `tiny-imagenet`, or a path.
+        data_dir: a published copy of a named set: its archive, its folder, or the folder that holds either.
+        image_size: height and width in pixels; images are resized and cropped to it. None keeps their size.
+        test_fraction: share of each class to test on, for a path without a test split, in (0, 1).
+        skip_unreadable: leave out images that cannot be decoded, and count them.
+        seed: chooses the images of the test fraction. Keep it when only the seed of a run changes, or the
+            images that one run trains on are tested by another.
+        refresh: decode (and fetch) again although the set is cached.
+
+    Raises:
+        UnknownNameError: it is neither a known name nor a path.
+        DataError: the set cannot be found, read or used; the message says what to do.
+        CacheError: the cached copy is damaged.
+        ConfigError: an option is out of range, or does not fit the set.
+    """
+    options = LoadOptions(image_size, test_fraction, skip_unreadable, seed)
+    if test_fraction is not None:
+        check_fraction(test_fraction)
+    name = str(name_or_path)
+    if name in SOURCES:
+        folder = Path(data_dir).expanduser() if data_dir is not None else None
+        return _load_named(name, folder, options, refresh=refresh)
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return paths.load_path(path, options, refresh=refresh)
+    error = unknown_name("data set", name, SOURCES.names())
+    raise UnknownNameError(
+        f"{error}; or a path to class folders, parquet files or a saved Hugging Face data set (no such path here)"
+    )
+
+
+def _load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
+    if options.test_fraction is not None:
+        raise needless_fraction(name)
+    own_size = LoadOptions(skip_unreadable=options.skip_unreadable)
+    dataset = SOURCES.get(name)(Request(data_dir, own_size, refresh))
+    if options.image_size in (None, dataset.image_shape[1]):
+        return dataset
+    return _resized(dataset, options, refresh=refresh)
+
+
+def _resized(dataset: ImageDataset, options: LoadOptions, *, refresh: bool) -> ImageDataset:
+    """Give a named set at another size, cached beside the original."""
+    folder = store.cache_root() / f"{dataset.name}-{options.image_size}px"
+    origin = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()
+    slot = store.Slot(folder, dataset.name, f"{dataset.name} --image-size {options.image_size}", origin)
+    if not refresh and slot.is_filled():
+        return store.load(slot)
+    raw = RawDataset(_reopen(dataset.train), _reopen(dataset.test), dataset.class_names, dataset.source)
+    return store.save(raw, slot, options)
+
+
+def _reopen(split: Split) -> EncodedSplit:
+    """Present decoded images as images to open, so that they take the same way as files."""
+    from PIL import Image
+
+    def item(index: int) -> Item:
+        pixels = split.images[index].permute(1, 2, 0).numpy()
+        grey = pixels.shape[2] == 1
+        return Item(f"image {index}", lambda: Image.fromarray(pixels[..., 0] if grey else np.ascontiguousarray(pixels)))
+
+    return EncodedSplit(split.labels.numpy(), lambda: map(item, range(len(split))))

@@ -1,0 +1,75 @@
+"""Fit what stands between a data set's pixels and the networks; the slow fit is cached."""
+
+from __future__ import annotations
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from atom_distill.base.errors import ArtifactError
+from atom_distill.base.files import atomic_path
+from atom_distill.base.progress import note
+from atom_distill.base.registry import unknown_name
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.statistics import channel_statistics
+from atom_distill.data.store import cache_root
+from atom_distill.ops.preprocessing import (
+    ChannelNormalization,
+    Preprocessing,
+    ZCAWhitening,
+    preprocessing_from_tensors,
+)
+
+ZCA_EPS = 0.1
+"""Added to the covariance's eigenvalues; the value of the MTT, DataDAM and ATOM papers."""
+_SLOW_VALUES = 2e7
+"""Values (images x C x H x W) from which fitting takes seconds and is worth a note and a cache file."""
+
+
+def fit_preprocessing(kind: str, dataset: ImageDataset) -> Preprocessing:
+    """Fit on the training images.
+
+    Args:
+        kind: "normalize" (channel mean and standard deviation) or "zca".
+        dataset: its training images are used, without their labels.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind == "normalize":
+        return _fit_normalization(dataset)
+    if kind == "zca":
+        return _fit_zca(dataset)
+    raise unknown_name("preprocessing", kind, ["normalize", "zca"])
+
+
+def _fit_normalization(dataset: ImageDataset) -> ChannelNormalization:
+    mean, std = channel_statistics(dataset.train.images)
+    return ChannelNormalization(mean.float(), torch.where(std > 0, std, torch.ones_like(std)).float())
+
+
+def _fit_zca(dataset: ImageDataset) -> Preprocessing:
+    images = dataset.train.images
+    if images.numel() < _SLOW_VALUES:
+        return _whitening_of(images)
+    path = cache_root() / "preprocessing" / f"zca-{dataset.fingerprint}.safetensors"
+    if path.exists():
+        try:
+            return preprocessing_from_tensors("zca", load_file(path))
+        except (SafetensorError, ArtifactError, OSError):
+            note(f"the cached whitening {path} is damaged; fitting it again")
+    note(f"fitting the ZCA whitening on {len(images)} images (once; it is cached)")
+    whitening = _whitening_of(images)
+    with atomic_path(path) as temporary:
+        save_file(whitening.tensors(), temporary)
+    return whitening
+
+
+def _whitening_of(images: Tensor) -> ZCAWhitening:
+    """Let Kornia find mean and transform of intensities in [0, 1]."""
+    from kornia.enhance import zca_mean
+
+    transform, mean, _ = zca_mean(images.flatten(1).float().div_(255), eps=ZCA_EPS)
+    # Symmetric but for rounding; made exactly so, it can be stored as a triangle.
+    return ZCAWhitening(mean.flatten(), (transform + transform.T) / 2)

@@ -1,0 +1,248 @@
+"""The cache: decoded sets as memory-mappable arrays, written whole, verified when read back.
+
+A cached set is a folder with `{train,test}_{images,labels}.npy` and `dataset.json`, which holds the shape, size
+and crc32 of every array. The fingerprint hashes those and the class names, so it depends on the contents only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from atom_distill.base.errors import CacheError
+from atom_distill.base.files import atomic_folder, write_json
+from atom_distill.base.progress import note
+from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.data.decode import ImageForm, decode_into, inspect
+from atom_distill.data.raw import ArraySplit, LoadOptions, RawDataset
+
+_FORMAT = 1
+_INDEX = "dataset.json"
+_CHUNK = 1 << 24  # bytes per checksum step
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def cache_root() -> Path:
+    """Return the cache folder: the environment variable ATOM_DATA, or the platform's cache directory."""
+    given = os.environ.get("ATOM_DATA")
+    if given:
+        return Path(given).expanduser().resolve()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("atom-distill")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in the cache.
+
+    Attributes:
+        folder: where the set is or will be.
+        name: the set's short name.
+        request: what a user types to get it: a name or a path.
+        origin: identifies what it was made from; a cached set with another origin is out of date.
+    """
+
+    folder: Path
+    name: str
+    request: str
+    origin: str = ""
+
+    def is_filled(self) -> bool:
+        """Say whether a set of this origin is cached.
+
+        Raises:
+            CacheError: there is a set, but its description is damaged.
+        """
+        return self.folder.exists() and _read_index(self).get("origin") == self.origin
+
+
+def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
+    """Decode a set into its slot and open it; what was there is replaced only after success.
+
+    Raises:
+        DataError: the images do not make a set (shapes, unreadable files, empty classes).
+        CacheError: the cache folder cannot be written, or its disk has too little room.
+    """
+    try:
+        with atomic_folder(slot.folder) as folder:
+            skipped = _write_arrays(raw, folder, options)
+            index = _describe(raw, folder, slot, skipped)
+            write_json(folder / _INDEX, index)
+            _open(index, replace(slot, folder=folder))  # the type's own checks, before anything is replaced
+    except OSError as error:
+        raise CacheError(
+            f"the cache folder {slot.folder} cannot be written ({error}); "
+            "set ATOM_DATA to a folder with room where you may write"
+        ) from error
+    if skipped:
+        note(f"{slot.name}: skipped {skipped} unreadable image{'s' if skipped != 1 else ''}")
+    return _open(index, slot)
+
+
+def load(slot: Slot) -> ImageDataset:
+    """Open a cached set after checking every byte of it against its checksums.
+
+    Raises:
+        CacheError: a file is missing, truncated or changed.
+    """
+    index = _read_index(slot)
+    for array in _ARRAYS:
+        _verify(slot, array, index)
+    return _open(index, slot)
+
+
+def fingerprint_of(arrays: dict[str, NDArray[Any]], class_names: tuple[str, ...]) -> str:
+    """Hash the contents of a set: 64 hexadecimal digits.
+
+    Args:
+        arrays: `train_images`, `train_labels`, `test_images`, `test_labels`.
+        class_names: index = label.
+    """
+    entries = {
+        name: {"shape": list(array.shape), "crc32": _crc_of_bytes(np.ascontiguousarray(array))}
+        for name, array in arrays.items()
+    }
+    return _fingerprint(entries, class_names)
+
+
+def _fingerprint(entries: dict[str, Any], class_names: tuple[str, ...]) -> str:
+    facts = [[name, entries[name]["shape"], entries[name]["crc32"]] for name in _ARRAYS]
+    text = json.dumps([facts, list(class_names)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# Writing
+
+
+def _write_arrays(raw: RawDataset, folder: Path, options: LoadOptions) -> int:
+    """Write the four arrays of a set and return how many images were skipped."""
+    form = inspect(raw, options)
+    _check_room(raw, folder, form)
+    skipped = 0
+    for name, split in (("train", raw.train), ("test", raw.test)):
+        path = folder / f"{name}_images.npy"
+        labels = split.labels
+        if isinstance(split, ArraySplit):
+            np.save(path, split.images, allow_pickle=False)
+        else:
+            kept = decode_into(path, split, form, options, label=f"decode {name}")
+            skipped += len(labels) - len(kept)
+            labels = labels[kept]
+        np.save(folder / f"{name}_labels.npy", labels, allow_pickle=False)
+    return skipped
+
+
+def _check_room(raw: RawDataset, folder: Path, form: ImageForm) -> None:
+    """Refuse early: running out of disk under a memory map kills the process without a message."""
+    needed = (len(raw.train) + len(raw.test)) * form.image_bytes
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise CacheError(
+            f"the decoded set needs {needed / 1e9:.1f} GB and the cache {cache_root()} has {free / 1e9:.1f} GB free; "
+            "set ATOM_DATA to a folder with more room, or choose a smaller --image-size"
+        )
+
+
+def _describe(raw: RawDataset, folder: Path, slot: Slot, skipped: int) -> dict[str, Any]:
+    entries = {}
+    for array in _ARRAYS:
+        path = folder / f"{array}.npy"
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        entries[array] = {
+            "shape": list(mapped.shape),
+            "dtype": str(mapped.dtype),
+            "bytes": path.stat().st_size,
+            "crc32": _crc_of_bytes(mapped),
+        }
+    return {
+        "format": _FORMAT,
+        "name": slot.name,
+        "source": raw.source,
+        "origin": slot.origin,
+        "class_names": list(raw.class_names),
+        "skipped": skipped,
+        "fingerprint": _fingerprint(entries, raw.class_names),
+        "arrays": entries,
+    }
+
+
+def _crc_of_bytes(array: NDArray[Any]) -> int:
+    """Checksum an array's data (not its file's header, whose padding differs between versions of numpy)."""
+    flat = array.reshape(-1).view(np.uint8)
+    crc = 0
+    for start in range(0, len(flat), _CHUNK):
+        crc = zlib.crc32(flat[start : start + _CHUNK].data, crc)
+    return crc
+
+
+# Reading back
+
+
+def _damaged(slot: Slot, what: str) -> CacheError:
+    return CacheError(
+        f"cached data set {slot.name}: {what}. "
+        f"Make it again with `atom data {slot.request} --refresh`, or delete {slot.folder}"
+    )
+
+
+def _read_index(slot: Slot) -> dict[str, Any]:
+    path = slot.folder / _INDEX
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        complete = index["format"] == _FORMAT and all(name in index["arrays"] for name in _ARRAYS)
+        intact = index["fingerprint"] == _fingerprint(index["arrays"], tuple(index["class_names"]))
+    except FileNotFoundError as error:
+        raise _damaged(slot, f"{path} is missing") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(slot, f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if not complete or not intact:
+        raise _damaged(slot, f"{path} is of another version or was changed")
+    return dict(index)
+
+
+def _verify(slot: Slot, array: str, index: dict[str, Any]) -> None:
+    path = slot.folder / f"{array}.npy"
+    entry = index["arrays"][array]
+    if not path.is_file():
+        raise _damaged(slot, f"{path} is missing")
+    size = path.stat().st_size
+    if size != entry["bytes"]:
+        raise _damaged(slot, f"{path} is truncated or changed ({size} bytes, wanted {entry['bytes']})")
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise _damaged(slot, f"{path} is damaged ({error})") from error
+    if list(mapped.shape) != entry["shape"] or str(mapped.dtype) != entry["dtype"]:
+        raise _damaged(slot, f"{path} has another shape than when it was written")
+    if _crc_of_bytes(mapped) != entry["crc32"]:
+        raise _damaged(slot, f"{path} was changed since it was written (its checksum differs)")
+
+
+def _open(index: dict[str, Any], slot: Slot) -> ImageDataset:
+    def split(name: str) -> Split:
+        # mode "c" (copy on write): torch warns about read-only arrays, and writes must not reach the file
+        images = np.load(slot.folder / f"{name}_images.npy", mmap_mode="c", allow_pickle=False)
+        labels = np.load(slot.folder / f"{name}_labels.npy", allow_pickle=False)
+        return Split(torch.from_numpy(images), torch.from_numpy(labels))
+
+    return ImageDataset(
+        name=slot.name,
+        train=split("train"),
+        test=split("test"),
+        class_names=tuple(index["class_names"]),
+        source=index["source"],
+        fingerprint=index["fingerprint"],
+        skipped=index["skipped"],
+        cache_folder=slot.folder,
+    )

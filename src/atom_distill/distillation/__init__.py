@@ -1,0 +1,1 @@
+"""Layer 3: initial images, one step, the loop, checkpoints, and the methods."""

@@ -1,0 +1,36 @@
+"""The synthetic images before the first step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from atom_distill.base.seeding import generator
+from atom_distill.config.distill import Init
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.subset import random_subset
+from atom_distill.ops.preprocessing import Preprocessing
+
+
+def synthetic_labels(num_classes: int, ipc: int) -> Tensor:
+    """Labels of the synthetic images: fixed, balanced, class after class; int64 [K * ipc]."""
+    return torch.repeat_interleave(torch.arange(num_classes), ipc)
+
+
+def initial_images(dataset: ImageDataset, preprocessing: Preprocessing, *, init: Init, ipc: int, seed: int) -> Tensor:
+    """Return the first synthetic images in model space, float32 [K * ipc, C, H, W], class after class.
+
+    Args:
+        dataset: real images are taken from its training split.
+        preprocessing: brings them into model space.
+        init: real images of the class, or standard Gaussian noise.
+        ipc: images per class.
+        seed: the run's seed.
+
+    Raises:
+        ConfigError: init is "real" and a class has fewer than ipc images.
+    """
+    if init == "real":
+        return preprocessing.apply(dataset.train.images[random_subset(dataset, ipc, seed)])
+    shape = (dataset.num_classes * ipc, *dataset.image_shape)
+    return torch.randn(shape, generator=generator(seed, "initial"))

@@ -1,0 +1,58 @@
+"""What a run writes down as it goes: `metrics.jsonl`, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from atom_distill.artifact.folder import METRICS_FILE, load_history, save_history
+from atom_distill.base.optional import is_available
+
+
+class Journal:
+    """One JSON object a line: step (steps done), loss, and now and then an evaluation.
+
+    Args:
+        folder: of the run; None keeps the entries in memory only.
+        resumed_at: steps done by the state that the run goes on from; later lines are dropped, for they
+            are about to be written again.
+    """
+
+    def __init__(self, folder: Path | None, resumed_at: int) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self._file: TextIO | None = None
+        self._board: Any = None
+        if folder is None:
+            return
+        self.entries = [entry for entry in load_history(folder) if entry["step"] <= resumed_at]
+        save_history(folder, self.entries)
+        self._file = (folder / METRICS_FILE).open("a", encoding="utf-8")
+        if is_available("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            board = folder / "tensorboard"
+            self._board = SummaryWriter(str(board), purge_step=resumed_at + 1)
+
+    def write(self, step: int, **values: float) -> None:
+        """Record values after `step` steps."""
+        entry = {"step": step, **values}
+        self.entries.append(entry)
+        if self._file is not None:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()

@@ -1,0 +1,116 @@
+"""The loop: step, evaluate now and then, write down, checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from atom_distill.base.errors import InterruptedRunError, NonFiniteError
+from atom_distill.base.interrupt import StopRequest
+from atom_distill.base.progress import Progress
+from atom_distill.config.distill import DistillConfig
+from atom_distill.distillation.journal import Journal
+from atom_distill.distillation.state import Best, RunState, checkpoints, save_checkpoint
+from atom_distill.distillation.step import MatchingStep
+
+HeldOutAccuracy = Callable[[Tensor], float]
+"""From synthetic images in model space to accuracy on held-out training images, percent."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Optimise the images of a run.
+
+    Attributes:
+        matching: computes a step's loss and gradient.
+        config: the run's settings.
+        device: where the images are optimised.
+        folder: where checkpoints go; None for a run in memory.
+        held_out_accuracy: judges the images every `eval_every` steps.
+        show_progress: draw a bar.
+    """
+
+    matching: MatchingStep
+    config: DistillConfig
+    device: torch.device
+    folder: Path | None = None
+    held_out_accuracy: HeldOutAccuracy | None = None
+    show_progress: bool = True
+
+    def run(self, state: RunState, journal: Journal) -> RunState:
+        """Go from `state` to the last step.
+
+        Raises:
+            NonFiniteError: the loss or the images became NaN or infinite.
+            InterruptedRunError: Ctrl-C; the state is saved if there is a folder.
+        """
+        images = state.images.to(self.device).clone().requires_grad_()
+        optimiser = self._optimiser(images, state.momentum)
+        label = f"distil ({self.config.method}, ipc {self.config.ipc})"
+        bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
+        with StopRequest() as stop, bar:
+            for step in range(state.step, self.config.steps):
+                optimiser.zero_grad()
+                loss = float(self.matching(images, step))
+                if not math.isfinite(loss):
+                    raise self._not_finite(f"the loss became {loss}", step)
+                optimiser.step()
+                state = self._snapshot(step + 1, images, optimiser, state.best)
+                state = self._evaluate(state, loss, journal)
+                self._checkpoint(state, now=stop.received or step + 1 == self.config.steps)
+                bar.advance(loss=f"{loss:.3f}")
+                if stop.received and step + 1 < self.config.steps:
+                    raise self._interrupted(step + 1)
+        return state
+
+    def _optimiser(self, images: Tensor, momentum: Tensor | None) -> torch.optim.SGD:
+        optimiser = torch.optim.SGD([images], lr=self.config.image_lr, momentum=self.config.image_momentum)
+        if momentum is not None:
+            optimiser.state[images]["momentum_buffer"] = momentum.to(self.device).clone()
+        return optimiser
+
+    @staticmethod
+    def _snapshot(step: int, images: Tensor, optimiser: torch.optim.SGD, best: Best | None) -> RunState:
+        """View the state after a step; the tensors are those that the next step goes on changing."""
+        return RunState(step, images.detach(), optimiser.state[images].get("momentum_buffer"), best)
+
+    def _evaluate(self, state: RunState, loss: float, journal: Journal) -> RunState:
+        """Write the step down; where an evaluation is due, add it and keep the images if they are the best."""
+        every = self.config.eval_every
+        if self.held_out_accuracy is None or not every or state.step % every:
+            journal.write(state.step, loss=loss)
+            return state
+        accuracy = self.held_out_accuracy(state.images)
+        journal.write(state.step, loss=loss, held_out_accuracy=accuracy)
+        if state.best is not None and accuracy <= state.best.accuracy:
+            return state
+        return replace(state, best=Best(state.images.cpu().clone(), state.step, accuracy))
+
+    def _checkpoint(self, state: RunState, *, now: bool) -> None:
+        every = self.config.checkpoint_every
+        if self.folder is None or not (now or (every and state.step % every == 0)):
+            return
+        if not bool(torch.isfinite(state.images).all()):
+            raise self._not_finite("the images became NaN or infinite", state.step - 1)
+        save_checkpoint(self.folder, state)
+
+    def _not_finite(self, what: str, step: int) -> NonFiniteError:
+        saved = checkpoints(self.folder) if self.folder is not None else []
+        good = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
+        return NonFiniteError(
+            f"{what} at step {step + 1}; {good}. "
+            f"Try a smaller image learning rate (--image-lr, now {self.config.image_lr:g})"
+        )
+
+    def _interrupted(self, step: int) -> InterruptedRunError:
+        if self.folder is None:
+            return InterruptedRunError(f"stopped after step {step}; nothing is saved, for the run has no folder")
+        return InterruptedRunError(
+            f"stopped after step {step}, which is saved in {self.folder}. "
+            f"To go on: the same command with --resume (and --out {self.folder})"
+        )

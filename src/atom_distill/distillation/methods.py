@@ -1,0 +1,53 @@
+"""The methods: each turns settings into a function from features to what is matched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.registry import Registry
+from atom_distill.config.distill import DistillConfig
+from atom_distill.ops.matching import StatisticsOf, attention_mixer
+
+Method = Callable[[DistillConfig], StatisticsOf]
+
+METHODS: Registry[Method] = Registry("method")
+"""Names to methods. To add one, register a function that takes the settings and returns a function from
+`Features` to a list of `Statistic`s."""
+
+
+@METHODS.register("atom")
+def atom(config: DistillConfig) -> StatisticsOf:
+    """Match spatial and channel attention and the embedding (Khaki et al., CVPR-W 2024)."""
+    return _mixer(config, spatial=True, channel=True)
+
+
+@METHODS.register("datadam")
+def datadam(config: DistillConfig) -> StatisticsOf:
+    """Match spatial attention and the embedding (Sajedi et al., ICCV 2023)."""
+    return _mixer(config, spatial=True, channel=False)
+
+
+@METHODS.register("dm")
+def dm(config: DistillConfig) -> StatisticsOf:
+    """Match the embedding (Zhao & Bilen, WACV 2023)."""
+    return _mixer(config, spatial=False, channel=False)
+
+
+def _mixer(config: DistillConfig, *, spatial: bool, channel: bool) -> StatisticsOf:
+    """Build the one objective; the user's switches come before the method's."""
+    spatial = spatial if config.spatial is None else config.spatial
+    channel = channel if config.channel is None else config.channel
+    embedding = True if config.embedding is None else config.embedding
+    if not (spatial or channel or embedding):
+        raise ConfigError("spatial, channel and embedding are all off: nothing is left to match")
+    return partial(
+        attention_mixer,
+        spatial=spatial,
+        channel=channel,
+        embedding=embedding,
+        task_balance=config.task_balance,
+        spatial_power=config.spatial_power,
+        channel_power=config.channel_power,
+    )

@@ -1,0 +1,219 @@
+"""A whole run: settings, folder, preprocessing, loop, artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atom_distill.artifact import folder as files
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.record import run_record
+from atom_distill.config.distill import CHANGEABLE_ON_RESUME, DistillConfig
+from atom_distill.config.presets import Resolved, SetFacts, resolve, validated
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.sampler import ClassSampler
+from atom_distill.data.subset import hold_out
+from atom_distill.distillation.encoder import Encoder
+from atom_distill.distillation.execution import Execution, plan_execution
+from atom_distill.distillation.initial import initial_images, synthetic_labels
+from atom_distill.distillation.journal import Journal
+from atom_distill.distillation.loop import Loop
+from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.state import RunState, load_newest_checkpoint
+from atom_distill.distillation.step import MatchingStep
+from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.ops.matching import StatisticsOf
+from atom_distill.ops.preprocessing import Preprocessing
+
+Judge = Callable[[DistilledDataset, ImageDataset, DistillConfig], float]
+"""From a set, held-out real images (as a test split) and settings to accuracy, percent."""
+
+
+def settings_for(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
+    """Give the final settings of a run and where each came from, without running it.
+
+    Raises:
+        ConfigError, UnknownNameError: the settings do not hold together.
+    """
+    resolved = resolve(_facts(dataset), given)
+    _parts(_training(dataset, resolved.config), resolved.config)
+    return resolved
+
+
+def run(
+    dataset: ImageDataset,
+    given: Mapping[str, Any],
+    *,
+    out: Path | None,
+    resume: bool,
+    judge: Judge,
+    show_progress: bool = True,
+) -> DistilledDataset:
+    """Distil a data set.
+
+    Args:
+        dataset: to distil.
+        given: settings by name; at least ipc, unless a run is resumed.
+        out: the run's folder; None keeps the result in memory.
+        resume: go on with the run in `out` if there is one.
+        judge: evaluates on held-out images where `eval_every` asks for it.
+        show_progress: draw a bar.
+
+    Raises:
+        AtomError: settings, data or folder do not allow it; nothing was changed.
+    """
+    config = _config(dataset, given, out, resume=resume)
+    training = _training(dataset, config)
+    network, statistics_of = _parts(training, config)
+    if out is not None:
+        files.enter(out) if resume else files.claim(out)
+    description = _describe(dataset)
+    prepared = _prepare(dataset, training, config, out)
+    matching = MatchingStep(
+        sampler=ClassSampler(training, prepared.preprocessing, config.batch_real, prepared.execution.device),
+        encoder=Encoder(network, statistics_of, prepared.execution),
+        operations=config.operations(),
+        ipc=config.ipc,
+        seed=config.seed,
+        chunk=prepared.execution.chunk,
+    )
+
+    def as_set(images: Tensor, steps: int) -> DistilledDataset:
+        return DistilledDataset(
+            images=images.cpu(),
+            labels=synthetic_labels(dataset.num_classes, config.ipc),
+            class_names=dataset.class_names,
+            preprocessing=prepared.preprocessing,
+            settings=config.model_dump(),
+            dataset=description,
+            record=prepared.record,
+            steps=steps,
+        )
+
+    def held_out_accuracy(images: Tensor) -> float:
+        return judge(as_set(images, 0), training, config)
+
+    loop = Loop(matching, config, prepared.execution.device, out, held_out_accuracy, show_progress)
+    with Journal(out, resumed_at=prepared.state.step) as journal:
+        final = loop.run(prepared.state, journal)
+    distilled = as_set(final.images, final.step)
+    distilled.history = journal.entries
+    if final.best is not None:
+        distilled.best = as_set(final.best.images, final.best.step)
+        distilled.best.which = "best"
+    if out is not None:
+        distilled.scores = []
+        distilled.write_into(out)
+    return distilled
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What a run needs before its first step."""
+
+    preprocessing: Preprocessing
+    execution: Execution
+    state: RunState
+    record: Mapping[str, Any]
+
+
+def _prepare(dataset: ImageDataset, training: ImageDataset, config: DistillConfig, out: Path | None) -> _Prepared:
+    execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
+    record: Mapping[str, Any] = run_record()
+    if out is not None:
+        if files.holds_run(out):
+            record = files.load_config(out)["record"]
+        # The config comes first: it marks the folder as this run's, whatever happens next.
+        files.save_config(out, settings=config.model_dump(), dataset=_describe(dataset), record=record)
+    preprocessing = _preprocessing(dataset, config, out)
+    state = load_newest_checkpoint(out) if out is not None else None
+    if state is None:
+        first = initial_images(training, preprocessing, init=config.init, ipc=config.ipc, seed=config.seed)
+        state = RunState(0, first)
+    return _Prepared(preprocessing, execution, state, record)
+
+
+def _preprocessing(dataset: ImageDataset, config: DistillConfig, out: Path | None) -> Preprocessing:
+    """Read the run's transform, or fit it on all training images: it sees no labels and favours nothing."""
+    if out is not None and files.has_preprocessing(out):
+        return files.load_preprocessing(out)
+    preprocessing = fit_preprocessing(config.preprocess, dataset)
+    if out is not None:
+        files.save_preprocessing(out, preprocessing)
+    return preprocessing
+
+
+def _training(dataset: ImageDataset, config: DistillConfig) -> ImageDataset:
+    """Give the images to distil; where the run is to be judged on some, those are its test split."""
+    return hold_out(dataset, config.holdout, config.seed) if config.eval_every else dataset
+
+
+def _config(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *, resume: bool) -> DistillConfig:
+    """Settle every setting, those left to the machine included, so that the run can be continued exactly."""
+    if resume:
+        if out is None:
+            raise ConfigError("--resume needs the run's folder: give it with --out")
+        if files.holds_run(out):
+            return _resumed_config(dataset, given, out)
+    config = resolve(_facts(dataset), given).config
+    execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
+    return config.model_copy(
+        update={
+            "device": str(execution.device),
+            "real_dtype": str(execution.real_dtype).removeprefix("torch."),
+            "compile": "on" if execution.compiled else "off",
+            "chunk": execution.chunk,
+        }
+    )
+
+
+def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) -> DistillConfig:
+    stored = files.load_config(out)
+    fingerprint = stored["dataset"].get("fingerprint")
+    if fingerprint != dataset.fingerprint:
+        raise ArtifactError(f"{out} was started on another data set, {stored['dataset'].get('name')}; cannot resume")
+    changes = {name: value for name, value in given.items() if value != stored["settings"].get(name)}
+    fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME}
+    if fixed:
+        told = ", ".join(f"{name} {stored['settings'].get(name)}, not {value}" for name, value in fixed.items())
+        raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another --out")
+    return validated(DistillConfig, {**stored["settings"], **changes})
+
+
+def _parts(dataset: ImageDataset, config: DistillConfig) -> tuple[Network, StatisticsOf]:
+    """Build what the settings name, which is also how they are checked."""
+    statistics_of = METHODS.get(config.method)(config)
+    shape = NetworkShape(config.depth, config.width, config.norm, config.activation, config.pooling)
+    network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape)
+    if config.init == "real":
+        counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
+        smallest = int(counts.argmin())
+        available = int(counts[smallest])
+        if config.ipc > available:
+            raise ConfigError(
+                f"ipc {config.ipc} is more than the {available} training images of class "
+                f"{dataset.class_names[smallest]!r}: use --ipc {available} or less, or --init noise"
+            )
+    return network, statistics_of
+
+
+def _facts(dataset: ImageDataset) -> SetFacts:
+    return SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train))
+
+
+def _describe(dataset: ImageDataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "source": dataset.source,
+        "fingerprint": dataset.fingerprint,
+        "request": dict(dataset.request),
+        "train_size": len(dataset.train),
+        "test_size": len(dataset.test),
+    }

@@ -1,0 +1,102 @@
+"""The state of a run between two steps, and its checkpoints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from atom_distill.base.errors import ArtifactError
+from atom_distill.base.files import atomic_path
+from atom_distill.base.progress import note
+
+_KEPT = 2
+"""Checkpoints kept: the newest, and the one before it in case the newest is damaged."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best set so far by accuracy on held-out training images.
+
+    Attributes:
+        images: float32 [K * ipc, C, H, W].
+        step: after how many steps it was seen.
+        accuracy: percent.
+    """
+
+    images: Tensor
+    step: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class RunState:
+    """All that the next step depends on, besides the settings.
+
+    Attributes:
+        step: steps done.
+        images: float32 [K * ipc, C, H, W].
+        momentum: SGD's buffer, same shape; None before the first step.
+        best: where there are evaluations.
+    """
+
+    step: int
+    images: Tensor
+    momentum: Tensor | None = None
+    best: Best | None = None
+
+
+def save_checkpoint(folder: Path, state: RunState) -> Path:
+    """Write `checkpoint-NNNNNN.safetensors` atomically, then drop all but the newest two; return its path."""
+    tensors = {"images": state.images}
+    metadata: dict[str, float] = {"step": state.step}
+    if state.momentum is not None:
+        tensors["momentum"] = state.momentum
+    if state.best is not None:
+        tensors["best_images"] = state.best.images
+        metadata |= {"best_step": state.best.step, "best_accuracy": state.best.accuracy}
+    path = folder / f"checkpoint-{state.step:06d}.safetensors"
+    with atomic_path(path) as temporary:
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(on_cpu, temporary, metadata={"state": json.dumps(metadata)})
+    for old in checkpoints(folder)[:-_KEPT]:
+        old.unlink()
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the folder's checkpoints, oldest first."""
+    return sorted(folder.glob("checkpoint-*.safetensors"), key=lambda path: int(path.stem.split("-")[1]))
+
+
+def load_newest_checkpoint(folder: Path) -> RunState | None:
+    """Return the newest readable state, or None where there is no checkpoint.
+
+    Raises:
+        ArtifactError: there are checkpoints and none can be read.
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            return _load(path)
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            note(f"checkpoint {path} is damaged ({error}); trying the one before")
+    if found:
+        raise ArtifactError(
+            f"no checkpoint in {folder} can be read; remove the folder and start again, or give another --out"
+        )
+    return None
+
+
+def _load(path: Path) -> RunState:
+    with safe_open(path, framework="pt") as stored:
+        metadata = json.loads(stored.metadata()["state"])
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
+    best = None
+    if "best_images" in tensors:
+        best = Best(tensors["best_images"], metadata["best_step"], metadata["best_accuracy"])
+    return RunState(metadata["step"], tensors["images"], tensors.get("momentum"), best)

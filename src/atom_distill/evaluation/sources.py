@@ -1,0 +1,66 @@
+"""What an evaluation trains on: a handful of tensors, or a whole set of pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from atom_distill.data.dataset import Split
+from atom_distill.ops.preprocessing import Preprocessing
+
+
+class TrainingImages(Protocol):
+    """Images in model space, by index."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Give images float32 [B, C, H, W] and labels int64 [B] on the device."""
+
+
+class StoredTensors:
+    """Images that are in model space already.
+
+    Args:
+        images: float32 [N, C, H, W].
+        labels: int64 [N].
+        device: where batches are wanted; all images are kept there.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, device: torch.device) -> None:
+        self._images, self._labels = images.to(device), labels.to(device)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TrainingImages.batch`."""
+        place = indices.to(self._images.device)
+        return self._images[place], self._labels[place]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Images of a split, preprocessed batch by batch, so that memory does not grow with the set.
+
+    Attributes:
+        split: uint8 images and labels.
+        preprocessing: brings them into model space.
+        device: where batches are wanted.
+    """
+
+    split: Split
+    preprocessing: Preprocessing
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TrainingImages.batch`."""
+        images = self.preprocessing.apply(self.split.images[indices].to(self.device))
+        return images, self.split.labels[indices].to(self.device)
