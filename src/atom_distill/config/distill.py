@@ -47,13 +47,17 @@ class DistillConfig(BaseModel):
     norm: Norm = Field(default="instance", description="Its normalisation.")
     activation: Activation = Field(default="relu", description="Its activation.")
     pooling: Pooling = Field(default="avg", description="Its pooling.")
-    eval_every: int = Field(default=0, ge=0, description="Steps between evaluations on held-out training images; 0: never.")
+    eval_every: int = Field(
+        default=0, ge=0, description="Steps between evaluations on held-out training images; 0: never."
+    )
     eval_epochs: int = Field(default=300, ge=1, description="Length of each of those evaluations (epochs).")
     eval_repeats: int = Field(default=1, ge=1, description="Networks in each of those evaluations.")
     holdout: float = Field(default=0.1, gt=0, lt=1, description="Share of the training images held out for them.")
     checkpoint_every: int = Field(default=100, ge=0, description="Steps between checkpoints; 0: only on Ctrl-C.")
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
-    compile: CompileMode = Field(default="auto", description="torch.compile; auto: where the run is long enough to gain.")
+    compile: CompileMode = Field(
+        default="auto", description="torch.compile; auto: where the run is long enough to gain."
+    )
     real_dtype: RealDtype = Field(
         default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
     )

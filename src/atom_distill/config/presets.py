@@ -44,16 +44,17 @@ class Resolved:
 def paper_settings(facts: SetFacts, ipc: int) -> dict[str, Any]:
     """Return the settings that the papers make depend on resolution and ipc.
 
-    Source: DataDAM's hyper-parameter table, repeated in ATOM's supplement. ZCA where they use it (32x32 and
-    below), if there are enough images to estimate a full covariance; channel normalisation elsewhere.
+    Source: DataDAM's hyper-parameter table, repeated in ATOM's supplement. ZCA where they use it, on
+    colour images of 32x32 and below, if there are enough of them to estimate a full covariance; channel normalisation
+    elsewhere (whitened grey digits distil far worse: 62 % for 86 %).
     """
     channels, height, width = facts.image_shape
     low = height <= _LOW_RESOLUTION
-    enough = facts.train_size >= channels * height * width
+    whitened = low and channels == 3 and facts.train_size >= channels * height * width
     return {
         "image_lr": 10.0 if ipc > _LARGE_IPC else 1.0,
         "task_balance": 0.01 if low else 0.02,
-        "preprocess": "zca" if low and enough else "normalize",
+        "preprocess": "zca" if whitened else "normalize",
     }
 
 

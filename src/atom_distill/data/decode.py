@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -101,8 +102,9 @@ def decode_into(
     def decode(item: Item) -> _Read:
         return _decode(item, form, resize=resize)
 
-    with Progress(label, total=len(split), unit="images") as bar:
-        for position, result in enumerate(_in_threads(decode, split.items())):
+    results = _in_threads(decode, split.items())
+    with Progress(label, total=len(split), unit="images") as bar, closing(results):
+        for position, result in enumerate(results):
             if isinstance(result, np.ndarray):
                 images[len(kept)] = result
                 kept.append(position)
@@ -126,8 +128,9 @@ def _shorten(path: Path, images: Pixels, length: int) -> None:
 
 
 def _headers(split: EncodedSplit, options: LoadOptions) -> Iterator[_Header]:
-    with Progress("inspect", total=len(split), unit="images") as bar:
-        for result in _in_threads(_read_header, split.items()):
+    results = _in_threads(_read_header, split.items())
+    with Progress("inspect", total=len(split), unit="images") as bar, closing(results):
+        for result in results:
             bar.advance()
             if isinstance(result, _Header):
                 yield result
@@ -198,7 +201,7 @@ def resize_and_crop(image: Image, size: int) -> Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def _in_threads(work: _Work, items: Iterable[Item]) -> Iterator[_Read]:
+def _in_threads(work: _Work, items: Iterable[Item]) -> Generator[_Read, None, None]:
     """Apply `work` to the items in threads; results come in order, and few are waiting at any time."""
     workers = min(_MAX_WORKERS, os.cpu_count() or 1)
     waiting: deque[Future[list[_Read]]] = deque()

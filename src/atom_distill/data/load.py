@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atom_distill.base.errors import UnknownNameError
+from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.base.registry import unknown_name
 from atom_distill.data import paths, store
 from atom_distill.data.dataset import ImageDataset, Split
@@ -28,8 +28,8 @@ def load_dataset(
 ) -> ImageDataset:
     """Load a data set by name, or from class folders, parquet files or a saved Hugging Face set.
 
-    A known name wins over a file of that name; write `./digits` for the latter. Decoded images are cached in
-    `cache_root()` and opened as memory maps.
+    A known name wins over a file of that name; write `./digits`, or pass a `Path`, for the latter. Decoded
+    images are cached in `cache_root()` and opened as memory maps.
 
     Args:
         name_or_path: `digits`, `cifar10`, `cifar100`, `tiny-imagenet`, or a path.
@@ -51,11 +51,13 @@ def load_dataset(
     if test_fraction is not None:
         check_fraction(test_fraction)
     name = str(name_or_path)
-    if name in SOURCES:
+    if isinstance(name_or_path, str) and name in SOURCES:
         folder = Path(data_dir).expanduser() if data_dir is not None else None
         return _load_named(name, folder, options, refresh=refresh)
     path = Path(name_or_path).expanduser()
     if path.exists():
+        if data_dir is not None:
+            raise ConfigError(f"--data-dir is for named sets; {name} is a path already, so leave it out")
         return paths.load_path(path, options, refresh=refresh)
     error = unknown_name("data set", name, SOURCES.names())
     raise UnknownNameError(

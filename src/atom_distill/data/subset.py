@@ -42,8 +42,7 @@ def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:
     for label, indices in enumerate(dataset.class_indices()):
         if len(indices) < 2:
             raise ConfigError(
-                f"class {dataset.class_names[label]!r} has one training image: nothing can be held out for "
-                "--eval-every"
+                f"class {dataset.class_names[label]!r} has one training image: nothing can be held out for --eval-every"
             )
         count = min(len(indices) - 1, max(1, round(share * len(indices))))
         order = torch.randperm(len(indices), generator=generator(seed, "hold out", label))

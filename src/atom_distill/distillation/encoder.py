@@ -15,7 +15,7 @@ from torch import Tensor
 
 from atom_distill.base.progress import note
 from atom_distill.distillation.execution import Execution
-from atom_distill.models.initialization import channels_last, reinitialize
+from atom_distill.models.initialization import laid_out, reinitialize
 from atom_distill.models.registry import Network
 from atom_distill.ops.matching import StatisticsOf, signature
 
@@ -32,15 +32,12 @@ class Encoder:
     """
 
     def __init__(self, network: Network, statistics_of: StatisticsOf, execution: Execution) -> None:
-        self._network = channels_last(network.to(execution.device)).train()
+        self._format = execution.memory_format
+        self._network = laid_out(network.to(execution.device), self._format).train()
         # The network's weights get no gradient: only the images learn.
         self._network.requires_grad_(False)
         self._dtype = execution.real_dtype
-        self._twin = (
-            self._network
-            if self._dtype == torch.float32
-            else copy.deepcopy(self._network).to(self._dtype)
-        )
+        self._twin = self._network if self._dtype == torch.float32 else copy.deepcopy(self._network).to(self._dtype)
         self._real = _CompiledOrEager(_signature_of(self._twin, statistics_of), execution.compiled)
         self._synthetic = _CompiledOrEager(_signature_of(self._network, statistics_of), execution.compiled)
 
@@ -56,11 +53,11 @@ class Encoder:
     @torch.no_grad()
     def real(self, images: Tensor) -> Tensor:
         """Give the signatures of real images [B, C, H, W] as float32 [B, D], without gradient."""
-        return self._real(images.to(self._dtype, memory_format=torch.channels_last))
+        return self._real(images.to(self._dtype, memory_format=self._format))
 
     def synthetic(self, images: Tensor) -> Tensor:
         """Give the signatures of synthetic images [B, C, H, W] as float32 [B, D], differentiable."""
-        return self._synthetic(images.contiguous(memory_format=torch.channels_last))
+        return self._synthetic(images.contiguous(memory_format=self._format))
 
 
 def _signature_of(network: Network, statistics_of: StatisticsOf) -> SignatureOf:

@@ -12,8 +12,9 @@ from atom_distill.config.distill import DistillConfig
 
 _CHUNK_PIXELS = 64 * 32 * 32
 """Pixels in one forward of the 128-channel encoder: its maps (16 MB in bfloat16) then stay in the cache."""
-_COMPILE_FROM = 2e9
-"""Pixels through the network in a whole run from which compiling (about a minute) pays on a CPU."""
+_COMPILE_FROM = 2e7
+"""Pixels through the network in a whole run from which compiling pays: it takes about 30 s on two cores, and saves
+about 1.7 microseconds a pixel there."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,16 @@ class Execution:
     real_dtype: torch.dtype
     compiled: bool
     chunk: int
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of images and maps.
+
+        Compiled code and GPUs are fastest with the channels last; eager normalisation on a CPU is three times
+        slower that way.
+        """
+        fast = self.compiled or self.device.type == "cuda"
+        return torch.channels_last if fast else torch.contiguous_format
 
 
 def plan_execution(config: DistillConfig, image_shape: tuple[int, int, int], num_classes: int) -> Execution:
@@ -85,4 +96,4 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 def _can_compile(device: torch.device) -> bool:
     """Compiling for the CPU needs a C++ compiler, for CUDA it needs Triton, which comes with torch."""
-    return device.type == "cuda" or (device.type == "cpu" and shutil.which("g++") is not None)
+    return device.type == "cuda" or (device.type == "cpu" and any(map(shutil.which, ("g++", "clang++"))))

@@ -19,7 +19,6 @@ from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation.sources import Pixels, StoredTensors, TrainingImages
 from atom_distill.evaluation.training import accuracy, train
-from atom_distill.models.initialization import channels_last
 from atom_distill.models.registry import NetworkShape, build_model
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -105,7 +104,7 @@ class Evaluation:
     ) -> tuple[list[float], float]:
         """Train and test `repeats` networks; gives their accuracies and the seconds of all."""
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
-        network = channels_last(network.to(self.device))
+        network = network.to(self.device)
         test = Pixels(dataset.test, preprocessing, self.device)
         started = time.perf_counter()
         accuracies: list[float] = []

@@ -56,7 +56,7 @@ def accuracy(network: Network, images: Pixels) -> float:
     right = 0
     for indices in torch.arange(len(images)).split(_TEST_BATCH):
         batch, labels = images.batch(indices)
-        logits = network(batch.contiguous(memory_format=torch.channels_last))
+        logits = network(batch)
         right += int((logits.argmax(1) == labels).sum())
     return 100 * right / len(images)
 
@@ -73,7 +73,7 @@ def _epoch(
         batch, labels = images.batch(indices)
         if operations:
             batch = augment(batch, draw_per_image(len(batch), operations, random))
-        loss = F.cross_entropy(network(batch.contiguous(memory_format=torch.channels_last)), labels)
+        loss = F.cross_entropy(network(batch), labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
 
-
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -37,9 +36,9 @@ def reinitialize(network: nn.Module, generator: torch.Generator) -> None:
             raise ConfigError(f"no initialisation is known for layer {name!r} of type {type(module).__name__}")
 
 
-def channels_last(network: Module) -> Module:
-    """Lay the convolutions' weights out as the fast kernels want them, in place."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+def laid_out(network: Module, memory_format: torch.memory_format) -> Module:
+    """Lay the weights of a network's convolutions out in memory, in place."""
+    return network.to(memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
 
 def _uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:

@@ -1,0 +1,115 @@
+"""Files and folders appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from atom_distill.base.files import atomic_folder, atomic_path, write_json, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != "atom-data")
+
+
+def write_half(path: Path, error: type[BaseException]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"ne")
+        raise error
+
+
+def fill_half(path: Path, error: type[BaseException]) -> None:
+    with atomic_folder(path) as temporary:
+        (temporary / "a").write_text("1")
+        raise error
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path):
+    with atomic_path(tmp_path / "a.bin") as temporary:
+        temporary.write_bytes(b"new")
+        assert temporary.parent == tmp_path  # the same file system, or replacing it would not be atomic
+        assert not (tmp_path / "a.bin").exists()
+    assert (tmp_path / "a.bin").read_bytes() == b"new"
+    assert names(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(error):
+        write_half(path, error)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_a_failed_first_write_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError):
+        write_half(tmp_path / "a.bin", RuntimeError)
+    assert names(tmp_path) == []
+
+
+def test_an_existing_file_is_replaced_and_missing_folders_are_made(tmp_path):
+    path = tmp_path / "deep" / "er" / "a.txt"
+    write_text(path, "old")
+    write_text(path, "näw")
+    assert path.read_text(encoding="utf-8") == "näw"
+    assert names(path.parent) == ["a.txt"]
+
+
+def test_json_is_readable_by_people_and_machines(tmp_path):
+    write_json(tmp_path / "a.json", {"mean": 1.5, "runs": [1, 2]})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == {"mean": 1.5, "runs": [1, 2]}
+    assert text.count("\n") > 3
+    assert text.endswith("}\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_modes_are_those_of_a_plain_open_and_mkdir(tmp_path):
+    old = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a.txt", "")
+        with atomic_folder(tmp_path / "f"):
+            pass
+        assert os.umask(0o027) == 0o027  # reading the umask did not change it
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o750
+
+
+def test_a_folder_appears_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "runs" / "one"
+    with atomic_folder(target) as temporary:
+        (temporary / "a").write_text("1")
+        assert temporary.parent == target.parent
+        assert not target.exists()
+    assert (target / "a").read_text() == "1"
+    assert names(target.parent) == ["one"]
+
+
+def test_an_existing_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "one"
+    target.mkdir()
+    (target / "stale").write_text("old")
+    with atomic_folder(target) as temporary:
+        (temporary / "a").write_text("1")
+        assert names(target) == ["stale"]
+    assert names(target) == ["a"]
+    assert names(tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path, error):
+    target = tmp_path / "one"
+    target.mkdir()
+    (target / "kept").write_text("old")
+    with pytest.raises(error):
+        fill_half(target, error)
+    assert names(target) == ["kept"]
+    assert names(tmp_path) == ["one"]

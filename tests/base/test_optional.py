@@ -1,0 +1,35 @@
+"""Optional packages: found, or asked for in a way a user can follow."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from atom_distill.base.errors import AtomError, MissingExtraError
+from atom_distill.base.optional import is_available, require
+
+
+def test_an_installed_package_is_imported():
+    assert require("json", extra="x", caller="y") is json
+
+
+def test_a_missing_package_says_who_needs_it_and_how_to_get_it():
+    with pytest.raises(MissingExtraError) as caught:
+        require("no_such_package", extra="ray", caller="atom run --on ray")
+    assert str(caught.value) == (
+        "atom run --on ray needs the package 'no_such_package'. Install it with: pip install 'atom-distill[ray]'"
+    )
+    assert isinstance(caught.value, AtomError)
+    assert isinstance(caught.value, ImportError)
+
+
+def test_looking_does_not_import():
+    sys.modules.pop("antigravity", None)
+    assert is_available("wave")
+    assert is_available("xml.etree.ElementTree")
+    assert not is_available("no_such_package")
+    assert not is_available("no_such_package.part")
+    assert is_available("antigravity")
+    assert "antigravity" not in sys.modules

@@ -1,0 +1,52 @@
+"""What every test stands on: its own cache folder, the device under test, and one table of tolerances."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+TOLERANCE = {
+    torch.float64: {"rtol": 1e-12, "atol": 1e-12},
+    torch.float32: {"rtol": 1e-5, "atol": 1e-6},
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests out of the user's data cache, but for those that need the real CIFAR-10 in it."""
+    if request.node.get_closest_marker("cifar10") is None:
+        monkeypatch.setenv("ATOM_DATA", str(tmp_path / "atom-data"))
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """The device under test: the CPU, or what ATOM_TEST_DEVICE names."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # its 10 bits are no match for an oracle
+    return torch.device(os.environ.get("ATOM_TEST_DEVICE", "cpu"))
+
+
+@pytest.fixture
+def near() -> Callable[..., None]:
+    """Compare a tensor with an oracle's float64 array, as closely as the tensor's dtype allows."""
+
+    def check(got: Tensor, want: np.ndarray, **wider: float) -> None:
+        tolerance = TOLERANCE[got.dtype] | wider
+        torch.testing.assert_close(got.detach().double().cpu(), torch.from_numpy(np.asarray(want)), **tolerance)
+
+    return check
+
+
+@pytest.fixture
+def randn() -> Callable[..., Tensor]:
+    """Draw float64 normal numbers on the CPU: `randn(seed, *shape)`."""
+
+    def draw(seed: int, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    return draw

@@ -1,0 +1,109 @@
+"""Attention against its float64 oracle, and what must hold of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import oracles.attention as oracle
+from atom_distill.base.errors import ShapeError
+from atom_distill.ops.attention import channel_attention, spatial_attention
+
+POWERS = [1.0, 2.0, 3.0, 4.0, 8.0]
+BOTH = [
+    pytest.param(spatial_attention, oracle.spatial_attention, id="spatial"),
+    pytest.param(channel_attention, oracle.channel_attention, id="channel"),
+]
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("ours", "twin"), BOTH)
+def test_values_match_oracle(ours, twin, dtype, power, device, randn, near):
+    features = randn(0, 3, 5, 4, 6).to(dtype)
+    got = ours(features.to(device), power=power)
+    want = np.stack([twin(image, power) for image in features.double().numpy()])
+    assert got.dtype == dtype
+    near(got, want, atol=0.0)
+
+
+@pytest.mark.parametrize("power", [1.0, 4.0, 8.0])
+@pytest.mark.parametrize(("ours", "twin"), BOTH)
+def test_bfloat16_features_are_raised_in_float32(ours, twin, power, device, randn, near):
+    features = randn(1, 2, 4, 4, 4).bfloat16()
+    got = ours(features.to(device), power=power)
+    assert got.dtype == torch.float32
+    near(got, np.stack([twin(image, power) for image in features.double().numpy()]))
+
+
+@pytest.mark.parametrize(("ours", "twin"), BOTH)
+def test_default_power_is_four(ours, twin, randn, near):
+    features = randn(2, 1, 3, 4, 4)
+    near(ours(features), twin(features[0].numpy(), 4.0)[None])
+
+
+def test_shapes_are_places_and_channels(randn):
+    features = randn(3, 2, 5, 4, 6)
+    assert spatial_attention(features).shape == (2, 24)
+    assert channel_attention(features).shape == (2, 5)
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("ours", [spatial_attention, channel_attention])
+def test_each_image_has_length_one_whatever_its_scale(ours, power, randn):
+    features = randn(4, 4, 3, 5, 5) * torch.tensor([0.01, 0.3, 1.0, 100.0], dtype=torch.float64).view(-1, 1, 1, 1)
+    torch.testing.assert_close(ours(features, power=power).norm(dim=1), torch.ones(4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("ours", [spatial_attention, channel_attention])
+def test_a_blank_image_gives_zeros_and_a_finite_gradient(ours, power, randn):
+    features = randn(5, 2, 3, 4, 4).float()
+    features[1] = 0
+    features.requires_grad_()
+    attention = ours(features, power=power)
+    attention.square().sum().backward()
+    assert torch.equal(attention[1], torch.zeros_like(attention[1]))
+    assert torch.isfinite(features.grad).all()
+
+
+def test_shuffling_pixels_leaves_channel_attention_unchanged(randn, near):
+    features = randn(6, 2, 3, 4, 5)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    shuffled = features.flatten(2)[:, :, order].view_as(features)
+    near(channel_attention(shuffled), channel_attention(features).numpy())
+    near(spatial_attention(shuffled), spatial_attention(features)[:, order].numpy())
+    assert not torch.allclose(spatial_attention(shuffled), spatial_attention(features))
+
+
+def test_permuting_channels_leaves_spatial_attention_unchanged(randn, near):
+    features = randn(7, 2, 5, 3, 4)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    near(spatial_attention(features[:, order]), spatial_attention(features).numpy())
+    near(channel_attention(features[:, order]), channel_attention(features)[:, order].numpy())
+    assert not torch.allclose(channel_attention(features[:, order]), channel_attention(features))
+
+
+@pytest.mark.parametrize("ours", [spatial_attention, channel_attention])
+def test_the_sign_of_features_does_not_count(ours, randn):
+    features = randn(8, 2, 3, 4, 4)
+    for power in POWERS:
+        assert torch.equal(ours(features, power=power), ours(-features, power=power))
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("ours", [spatial_attention, channel_attention])
+def test_gradcheck(ours, power, randn):
+    features = randn(9, 2, 2, 3, 3)
+    features = (features + 0.2 * features.sign()).requires_grad_()  # away from the kink of |f| at 0
+    assert torch.autograd.gradcheck(lambda f: ours(f, power=power), features)
+
+
+@pytest.mark.parametrize("name", ["spatial_attention", "channel_attention"])
+def test_wrong_input_is_explained(name):
+    ours = {"spatial_attention": spatial_attention, "channel_attention": channel_attention}[name]
+    with pytest.raises(ShapeError, match=rf"{name} expects .*\[B, C, H, W\], got \(3, 4, 5\)"):
+        ours(torch.zeros(3, 4, 5))
+    with pytest.raises(ValueError, match=rf"{name} needs power >= 1, got 0.5"):
+        ours(torch.zeros(1, 3, 4, 5), power=0.5)
