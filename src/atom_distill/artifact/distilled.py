@@ -116,7 +116,7 @@ class DistilledDataset:
         save_images(folder / "images", pixels, self.labels.tolist(), self.class_names)
         save_picture(folder / GRID_FILE, grid(pixels, self.ipc))
         save_scores(folder, self.scores)
-        write_text(folder / "README.md", card(self))
+        write_text(folder / files.CARD_FILE, card(self))
         self.folder = folder
 
     def add_score(self, score: Score) -> None:
@@ -126,7 +126,7 @@ class DistilledDataset:
             return
         self.scores = [*load_scores(self.folder), score]  # another process may have added some
         save_scores(self.folder, self.scores)
-        write_text(self.folder / "README.md", card(self))
+        write_text(self.folder / files.CARD_FILE, card(self))
 
     @classmethod
     def load(cls, folder: str | Path, which: Which = "last") -> DistilledDataset:

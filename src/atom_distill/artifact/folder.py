@@ -17,6 +17,7 @@ from atom_distill.base.files import atomic_path, remove_leftovers, write_text
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
 CONFIG_FILE = "config.yaml"
+CARD_FILE = "README.md"
 METRICS_FILE = "metrics.jsonl"
 PREPROCESSING_FILE = "preprocessing.safetensors"
 _TENSOR_FILES = {"last": "distilled.safetensors", "best": "distilled-best.safetensors"}
@@ -68,6 +69,11 @@ def enter(folder: Path) -> None:
     remove_leftovers(folder)
     if not holds_run(folder) and any(folder.iterdir()):
         raise ArtifactError(f"{folder} is not empty and holds no run; give a new or empty folder with --out")
+
+
+def is_finished(folder: Path, steps: int) -> bool:
+    """Say whether the folder holds the complete result of `steps` steps; the card is what is written last."""
+    return (folder / CARD_FILE).exists() and load_tensors(folder, "last").steps == steps
 
 
 def has_preprocessing(folder: Path) -> bool:

@@ -25,6 +25,7 @@ class Score(BaseModel):
         which: of a distilled set, the last images or the best on held-out training images.
         dataset: whose test split was scored.
         preprocess: what stood between pixels and networks.
+        steps: of a distilled set, the steps after which it was taken.
         images: stored images trained on.
         ipc: images per class; None where the classes differ.
         arch: architecture.
@@ -41,6 +42,7 @@ class Score(BaseModel):
     which: Literal["last", "best"] = "last"
     dataset: str
     preprocess: str
+    steps: int | None = None
     images: int
     ipc: int | None
     arch: str

@@ -15,7 +15,7 @@ def run_record() -> dict[str, Any]:
 
     return {
         "atom_distill": _version("atom-distill"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "kornia": _version("kornia"),
         "python": platform.python_version(),
         "machine": _processor(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from atom_distill.config.augmentation import DSA_OPERATIONS, check_augmentation
 
@@ -15,6 +15,14 @@ RealDtype = Literal["auto", "float32", "bfloat16"]
 Norm = Literal["none", "batch", "layer", "instance", "group"]
 Activation = Literal["relu", "leaky_relu", "sigmoid"]
 Pooling = Literal["none", "max", "avg"]
+
+
+def _told(default: str) -> dict[str, JsonValue]:
+    """Tell people the default of a field that depends on the data set or the method."""
+    return {"default_text": default}
+
+
+_AS_METHOD = _told("as the method does")
 
 
 class DistillConfig(BaseModel):
@@ -31,33 +39,45 @@ class DistillConfig(BaseModel):
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
     init: Init = Field(default="real", description="First images: real ones of the class, or Gaussian noise.")
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
-    image_lr: float = Field(gt=0, description="Learning rate of the images.")
+    image_lr: float = Field(
+        gt=0, description="Learning rate of the images.", json_schema_extra=_told("1, or 10 above ipc 50")
+    )
     image_momentum: float = Field(default=0.5, ge=0, lt=1, description="Momentum of the images' SGD.")
-    task_balance: float = Field(ge=0, description="Lambda, the embedding's weight against the attention.")
+    task_balance: float = Field(
+        ge=0,
+        description="Lambda, the embedding's weight against the attention.",
+        json_schema_extra=_told("0.01 up to 32x32, 0.02 above"),
+    )
     spatial_power: float = Field(default=4.0, ge=1, description="Exponent p_s of the spatial attention.")
     channel_power: float = Field(default=4.0, ge=1, description="Exponent p_c of the channel attention.")
-    spatial: bool | None = Field(default=None, description="Match spatial attention; left out, as the method does.")
-    channel: bool | None = Field(default=None, description="Match channel attention; left out, as the method does.")
-    embedding: bool | None = Field(default=None, description="Match the embedding; left out, as the method does.")
-    preprocess: Preprocess = Field(description="ZCA whitening or channel normalisation.")
+    spatial: bool | None = Field(default=None, description="Match spatial attention.", json_schema_extra=_AS_METHOD)
+    channel: bool | None = Field(default=None, description="Match channel attention.", json_schema_extra=_AS_METHOD)
+    embedding: bool | None = Field(default=None, description="Match the embedding.", json_schema_extra=_AS_METHOD)
+    preprocess: Preprocess = Field(
+        description="ZCA whitening or channel normalisation.",
+        json_schema_extra=_told("zca for colour images up to 32x32, normalize otherwise"),
+    )
     augment: str = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
     arch: str = Field(default="convnet", description="Architecture of the matching network.")
-    depth: int | None = Field(default=None, ge=1, description="Its blocks; left out, by the resolution.")
-    width: int = Field(default=128, ge=1, description="Its channels per block.")
-    norm: Norm = Field(default="instance", description="Its normalisation.")
-    activation: Activation = Field(default="relu", description="Its activation.")
-    pooling: Pooling = Field(default="avg", description="Its pooling.")
+    depth: int | None = Field(
+        default=None,
+        ge=1,
+        description="Blocks of the matching network.",
+        json_schema_extra=_told("3 up to 32x32, one more for each doubling"),
+    )
+    width: int = Field(default=128, ge=1, description="Channels per block of the matching network.")
+    norm: Norm = Field(default="instance", description="Normalisation in the matching network.")
+    activation: Activation = Field(default="relu", description="Activation in the matching network.")
+    pooling: Pooling = Field(default="avg", description="Pooling in the matching network.")
     eval_every: int = Field(
-        default=0, ge=0, description="Steps between evaluations on held-out training images; 0: never."
+        default=0, ge=0, description="Evaluate on held-out training images every so many steps; 0: never."
     )
     eval_epochs: int = Field(default=300, ge=1, description="Length of each of those evaluations (epochs).")
     eval_repeats: int = Field(default=1, ge=1, description="Networks in each of those evaluations.")
     holdout: float = Field(default=0.1, gt=0, lt=1, description="Share of the training images held out for them.")
     checkpoint_every: int = Field(default=100, ge=0, description="Steps between checkpoints; 0: only on Ctrl-C.")
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
-    compile: CompileMode = Field(
-        default="auto", description="torch.compile; auto: where the run is long enough to gain."
-    )
+    compile: CompileMode = Field(default="auto", description="torch.compile; auto: where the run is long enough.")
     real_dtype: RealDtype = Field(
         default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,10 +52,15 @@ def load_dataset(
     options = LoadOptions(image_size, test_fraction, skip_unreadable, seed)
     if test_fraction is not None:
         check_fraction(test_fraction)
+    folder = Path(data_dir).expanduser() if data_dir is not None else None
+    dataset = _load(name_or_path, folder, options, refresh=refresh)
+    return replace(dataset, request=_request(name_or_path, folder, options))
+
+
+def _load(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
     name = str(name_or_path)
     if isinstance(name_or_path, str) and name in SOURCES:
-        folder = Path(data_dir).expanduser() if data_dir is not None else None
-        return _load_named(name, folder, options, refresh=refresh)
+        return _load_named(name, data_dir, options, refresh=refresh)
     path = Path(name_or_path).expanduser()
     if path.exists():
         if data_dir is not None:
@@ -63,6 +70,23 @@ def load_dataset(
     raise UnknownNameError(
         f"{error}; or a path to class folders, parquet files or a saved Hugging Face data set (no such path here)"
     )
+
+
+def _request(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions) -> dict[str, Any]:
+    """Give the arguments that bring the set back, from any working folder."""
+    known = isinstance(name_or_path, str) and name_or_path in SOURCES
+    wanted: dict[str, Any] = {
+        "name_or_path": name_or_path if known else str(Path(name_or_path).expanduser().resolve()),
+        "data_dir": None if data_dir is None else str(data_dir.resolve()),
+        "image_size": options.image_size,
+        "test_fraction": options.test_fraction,
+    }
+    request = {name: value for name, value in wanted.items() if value is not None}
+    if options.skip_unreadable:
+        request["skip_unreadable"] = True
+    if options.seed:
+        request["seed"] = options.seed
+    return request
 
 
 def _load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:

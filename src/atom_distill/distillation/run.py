@@ -12,7 +12,9 @@ from torch import Tensor
 
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.scores import load_scores
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, DistillConfig
 from atom_distill.config.presets import Resolved, SetFacts, resolve, validated
@@ -74,6 +76,9 @@ def run(
     network, statistics_of = _parts(training, config)
     if out is not None:
         files.enter(out) if resume else files.claim(out)
+        if files.is_finished(out, config.steps):
+            note(f"{out} is finished: it has its {config.steps} steps")
+            return DistilledDataset.load(out)
     description = _describe(dataset)
     prepared = _prepare(dataset, training, config, out)
     matching = MatchingStep(
@@ -109,7 +114,7 @@ def run(
         distilled.best = as_set(final.best.images, final.best.step)
         distilled.best.which = "best"
     if out is not None:
-        distilled.scores = []
+        distilled.scores = load_scores(out)
         distilled.write_into(out)
     return distilled
 

@@ -68,7 +68,9 @@ class Evaluation:
         images = StoredTensors(distilled.images, distilled.labels, self.device)
         runs, seconds = self._runs(lambda _: images, dataset, distilled.preprocessing)
         score = self._score("distilled", dataset, distilled.preprocessing, runs, seconds)
-        return score.model_copy(update={"images": len(distilled), "ipc": distilled.ipc, "which": distilled.which})
+        return score.model_copy(
+            update={"images": len(distilled), "ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
+        )
 
     def of_random(self, dataset: ImageDataset, ipc: int, preprocess: str) -> Score:
         """Train each network on a random subset of its own, `ipc` real images a class.

@@ -104,6 +104,8 @@ def _norm(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
             # What the papers call InstanceNorm: it has an affine part, and no running statistics.
             return nn.GroupNorm(channels, channels)
         case "group":
+            if channels % _GROUPS:
+                raise ConfigError(f"norm group needs a width that is a multiple of {_GROUPS}, got {channels}")
             return nn.GroupNorm(_GROUPS, channels)
 
 

@@ -32,7 +32,7 @@ def reinitialize(network: nn.Module, generator: torch.Generator) -> None:
                 _uniform(module.bias, bound, generator)
         elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
             module.reset_parameters()
-        elif next(module.parameters(recurse=False), None) is not None:
+        elif any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False))):
             raise ConfigError(f"no initialisation is known for layer {name!r} of type {type(module).__name__}")
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from atom_distill.base.errors import ShapeError
 
-_EPS = 1e-12
+_EPS = 1e-30
+"""Far below what the eighth power of a small response sums to; only a blank image has less."""
 
 
 def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:

@@ -72,6 +72,9 @@ def augment(images: Tensor, draw: Draw, owners: Tensor | None = None) -> Tensor:
     Returns:
         The augmented images, same shape, dtype and device.
     """
+    if images.dtype in (torch.bfloat16, torch.float16):
+        # Too coarse for sampling places and for means over pixels.
+        return augment(images.float(), draw, owners).to(images.dtype)
     operation, uniforms = draw.operation, draw.uniforms
     if owners is not None:
         operation, uniforms = operation[owners], uniforms[owners]

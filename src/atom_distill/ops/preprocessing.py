@@ -126,6 +126,8 @@ def preprocessing_from_tensors(kind: str, tensors: Mapping[str, Tensor]) -> Prep
     """
     try:
         if kind == "normalize":
+            if tensors["mean"].shape != tensors["std"].shape:
+                raise ArtifactError("the stored normalisation has means and deviations of different shapes")
             return ChannelNormalization(tensors["mean"], tensors["std"])
         if kind == "zca":
             return ZCAWhitening(tensors["mean"], _symmetric(tensors["transform_upper"], len(tensors["mean"])))

@@ -1,0 +1,72 @@
+"""`atom data`: fetch, check and describe a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import BaseModel, Field
+
+from atom_distill.cli.options import DataOptions, Flag, JsonFlag, parse, shown
+from atom_distill.cli.output import print_json, print_line, print_table
+
+_DESCRIPTION = (
+    "Fetch a data set (cache, --data-dir, hub), check it and describe it: counts, sizes, mean, deviation, and a "
+    "contact sheet as PNG."
+)
+_CLASSES_SHOWN = 12
+
+
+class DataCommand(BaseModel):
+    """Options of `atom data`."""
+
+    dataset: tyro.conf.Positional[str] = Field(
+        description="digits, cifar10, cifar100, tiny-imagenet, or a path to class folders, parquet or a saved set."
+    )
+    data: DataOptions = Field(default_factory=DataOptions)
+    refresh: Flag = Field(default=False, description="Fetch and decode again, although it is cached.")
+    sheet: Annotated[Path | None, shown("NAME-contact-sheet.png here")] = Field(
+        default=None, description="Where the contact sheet goes."
+    )
+    json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
+
+
+def command(arguments: Sequence[str]) -> None:
+    """Run `atom data`."""
+    options = parse(DataCommand, command="data", description=_DESCRIPTION, arguments=arguments)
+    from atom_distill.base.files import atomic_path
+    from atom_distill.data.contact_sheet import contact_sheet
+    from atom_distill.data.describe import describe
+
+    dataset = options.data.load(options.dataset, refresh=options.refresh)
+    facts = describe(dataset)
+    sheet = options.sheet or Path(f"{dataset.name}-contact-sheet.png")
+    with atomic_path(sheet) as temporary:
+        contact_sheet(dataset).save(temporary, format="PNG")
+    facts["contact_sheet"] = str(sheet)
+    if options.json_output:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    channels, height, width = facts["image_shape"]
+    names = facts["class_names"]
+    print_line(f"{facts['name']}: {facts['classes']} classes, {height}x{width}, {channels} channels")
+    print_line(f"source   {facts['source']}")
+    print_line(f"mean     {', '.join(f'{value:.4f}' for value in facts['mean'])}  (over pixels, of 0..1)")
+    print_line(f"std      {', '.join(f'{value:.4f}' for value in facts['std'])}")
+    if facts["skipped"]:
+        print_line(f"skipped  {facts['skipped']} unreadable images")
+    rows = [
+        [name, str(facts["train"]["per_class"][label]), str(facts["test"]["per_class"][label])]
+        for label, name in enumerate(names[:_CLASSES_SHOWN])
+    ]
+    if len(names) > _CLASSES_SHOWN:
+        rows.append([f"... {len(names) - _CLASSES_SHOWN} more", "", ""])
+    rows.append(["all", str(facts["train"]["images"]), str(facts["test"]["images"])])
+    print_table("images", ["class", "train", "test"], rows)
+    print_line(f"contact sheet: {facts['contact_sheet']}")

@@ -1,0 +1,211 @@
+"""`atom evaluate`: train networks from scratch on a distilled set, and test them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from pydantic import BaseModel, Field
+
+from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, shown
+from atom_distill.cli.output import print_json, print_table
+from atom_distill.config.distill import Activation, Norm, Pooling, Preprocess
+
+if TYPE_CHECKING:
+    from atom_distill.artifact.distilled import DistilledDataset
+    from atom_distill.artifact.scores import Score
+    from atom_distill.data.dataset import ImageDataset
+    from atom_distill.evaluation.evaluate import Evaluation
+
+_DESCRIPTION = (
+    "Train networks from scratch on a distilled set and test them on the real test split; the scores are kept in "
+    "the run folder. For reference, --random trains on random real images and --whole on all of them."
+)
+
+
+class ShapeOptions(BaseModel):
+    """Departures from an architecture's defaults."""
+
+    depth: Annotated[int | None, shown("by the resolution")] = Field(
+        default=None, description="Blocks of the networks."
+    )
+    width: Annotated[int | None, shown("128 for convnet")] = Field(
+        default=None, description="Channels per block of the networks."
+    )
+    norm: Annotated[Norm | None, shown("instance for convnet")] = Field(
+        default=None, description="Normalisation in the networks."
+    )
+    activation: Annotated[Activation | None, shown("relu")] = Field(
+        default=None, description="Activation in the networks."
+    )
+    pooling: Annotated[Pooling | None, shown("avg")] = Field(default=None, description="Pooling in the networks.")
+
+
+class ProtocolOptions(BaseModel):
+    """Departures from a protocol; they become part of its name."""
+
+    epochs: Annotated[int | None, shown("1000 in dm")] = Field(
+        default=None, description="Passes over the set (epochs)."
+    )
+    batch_size: Annotated[int | None, shown("256 in dm")] = Field(
+        default=None, description="Images per update (images)."
+    )
+    lr: Annotated[float | None, shown("0.01 in dm")] = Field(default=None, description="Learning rate of the networks.")
+    augment: Annotated[str | None, shown("all six in dm")] = Field(
+        default=None, description="DSA operations joined by '_', or none."
+    )
+
+
+class EvaluateCommand(BaseModel):
+    """Options of `atom evaluate`."""
+
+    target: tyro.conf.Positional[str] = Field(
+        description="A run folder; or, with --random or --whole, a data set's name or path."
+    )
+    random: Flag = Field(default=False, description="Train on random real images, a fresh draw for each network.")
+    whole: Flag = Field(default=False, description="Train on the whole training set.")
+    ipc: Annotated[int | None, shown("the run's")] = Field(
+        default=None, description="Real images per class, for --random (images)."
+    )
+    preprocess: Annotated[Preprocess | None, shown("the run's, or the papers'")] = Field(
+        default=None, description="Preprocessing, for --random and --whole."
+    )
+    which: Literal["last", "best"] = Field(
+        default="last", description="The run's last images, or its best on held-out training images."
+    )
+    dataset: Annotated[str | None, shown("the one distilled")] = Field(
+        default=None, description="Data set to test on: a name or a path."
+    )
+    arch: tuple[str, ...] = Field(default=("convnet",), description="Architectures, one or more.")
+    repeats: int = Field(default=5, description="Networks per architecture.")
+    seed: int = Field(default=0, description="Seed of every random draw.")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
+    protocol: str = Field(default="dm", description="How networks are trained; dm is what the field does.")
+    changes: ProtocolOptions = Field(default_factory=ProtocolOptions)
+    shape: ShapeOptions = Field(default_factory=ShapeOptions)
+    json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
+    data: DataOptions = Field(default_factory=DataOptions)
+
+
+def command(arguments: Sequence[str]) -> None:
+    """Run `atom evaluate`."""
+    options = parse(EvaluateCommand, command="evaluate", description=_DESCRIPTION, arguments=arguments)
+    if options.random and options.whole:
+        raise ConfigError("--random and --whole exclude each other; give one")
+    if not options.arch:
+        raise ConfigError("--arch needs at least one architecture, e.g. --arch convnet")
+    distilled = _run_folder(options)
+    dataset = _dataset(options, distilled)
+    evaluations = [_evaluation(options, arch, dataset) for arch in options.arch]
+    scores = []
+    for evaluation in evaluations:
+        scores.append(_score(options, evaluation, distilled, dataset))
+        if distilled is not None:
+            distilled.add_score(scores[-1])
+    _print(scores, as_json=options.json_output)
+
+
+def _run_folder(options: EvaluateCommand) -> DistilledDataset | None:
+    """Load the target if it is a run folder; None where it names a data set."""
+    from atom_distill.artifact.distilled import DistilledDataset
+    from atom_distill.artifact.folder import holds_run
+    from atom_distill.data.named import SOURCES
+
+    folder = Path(options.target)
+    if holds_run(folder):
+        return DistilledDataset.load(folder, options.which)
+    if options.random or options.whole:
+        return None
+    if options.target in SOURCES:
+        raise ConfigError(f"{options.target} is a data set: give the folder of a run, or --random --ipc N, or --whole")
+    raise ArtifactError(f"{options.target} is not a run folder (no config.yaml in it); `atom distill` makes one")
+
+
+def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> ImageDataset:
+    if distilled is None:
+        return options.data.load(options.dataset or options.target)
+    if options.dataset is not None:
+        return options.data.load(options.dataset)
+    request = dict(distilled.dataset.get("request", {}))
+    if not request:
+        raise ConfigError(f"{options.target} does not say what it was distilled from: give it with --dataset")
+    from atom_distill.base.progress import note
+    from atom_distill.data.load import load_dataset
+
+    dataset = load_dataset(**{**request, **given(options.data)})
+    if dataset.fingerprint != distilled.dataset.get("fingerprint"):
+        note(f"{dataset.name} has changed since it was distilled: its images or classes are not the same")
+    return dataset
+
+
+def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> Evaluation:
+    """Set an evaluation up; a wrong name or size fails here, before the first network is trained."""
+    from atom_distill.config.protocol import PROTOCOLS
+    from atom_distill.distillation.execution import pick_device
+    from atom_distill.evaluation.evaluate import Evaluation
+    from atom_distill.models.registry import NetworkShape, build_model
+
+    shape = NetworkShape(**given(options.shape))
+    build_model(arch, dataset.image_shape, dataset.num_classes, shape)
+    return Evaluation(
+        arch=arch,
+        shape=shape,
+        repeats=options.repeats,
+        protocol=PROTOCOLS.get(options.protocol).changed(**given(options.changes)),
+        seed=options.seed,
+        device=pick_device(options.device),
+    )
+
+
+def _score(
+    options: EvaluateCommand,
+    evaluation: Evaluation,
+    distilled: DistilledDataset | None,
+    dataset: ImageDataset,
+) -> Score:
+    if not (options.random or options.whole):
+        assert distilled is not None  # `_run_folder` has made sure
+        return evaluation.of_distilled(distilled, dataset)
+    ipc = options.ipc if options.ipc is not None else distilled.ipc if distilled is not None else None
+    if options.random and ipc is None:
+        raise ConfigError("how many random images per class? Give --ipc N")
+    preprocess = options.preprocess or _preprocess(distilled, dataset)
+    if options.whole:
+        return evaluation.of_whole(dataset, preprocess)
+    assert ipc is not None
+    return evaluation.of_random(dataset, ipc, preprocess)
+
+
+def _preprocess(distilled: DistilledDataset | None, dataset: ImageDataset) -> str:
+    if distilled is not None:
+        return distilled.preprocessing.kind
+    from atom_distill.config.presets import SetFacts, paper_settings
+
+    facts = SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train))
+    return str(paper_settings(facts, ipc=1)["preprocess"])
+
+
+def _print(scores: list[Score], *, as_json: bool) -> None:
+    if as_json:
+        results = [_as_json(score) for score in scores]
+        print_json(results[0] if len(results) == 1 else {"scores": results})
+        return
+    rows = [
+        [
+            f"{score.subject} {score.images} images",
+            score.arch,
+            f"{score.mean:.1f} +- {score.std:.1f}",
+            ", ".join(f"{run:.1f}" for run in score.runs),
+        ]
+        for score in scores
+    ]
+    title = f"test accuracy on {scores[0].dataset}, percent; protocol {scores[0].protocol.name}"
+    print_table(title, ["trained on", "network", "mean +- std", "each"], rows)
+
+
+def _as_json(score: Score) -> dict[str, Any]:
+    content = score.model_dump(mode="json")
+    return {**content, "protocol": score.protocol.name, "protocol_settings": content["protocol"]}

@@ -1,0 +1,74 @@
+"""The `atom` command: finds the command's module, loads it, and words its errors."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from atom_distill import __version__
+from atom_distill.base.errors import AtomError, InterruptedRunError
+from atom_distill.base.progress import note
+from atom_distill.base.registry import unknown_name
+
+_COMMANDS = {
+    "data": "fetch, check and describe a data set",
+    "distill": "distil a data set to a few images per class",
+    "evaluate": "train networks from scratch on a distilled set and test them",
+}
+
+_HELP = """\
+usage: atom COMMAND [OPTIONS]
+
+Turn a large image data set into a tiny synthetic one that trains networks almost as well.
+
+commands:
+{commands}
+
+options:
+  -h, --help     show this help
+  --version      show the version
+
+`atom COMMAND --help` explains a command. A first run: atom distill digits --ipc 1 --steps 300
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        Exit code: 0 done, 2 something for the user to correct, 130 stopped by the user.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = [f"  {name:<14} {text}" for name, text in _COMMANDS.items()]
+        sys.stdout.write(_HELP.format(commands="\n".join(lines)))
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"atom-distill {__version__}\n")
+        return 0
+    return _run(arguments[0], arguments[1:])
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    try:
+        if name not in _COMMANDS:
+            raise unknown_name("command", name, list(_COMMANDS))
+        importlib.import_module(f"atom_distill.cli.{name}").command(arguments)
+    except InterruptedRunError as stopped:
+        note(f"atom {name}: {stopped}")
+        return 130
+    except AtomError as error:
+        note(f"atom: {error}" if name not in _COMMANDS else f"atom {name}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        note(f"atom {name}: stopped")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away, as `head` does
+        return 0
+    except OSError as error:
+        # The disk is full, a folder is read-only: the user's to mend, and nothing a traceback would explain.
+        note(f"atom {name}: {error}")
+        return 2
+    return 0

@@ -1,0 +1,104 @@
+"""Command-line options: what is shared between commands, and how settings become options."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import tyro
+from pydantic import BaseModel, Field, create_model
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from atom_distill.data.dataset import ImageDataset
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(options: type[Model], *, command: str, description: str, arguments: Sequence[str]) -> Model:
+    """Parse a command's arguments; on `--help` or a wrong option this prints and exits (0 or 2)."""
+    return tyro.cli(
+        options,
+        prog=f"atom {command}",
+        description=description,
+        args=list(arguments),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
+    )
+
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A switch that is off unless given."""
+
+JsonFlag = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="json")]
+"""`--json`: the field cannot have that name, which pydantic uses."""
+
+
+def shown(default: str) -> Any:
+    """Annotate an option that may be left out with the default that people read."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: {default})")
+
+
+def settings_options(model: type[BaseModel], leave_out: Sequence[str] = ()) -> type[BaseModel]:
+    """Make a model whose fields are those of `model`, each an option that may be left out.
+
+    The settings keep one home: names, types, help and defaults all come from `model`.
+    """
+    fields: dict[str, Any] = {
+        name: (
+            Annotated[_plain(info.annotation) | None, shown(_default_text(info))],
+            Field(default=None, description=info.description),
+        )
+        for name, info in model.model_fields.items()
+        if name not in leave_out
+    }
+    return create_model("Settings", __doc__="What the run computes, and how.", **fields)
+
+
+def given(options: BaseModel) -> dict[str, Any]:
+    """Return the options that the user gave."""
+    return {name: value for name, value in options if value is not None}
+
+
+class DataOptions(BaseModel):
+    """Where the real images come from and how they are read."""
+
+    data_dir: Annotated[Path | None, shown("not used")] = Field(
+        default=None, description="A copy of a named set in a published layout: its archive or folder."
+    )
+    image_size: Annotated[int | None, shown("as stored")] = Field(
+        default=None, description="Resize and crop images to this height and width (pixels)."
+    )
+    test_fraction: Annotated[float | None, shown("the set's own test split")] = Field(
+        default=None, description="Share of each class to test on, for a folder without a test split."
+    )
+    skip_unreadable: Flag = Field(default=False, description="Leave out images that cannot be decoded, and count them.")
+
+    def load(self, name_or_path: str, **more: Any) -> ImageDataset:
+        """Load the data set with these options."""
+        from atom_distill.data.load import load_dataset
+
+        return load_dataset(
+            name_or_path,
+            data_dir=self.data_dir,
+            image_size=self.image_size,
+            test_fraction=self.test_fraction,
+            skip_unreadable=self.skip_unreadable,
+            **more,
+        )
+
+
+def _default_text(info: FieldInfo) -> str:
+    extra = info.json_schema_extra
+    if isinstance(extra, dict) and "default_text" in extra:
+        return str(extra["default_text"])
+    return "none, give it" if info.is_required() else str(info.default)
+
+
+def _plain(annotation: Any) -> Any:
+    """Strip None from a type that allows it."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(kind for kind in get_args(annotation) if kind is not types.NoneType)
+    return annotation
