@@ -25,9 +25,11 @@ size_categories:
 # {dataset}, distilled to {images} images
 
 {images} synthetic images ({ipc} per class, {classes} classes, {shape}) that stand in for the
-{train_size} training images of {dataset}, made by [{method}] in {steps} steps with atom-distill {version}.
+{train_size} training images of {dataset}, made by {method} in {steps} steps with atom-distill {version}.
 
-![the distilled images]({grid})
+![the distilled images, one row a class]({grid})
+
+The picture is contrast-fitted: what lies outside the range of a pixel is compressed into it.
 
 ## Scores
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.card import GRID_FILE, card
-from atom_distill.artifact.pictures import grid, save_images, save_picture, to_picture
+from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture, to_picture
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.errors import ArtifactError, ShapeError
 from atom_distill.base.files import write_text
@@ -112,9 +112,8 @@ class DistilledDataset:
             files.save_tensors(folder, best.images, best.labels, best.class_names, best.steps, which="best")
         files.save_config(folder, settings=self.settings, dataset=self.dataset, record=self.record)
         files.save_history(folder, self.history)
-        pixels = self.pixels()
-        save_images(folder / "images", pixels, self.labels.tolist(), self.class_names)
-        save_picture(folder / GRID_FILE, grid(pixels, self.ipc))
+        save_images(folder / "images", self.pixels(), self.labels.tolist(), self.class_names)
+        save_picture(folder / GRID_FILE, grid(fit_contrast(self.preprocessing.invert(self.images)), self.ipc))
         save_scores(folder, self.scores)
         write_text(folder / files.CARD_FILE, card(self))
         self.folder = folder

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +16,8 @@ _GRID_COLUMNS = 10
 _GRID_ROWS_AT_MOST = 20
 _TILE = 96
 _GAP = 4
+_FAINTEST = 0.01
+"""Share of an image's values that may be clipped at either end of its contrast."""
 
 
 def to_picture(pixels: Tensor) -> Image.Image:
@@ -23,8 +26,26 @@ def to_picture(pixels: Tensor) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
+def fit_contrast(intensities: Tensor) -> Tensor:
+    """Compress each image's range so that a picture can show it; one that lies within [0, 1] stays as it is.
+
+    Whitened images come back with intensities far outside [0, 1]. Clipped there, as the PNGs are, most of them is
+    black or white.
+
+    Args:
+        intensities: float [N, C, H, W], nominally in [0, 1].
+
+    Returns:
+        uint8 [N, C, H, W].
+    """
+    flat = intensities.flatten(1)
+    low = flat.quantile(_FAINTEST, dim=1).clamp(max=0).view(-1, 1, 1, 1)
+    high = flat.quantile(1 - _FAINTEST, dim=1).clamp(min=1).view(-1, 1, 1, 1)
+    return ((intensities - low) / (high - low)).mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
 def grid(pixels: Tensor, ipc: int) -> Image.Image:
-    """Lay images [K * ipc, C, H, W], class after class, into one picture.
+    """Lay images uint8 [K * ipc, C, H, W], class after class, into one picture.
 
     One row a class; with one image a class they run on over the rows. At most 10 of a class and 20 rows.
     """

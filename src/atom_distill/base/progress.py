@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from types import TracebackType
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SILENT_SECONDS = 3.0
+_SAMPLES = 30
+_SECONDS_BETWEEN_SAMPLES = 1.0
 
 
 def note(message: str) -> None:
@@ -37,13 +40,13 @@ class Progress:
 
     def __init__(self, label: str, *, total: int, done: int = 0, unit: str = "steps", enabled: bool = True) -> None:
         self.label, self.total, self.done, self.unit, self.enabled = label, total, done, unit, enabled
-        self._done_at_start = done
         self._started = self._last_line = time.monotonic()
         self._live = _LiveBar(self) if enabled and sys.stderr.isatty() else None
-        self._wrote_lines = False
+        self._recent: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
 
     def __enter__(self) -> Progress:
         self._started = self._last_line = time.monotonic()
+        self._recent.append((self._started, self.done))
         if self._live:
             self._live.start()
         return self
@@ -51,6 +54,9 @@ class Progress:
     def advance(self, units: int = 1, **values: str) -> None:
         """Count `units` more as finished and show `values` beside the bar."""
         self.done += units
+        now = time.monotonic()
+        if not self._recent or now - self._recent[-1][0] >= _SECONDS_BETWEEN_SAMPLES:
+            self._recent.append((now, self.done))
         if self._live:
             self._live.update(self._describe(values))
         elif self.enabled and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
@@ -71,8 +77,15 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Units per second since the start, 0 before the first."""
-        return (self.done - self._done_at_start) / self.elapsed if self.elapsed > 0 else 0.0
+        """Units per second of late (about half a minute), 0 before the first.
+
+        Of late, since the first step of a compiled run takes as long as a hundred others.
+        """
+        if not self._recent:
+            return 0.0
+        since, done = self._recent[0]
+        seconds = time.monotonic() - since
+        return (self.done - done) / seconds if seconds > 0 else 0.0
 
     def _describe(self, values: dict[str, str]) -> str:
         left = duration((self.total - self.done) / self.rate) if self.rate > 0 else "?"

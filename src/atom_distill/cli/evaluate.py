@@ -30,10 +30,10 @@ class ShapeOptions(BaseModel):
     """Departures from an architecture's defaults."""
 
     depth: Annotated[int | None, shown("by the resolution")] = Field(
-        default=None, description="Blocks of the networks."
+        default=None, ge=1, description="Blocks of the networks."
     )
     width: Annotated[int | None, shown("128 for convnet")] = Field(
-        default=None, description="Channels per block of the networks."
+        default=None, ge=1, description="Channels per block of the networks."
     )
     norm: Annotated[Norm | None, shown("instance for convnet")] = Field(
         default=None, description="Normalisation in the networks."

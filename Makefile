@@ -1,0 +1,36 @@
+# `make demo` and `make test` do all the set-up themselves, on a machine with nothing but Python 3.11 or newer.
+PYTHON ?= python3
+DATA   ?= digits
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: install demo test lint format clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+install: $(VENV)/.installed  ## make the virtual environment with pinned dependencies
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard]'
+	@touch $@
+
+demo: install  ## distil DATA (digits; cifar10 is the real one) and compare with random images
+	$(BIN)/python examples/demo.py $(DATA)
+
+test: install lint  ## everything that CI checks
+	$(BIN)/python -m pytest -q
+
+lint: install  ## style, spelling and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell src tests examples docs README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/mypy
+
+format: install  ## put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment and caches, not runs
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build src/*.egg-info
