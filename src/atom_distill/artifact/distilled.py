@@ -105,6 +105,7 @@ class DistilledDataset:
 
     def write_into(self, folder: Path) -> None:
         """Write all files into a folder that is this set's own already; each appears whole or not at all."""
+        (folder / files.CARD_FILE).unlink(missing_ok=True)  # it marks a folder whose other files are all written
         files.save_tensors(folder, self.images, self.labels, self.class_names, self.steps)
         files.save_preprocessing(folder, self.preprocessing)
         if self.best is not None:
@@ -125,7 +126,9 @@ class DistilledDataset:
             return
         self.scores = [*load_scores(self.folder), score]  # another process may have added some
         save_scores(self.folder, self.scores)
-        write_text(self.folder / files.CARD_FILE, card(self))
+        # The card is that of the last images, whichever were scored.
+        shown = self if self.which == "last" else DistilledDataset.load(self.folder)
+        write_text(self.folder / files.CARD_FILE, card(shown))
 
     @classmethod
     def load(cls, folder: str | Path, which: Which = "last") -> DistilledDataset:

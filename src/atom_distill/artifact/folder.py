@@ -128,7 +128,10 @@ def load_preprocessing(folder: Path) -> Preprocessing:
     """
     path = folder / PREPROCESSING_FILE
     tensors, metadata = _read(path)
-    return preprocessing_from_tensors(metadata.get("kind", "missing"), tensors)
+    try:
+        return preprocessing_from_tensors(metadata.get("kind", "missing"), tensors)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from None
 
 
 def save_config(

@@ -89,4 +89,7 @@ def file_names(class_names: Sequence[str]) -> list[str]:
     seen: dict[str, int] = {}
     for name in names:
         seen[name.lower()] = seen.get(name.lower(), 0) + 1
-    return [name if seen[name.lower()] == 1 else f"{name}-{index}" for index, name in enumerate(names)]
+    told_apart = [name if seen[name.lower()] == 1 else f"{name}-{index}" for index, name in enumerate(names)]
+    if len({name.lower() for name in told_apart}) == len(names):
+        return told_apart
+    return [f"{index}-{name}" for index, name in enumerate(names)]  # a number made one the same as another name

@@ -51,7 +51,7 @@ def command(arguments: Sequence[str]) -> None:
     options = parse(DistillCommand, command="distill", description=_DESCRIPTION, arguments=arguments)
     flags = given(options.settings)
     settings = {**_from_file(options.config), **flags}
-    if "ipc" not in settings and not options.resume:
+    if "ipc" not in settings and not (options.resume and options.out):
         raise ConfigError("how many images per class? Give --ipc N, e.g. --ipc 1 or --ipc 10")
     from atom_distill.api import judge
     from atom_distill.distillation.run import run, settings_for
@@ -75,12 +75,13 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"--config {path} cannot be read: {error}") from None
+        reason = " ".join(str(error).split())  # a YAML error is a drawing of several lines
+        raise ConfigError(f"--config {path} cannot be read: {reason}") from None
     if isinstance(content, dict) and isinstance(content.get("settings"), dict):
         content = content["settings"]
     if not isinstance(content, dict):
         raise ConfigError(f"--config {path} must hold settings as 'name: value' lines")
-    return {name: value for name, value in content.items() if value is not None}
+    return {str(name): value for name, value in content.items() if value is not None}
 
 
 def _print_settings(resolved: Resolved, flags: dict[str, Any], *, as_json: bool) -> None:

@@ -30,10 +30,10 @@ class ShapeOptions(BaseModel):
     """Departures from an architecture's defaults."""
 
     depth: Annotated[int | None, shown("by the resolution")] = Field(
-        default=None, ge=1, description="Blocks of the networks."
+        default=None, description="Blocks of the networks."
     )
     width: Annotated[int | None, shown("128 for convnet")] = Field(
-        default=None, ge=1, description="Channels per block of the networks."
+        default=None, description="Channels per block of the networks."
     )
     norm: Annotated[Norm | None, shown("instance for convnet")] = Field(
         default=None, description="Normalisation in the networks."
@@ -135,7 +135,9 @@ def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> Im
     from atom_distill.base.progress import note
     from atom_distill.data.load import load_dataset
 
-    dataset = load_dataset(**{**request, **given(options.data)})
+    # A switch that is off says nothing: what the run left out stays left out.
+    changes = {name: value for name, value in given(options.data).items() if value is not False}
+    dataset = load_dataset(**{**request, **changes})
     if dataset.fingerprint != distilled.dataset.get("fingerprint"):
         note(f"{dataset.name} has changed since it was distilled: its images or classes are not the same")
     return dataset

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from atom_distill.base.registry import Registry
 from atom_distill.config.augmentation import DSA_OPERATIONS, check_augmentation
+from atom_distill.config.presets import validated
 
 
 class Protocol(BaseModel):
@@ -33,12 +34,18 @@ class Protocol(BaseModel):
         return () if self.augment == "none" else tuple(self.augment.split("_"))
 
     def changed(self, **values: object) -> Protocol:
-        """Return the protocol with other values, and with the changes in its name, so that scores stay apart."""
-        changes = {name: value for name, value in values.items() if value != getattr(self, name)}
+        """Return the protocol with other values, and with the changes in its name, so that scores stay apart.
+
+        Raises:
+            ConfigError: values are out of range.
+            UnknownNameError: a value's name does not exist.
+        """
+        own = self.model_dump()
+        changes = {name: value for name, value in values.items() if name not in own or value != own[name]}
         if not changes:
             return self
         label = ",".join(f"{name}={value}" for name, value in changes.items())
-        return Protocol(**{**self.model_dump(), **changes, "name": f"{self.name}({label})"})
+        return validated(Protocol, {**own, **changes, "name": f"{self.name}({label})"})
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol")

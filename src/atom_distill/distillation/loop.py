@@ -62,9 +62,11 @@ class Loop:
                 optimiser.step()
                 state = self._snapshot(step + 1, images, optimiser, state.best)
                 state = self._evaluate(state, loss, journal)
-                self._checkpoint(state, now=stop.received or step + 1 == self.config.steps)
+                last = step + 1 == self.config.steps
+                stopped = stop.received and not last  # read once: a signal may arrive at any moment
+                self._checkpoint(state, now=stopped or last)
                 bar.advance(loss=f"{loss:.3f}")
-                if stop.received and step + 1 < self.config.steps:
+                if stopped:
                     raise self._interrupted(step + 1)
         return state
 

@@ -16,7 +16,7 @@ from atom_distill.artifact.scores import load_scores
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
-from atom_distill.config.distill import CHANGEABLE_ON_RESUME, DistillConfig
+from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import Resolved, SetFacts, resolve, validated
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.preprocessing import fit_preprocessing
@@ -28,7 +28,7 @@ from atom_distill.distillation.initial import initial_images, synthetic_labels
 from atom_distill.distillation.journal import Journal
 from atom_distill.distillation.loop import Loop
 from atom_distill.distillation.methods import METHODS
-from atom_distill.distillation.state import RunState, load_newest_checkpoint
+from atom_distill.distillation.state import RunState, last_step, load_newest_checkpoint
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.matching import StatisticsOf
@@ -167,6 +167,8 @@ def _config(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
             raise ConfigError("--resume needs the run's folder: give it with --out")
         if files.holds_run(out):
             return _resumed_config(dataset, given, out)
+        if "ipc" not in given:
+            raise ConfigError(f"{out} holds no run to go on with; to start one there, give --ipc N")
     config = resolve(_facts(dataset), given).config
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
     return config.model_copy(
@@ -184,12 +186,25 @@ def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) 
     fingerprint = stored["dataset"].get("fingerprint")
     if fingerprint != dataset.fingerprint:
         raise ArtifactError(f"{out} was started on another data set, {stored['dataset'].get('name')}; cannot resume")
-    changes = {name: value for name, value in given.items() if value != stored["settings"].get(name)}
+    changes = {
+        name: value
+        for name, value in given.items()
+        if value != stored["settings"].get(name) and not _left_to_machine(name, value)
+    }
     fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME}
     if fixed:
         told = ", ".join(f"{name} {stored['settings'].get(name)}, not {value}" for name, value in fixed.items())
         raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another --out")
-    return validated(DistillConfig, {**stored["settings"], **changes})
+    config = validated(DistillConfig, {**stored["settings"], **changes})
+    done = last_step(out)
+    if config.steps < done:
+        raise ArtifactError(f"{out} has done {done} steps already; give --steps {done} or more, or another --out")
+    return config
+
+
+def _left_to_machine(name: str, value: object) -> bool:
+    """Say whether a setting asks for what the run has settled on: the same command may resume it."""
+    return name in EXECUTION and value in ("auto", 0)
 
 
 def _parts(dataset: ImageDataset, config: DistillConfig) -> tuple[Network, StatisticsOf]:

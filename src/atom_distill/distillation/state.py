@@ -70,7 +70,12 @@ def save_checkpoint(folder: Path, state: RunState) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the folder's checkpoints, oldest first."""
-    return sorted(folder.glob("checkpoint-*.safetensors"), key=lambda path: int(path.stem.split("-")[1]))
+    return sorted(folder.glob("checkpoint-*.safetensors"), key=_step)
+
+
+def last_step(folder: Path) -> int:
+    """Return the steps done at the newest checkpoint, 0 where there is none."""
+    return max((_step(path) for path in checkpoints(folder)), default=0)
 
 
 def load_newest_checkpoint(folder: Path) -> RunState | None:
@@ -90,6 +95,10 @@ def load_newest_checkpoint(folder: Path) -> RunState | None:
             f"no checkpoint in {folder} can be read; remove the folder and start again, or give another --out"
         )
     return None
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.split("-")[1])
 
 
 def _load(path: Path) -> RunState:

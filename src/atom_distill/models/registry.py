@@ -8,6 +8,7 @@ from typing import Literal, Protocol, get_args
 
 from torch import Tensor, nn
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
 from atom_distill.ops.features import Features
 
@@ -55,6 +56,11 @@ class NetworkShape:
     norm: Norm | None = None
     activation: Activation | None = None
     pooling: Pooling | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("depth", self.depth), ("width", self.width)):
+            if value is not None and value < 1:
+                raise ConfigError(f"the {name} of a network must be at least 1, got {value}")
 
 
 class Builder(Protocol):

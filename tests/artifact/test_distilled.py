@@ -1,0 +1,306 @@
+"""The folder of a distilled set: what goes in comes out, what is damaged is named, nothing is unpickled."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from atom_distill.artifact.card import scores_table
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.folder import is_finished, load_history
+from atom_distill.artifact.scores import Score, load_scores
+from atom_distill.base.errors import ArtifactError, ShapeError
+from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.subset import random_subset
+from distillation.toys import toy_dataset
+
+NAMES = ("cat", "dog", "sea lion")
+
+
+def distilled(
+    kind: str = "normalize",
+    ipc: int = 2,
+    names: tuple[str, ...] = NAMES,
+    shape: tuple[int, int, int] = (3, 8, 8),
+) -> tuple[DistilledDataset, torch.Tensor]:
+    """A set of real images, and their pixels."""
+    data = toy_dataset((9,) * len(names), shape=shape, names=names)
+    preprocessing = fit_preprocessing(kind, data)
+    chosen = random_subset(data, ipc, seed=0)
+    tiny = DistilledDataset(
+        images=preprocessing.apply(data.train.images[chosen]),
+        labels=data.train.labels[chosen],
+        class_names=data.class_names,
+        preprocessing=preprocessing,
+        settings={"method": "atom", "ipc": ipc, "image_lr": 1.0, "depth": None},
+        dataset={"name": "toy", "fingerprint": "abc", "train_size": 27},
+        record={"atom_distill": "0.1.0", "torch": "2"},
+        history=[{"step": 1, "loss": 2.5}, {"step": 2, "loss": 1.5}],
+        steps=2,
+    )
+    return tiny, data.train.images[chosen]
+
+
+def score(**changes) -> Score:
+    values = {
+        "subject": "distilled",
+        "dataset": "toy",
+        "preprocess": "normalize",
+        "steps": 2,
+        "images": 6,
+        "ipc": 2,
+        "arch": "convnet",
+        "shape": {"norm": None},
+        "protocol": PROTOCOLS.get("dm"),
+        "seed": 0,
+        "runs": (50.0, 52.0),
+        "seconds": 1.5,
+    }
+    return Score(**(values | changes))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A saved set with a score."""
+    tiny, _ = distilled()
+    tiny.best = distilled()[0]
+    tiny.best.steps = 1
+    tiny.best.which = "best"
+    tiny.scores = [score()]
+    tiny.save(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+@pytest.mark.parametrize("kind", ["normalize", "zca"])
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 8)])
+def test_a_round_trip_loses_nothing(tmp_path, kind, shape):
+    tiny, _ = distilled(kind, shape=shape)
+    tiny.scores = [score(), score(subject="random")]
+    tiny.save(tmp_path / "saved")
+    loaded = DistilledDataset.load(tmp_path / "saved")
+    assert torch.equal(loaded.images, tiny.images)
+    assert torch.equal(loaded.labels, tiny.labels)
+    for name in ("class_names", "settings", "dataset", "record", "history", "scores", "steps", "which"):
+        assert getattr(loaded, name) == getattr(tiny, name), name
+    assert loaded.preprocessing.kind == kind
+    for name, tensor in tiny.preprocessing.tensors().items():
+        assert torch.equal(loaded.preprocessing.tensors()[name], tensor)
+    assert torch.equal(loaded.pixels(), tiny.pixels())
+    assert (loaded.ipc, len(loaded), loaded.folder) == (2, 6, tmp_path / "saved")
+
+
+@pytest.mark.parametrize("kind", ["normalize", "zca"])
+def test_pixels_of_real_images_are_those_images(kind):
+    tiny, pixels = distilled(kind)
+    assert tiny.pixels().dtype == torch.uint8
+    assert int((tiny.pixels().int() - pixels.int()).abs().max()) <= 1
+
+
+def test_pixels_outside_the_range_are_clipped_and_not_wrapped():
+    tiny, _ = distilled()
+    tiny.images = tiny.images * 100
+    assert {0, 255} <= set(tiny.pixels().unique().tolist())
+    assert bool(((tiny.pixels() > 127) == (tiny.preprocessing.invert(tiny.images) > 0.5)).all())
+
+
+def test_as_a_pytorch_dataset():
+    tiny, _ = distilled()
+    data = tiny.to_torch()
+    assert len(data) == 6
+    image, label = data[3]
+    assert torch.equal(image, tiny.images[3])
+    assert int(label) == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 8)])
+def test_as_a_hugging_face_dataset(shape):
+    tiny, _ = distilled(shape=shape)
+    table = tiny.to_hf()
+    assert table.features["label"].names == list(NAMES)
+    assert table["label"] == [0, 0, 1, 1, 2, 2]
+    array = np.asarray(table[4]["image"])
+    assert np.array_equal(array.reshape(8, 8, shape[0]), tiny.pixels()[4].permute(1, 2, 0).numpy())
+
+
+def test_a_png_for_every_image(folder):
+    tiny = DistilledDataset.load(folder)
+    files = sorted(path.relative_to(folder / "images").as_posix() for path in folder.glob("images/*/*"))
+    assert files == [f"{name}/000{i}.png" for name in ("cat", "dog", "sea_lion") for i in range(2)]
+    for index, name in enumerate(files):
+        array = np.asarray(Image.open(folder / "images" / name))
+        assert np.array_equal(array, tiny.pixels()[index].permute(1, 2, 0).numpy())
+
+
+def test_the_last_and_the_best_are_kept_apart(folder):
+    assert DistilledDataset.load(folder, which="best").steps == 1
+    assert DistilledDataset.load(folder).steps == 2
+    (folder / "distilled-best.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="has no best set: it was distilled without --eval-every"):
+        DistilledDataset.load(folder, which="best")
+
+
+def test_a_folder_in_use_is_refused(folder, tmp_path):
+    with pytest.raises(ArtifactError, match="holds another run"):
+        distilled()[0].save(folder)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("...")
+    with pytest.raises(ArtifactError, match="is not empty and holds no run"):
+        distilled()[0].save(tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.98])
+@pytest.mark.parametrize("name", ["distilled.safetensors", "preprocessing.safetensors", "config.yaml", "scores.json"])
+def test_a_truncated_file_is_named(folder, name, part):
+    path = folder / name
+    content = path.read_bytes()
+    if name == "config.yaml" and part > 0.9:
+        content = content[: content.index(b"record:")]
+        part = 1.0
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")) as caught:
+        DistilledDataset.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["distilled.safetensors", "preprocessing.safetensors"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ArtifactError, match=f"{name} is missing: the run is not finished"):
+        DistilledDataset.load(folder)
+
+
+def test_a_file_of_another_kind_is_named(folder):
+    (folder / "distilled.safetensors").write_bytes((folder / "preprocessing.safetensors").read_bytes())
+    with pytest.raises(ArtifactError, match=r"distilled\.safetensors is not a distilled set of this tool"):
+        DistilledDataset.load(folder)
+
+
+def test_an_unknown_preprocessing_is_named(folder):
+    (folder / "preprocessing.safetensors").write_bytes((folder / "distilled.safetensors").read_bytes())
+    with pytest.raises(ArtifactError, match=r"preprocessing\.safetensors is damaged: .*unknown kind"):
+        DistilledDataset.load(folder)
+
+
+def test_a_folder_without_a_run_is_told(tmp_path):
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ArtifactError, match=r"is not a run folder: it has no config\.yaml"):
+            DistilledDataset.load(place)
+
+
+def test_nothing_is_ever_unpickled(folder, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    assert len(DistilledDataset.load(folder)) == 6
+    bomb = b"\x80\x04cbuiltins\nprint\n(S'boom'\ntR."
+    for name in ("distilled.safetensors", "preprocessing.safetensors"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(bomb)
+        with pytest.raises(ArtifactError, match=name):
+            DistilledDataset.load(folder)
+        (folder / name).write_bytes(whole)
+    (folder / "config.yaml").write_text(f"!!python/object/apply:os.mkdir ['{folder}/boom']")
+    with pytest.raises(ArtifactError, match=r"config\.yaml is damaged"):
+        DistilledDataset.load(folder)
+    assert not (folder / "boom").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [((6, 8, 8), (6,)), ((6, 3, 8, 8), (5,)), ((6, 3, 8, 8), (6, 1))], ids=str
+)
+def test_tensors_of_other_shapes_are_refused(images, labels):
+    tiny, _ = distilled()
+    with pytest.raises(ShapeError, match=r"needs images \[N, C, H, W\] and labels \[N\]"):
+        DistilledDataset(torch.zeros(images), torch.zeros(labels), NAMES, tiny.preprocessing, {})
+
+
+def test_scores_are_appended_and_shown(folder):
+    tiny, stale = DistilledDataset.load(folder), DistilledDataset.load(folder)
+    tiny.add_score(score(subject="random", runs=(20.0, 21.0)))
+    stale.add_score(score(arch="resnet18", runs=(33.25,)))  # another process, which has not seen the second
+    assert [found.mean for found in load_scores(folder)] == [51.0, 20.5, 33.25]
+    assert stale.scores == DistilledDataset.load(folder).scores == load_scores(folder)
+    text = (folder / "README.md").read_text()
+    for row in (
+        "| distilled | convnet | 6 | 51.0 +- 1.4 | 2 |",
+        "| random | convnet | 6 | 20.5 +- 0.7 | 2 |",
+        "| distilled | resnet18 | 6 | 33.2 +- 0.0 | 1 |",
+    ):
+        assert row in text
+
+
+def test_scoring_the_best_set_leaves_the_card_that_of_the_last(folder):
+    best = DistilledDataset.load(folder, which="best")
+    best.add_score(score(which="best", steps=1))
+    text = (folder / "README.md").read_text()
+    assert "in 2 steps" in text
+    assert "| distilled, best | convnet |" in text
+
+
+def test_a_set_in_memory_keeps_its_scores_too():
+    tiny, _ = distilled()
+    tiny.add_score(score())
+    tiny.add_score(score(seed=1))
+    assert [found.seed for found in tiny.scores] == [0, 1]
+
+
+def test_protocols_never_share_a_table():
+    other = PROTOCOLS.get("dm").changed(epochs=300)
+    text = scores_table([score(), score(protocol=other, runs=(1.0,)), score(runs=(9.0,))])
+    assert text.count("| trained on |") == 2
+    first, second = text.split("Protocol `dm(epochs=300)`")
+    assert "9.0" in first
+    assert "| 1.0 +-" in second
+    assert scores_table([]) == ""
+
+
+def test_the_card_is_readable_by_people_and_by_the_hub(folder):
+    text = (folder / "README.md").read_text()
+    _, front, body = text.split("---\n", 2)
+    facts = yaml.safe_load(front)
+    assert facts["task_categories"] == ["image-classification"]
+    assert {"dataset-distillation", "atom"} <= set(facts["tags"])
+    assert facts["size_categories"] == ["n<1K"]
+    assert "# toy, distilled to 6 images" in body
+    assert "2 per class, 3 classes, 3x8x8" in body
+    assert "(grid.png)" in body
+    assert (folder / "grid.png").exists()
+    for name in ("distilled.safetensors", "preprocessing.safetensors", "config.yaml", "metrics.jsonl", "scores.json"):
+        assert name in body
+        assert (folder / name).exists()
+
+
+def test_a_card_without_scores_says_how_to_get_them(tmp_path):
+    distilled()[0].save(tmp_path / "saved")
+    assert "Not evaluated yet: `atom evaluate`" in (tmp_path / "saved" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "steps"),
+    [
+        ("", []),
+        ('{"step": 1, "loss": 1}\n{"step": 2, "lo', [1]),
+        ('{"step": 1, "loss": 1}\n[]\n{"step": 3, "loss": 1}\n', [1]),
+    ],
+)
+def test_metrics_are_read_up_to_where_they_break(tmp_path, lines, steps):
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    assert [entry["step"] for entry in load_history(tmp_path)] == steps
+
+
+def test_a_run_is_finished_when_its_card_is_written(folder):
+    assert is_finished(folder, 2)
+    assert not is_finished(folder, 3)
+    (folder / "README.md").unlink()
+    assert not is_finished(folder, 2)

@@ -1,0 +1,248 @@
+"""The commands as people and scripts use them."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from atom_distill import __version__
+from atom_distill.artifact.scores import load_scores
+from atom_distill.config.distill import DistillConfig
+from atom_distill.distillation.loop import Loop
+
+DISTILL = "distill digits --ipc 1 --steps 4 --width 8 --batch-real 8 --compile off --device cpu"
+EVALUATE = "--epochs 3 --repeats 2 --width 8 --device cpu"
+
+
+def test_data_describes_a_set(atom):
+    answer = atom("data digits --json")
+    assert answer.code == 0
+    facts = answer.json
+    assert facts["name"] == "digits"
+    assert facts["image_shape"] == [1, 8, 8]
+    assert (facts["train"]["images"], facts["test"]["images"]) == (1438, 359)
+    assert facts["classes"] == 10
+    with Image.open(facts["contact_sheet"]) as sheet:
+        assert sheet.format == "PNG"
+    assert Path(facts["contact_sheet"]).name == "digits-contact-sheet.png"
+
+
+def test_data_prints_a_table_and_puts_the_sheet_where_it_is_told(atom, tmp_path):
+    answer = atom("data digits --sheet", tmp_path / "new" / "sheet.png")
+    assert answer.code == 0
+    for part in ("digits: 10 classes, 8x8, 1 channels", "1438", "359", "sheet.png"):
+        assert part in answer.out
+    assert (tmp_path / "new" / "sheet.png").exists()
+
+
+def test_a_dry_run_shows_settings_and_their_origin(atom, tmp_path):
+    (tmp_path / "more.yaml").write_text("steps: 77\nimage_lr: 0.5\nwidth: null\n")
+    answer = atom("distill digits --ipc 60 --seed 3 --image-lr 2 --dry-run --json --config", tmp_path / "more.yaml")
+    assert answer.code == 0
+    settings, origin = answer.json["settings"], answer.json["origin"]
+    assert (settings["ipc"], settings["steps"], settings["image_lr"], settings["preprocess"]) == (
+        60,
+        77,
+        2.0,
+        "normalize",
+    )
+    assert origin["ipc"] == origin["image_lr"] == "option"
+    assert origin["steps"] == "file"
+    assert origin["preprocess"] == "paper"
+    assert origin["width"] == "default"
+    assert not any(Path().iterdir())
+
+
+def test_a_dry_run_for_people(atom):
+    answer = atom("distill digits --ipc 1 --dry-run")
+    assert answer.code == 0
+    assert all(name in answer.out for name in DistillConfig.model_fields)
+
+
+def test_distill_writes_a_folder_with_a_name_of_its_own(atom):
+    answer = atom(DISTILL)
+    assert answer.code == 0, answer.err
+    assert "10 images after 4 steps" in answer.out
+    assert "atom evaluate runs/digits-atom-ipc1" in answer.out
+    assert load_file("runs/digits-atom-ipc1/distilled.safetensors")["images"].shape == (10, 1, 8, 8)
+
+
+def test_distill_for_scripts(atom, tmp_path):
+    answer = atom(f"{DISTILL} --json --out", tmp_path / "run")
+    assert answer.code == 0
+    facts = answer.json
+    assert facts["folder"] == str(tmp_path / "run")
+    assert (facts["images"], facts["ipc"], facts["steps"]) == (10, 1, 4)
+    assert Path(facts["picture"]).exists()
+    assert facts["loss"] > 0
+    assert atom(f"{DISTILL} --json --resume --out", tmp_path / "run").json["steps"] == 4
+
+
+def test_a_run_can_be_repeated_from_its_own_config(atom, finished, tmp_path):
+    again = tmp_path / "again"
+    assert atom(f"distill digits --config {finished}/config.yaml --out", again).code == 0
+    first, second = (load_file(folder / "distilled.safetensors")["images"] for folder in (finished, again))
+    assert torch.equal(first, second)
+
+
+def test_resume_takes_more_steps_and_no_other_setting(atom, run_folder):
+    answer = atom("distill digits --resume --steps 6 --json --out", run_folder)
+    assert answer.json["steps"] == 6
+    assert yaml.safe_load((run_folder / "config.yaml").read_text())["settings"]["width"] == 8
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(atom, tmp_path, monkeypatch):
+    checkpoint = Loop._checkpoint
+
+    def press(self, state, *, now):
+        checkpoint(self, state, now=now)
+        if state.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_checkpoint", press)
+        answer = atom(f"{DISTILL} --json --out", tmp_path / "cut")
+    assert answer.code == 130
+    assert answer.out == ""
+    assert answer.err == (
+        f"atom distill: stopped after step 2, which is saved in {tmp_path}/cut. "
+        f"To go on: the same command with --resume (and --out {tmp_path}/cut)\n"
+    )
+    assert atom(f"{DISTILL} --resume --out", tmp_path / "cut").code == 0
+    assert atom(f"{DISTILL} --out", tmp_path / "whole").code == 0
+    resumed, whole = (load_file(tmp_path / name / "distilled.safetensors")["images"] for name in ("cut", "whole"))
+    assert torch.equal(resumed, whole)
+
+
+def test_evaluate_for_scripts(atom, run_folder):
+    answer = atom(f"evaluate {EVALUATE} --json", run_folder)
+    assert answer.code == 0, answer.err
+    facts = answer.json
+    assert len(facts["runs"]) == 2
+    assert facts["mean"] == pytest.approx(np.mean(facts["runs"]))
+    assert facts["std"] == pytest.approx(np.std(facts["runs"], ddof=1))
+    assert facts["protocol"] == "dm(epochs=3)"
+    assert facts["protocol_settings"]["epochs"] == 3
+    assert (facts["subject"], facts["dataset"], facts["images"]) == ("distilled", "digits", 10)
+    (score,) = load_scores(run_folder)
+    assert list(score.runs) == facts["runs"]
+    assert "dm(epochs=3)" in (run_folder / "README.md").read_text()
+
+
+def test_several_architectures_give_a_list(atom, run_folder):
+    answer = atom(f"evaluate {EVALUATE} --json --arch convnet convnet --repeats 1", run_folder)
+    assert [score["arch"] for score in answer.json["scores"]] == ["convnet", "convnet"]
+    assert len(load_scores(run_folder)) == 2
+
+
+def test_evaluate_prints_a_table(atom, run_folder):
+    answer = atom(f"evaluate {EVALUATE}", run_folder)
+    assert answer.code == 0
+    for part in ("test accuracy on digits, percent; protocol dm(epochs=3)", "distilled 10 images", "+-"):
+        assert part in answer.out
+
+
+def test_random_references(atom, run_folder):
+    by_name = atom(f"evaluate digits --random --ipc 1 {EVALUATE} --json")
+    assert by_name.code == 0, by_name.err
+    assert (by_name.json["subject"], by_name.json["images"]) == ("random", 10)
+    beside_a_run = atom(f"evaluate {EVALUATE} --random --json", run_folder)
+    assert beside_a_run.json["runs"] == by_name.json["runs"]  # ipc and preprocessing are the run's
+    assert [score.subject for score in load_scores(run_folder)] == ["random"]
+
+
+def test_the_whole_set(atom):
+    answer = atom("evaluate digits --whole --epochs 1 --repeats 1 --width 8 --device cpu --json")
+    assert (answer.json["subject"], answer.json["images"], answer.json["ipc"]) == ("whole", 1438, None)
+
+
+def test_the_best_set_can_be_scored(atom, tmp_path):
+    out = tmp_path / "run"
+    line = f"{DISTILL} --eval-every 2 --eval-epochs 2 --out {out}"
+    assert atom(line).code == 0
+    assert any("held_out_accuracy" in json.loads(entry) for entry in (out / "metrics.jsonl").read_text().splitlines())
+    answer = atom(f"evaluate {EVALUATE} --which best --json", out)
+    assert answer.json["which"] == "best"
+    assert answer.json["steps"] in (2, 4)
+
+
+def picture(path: Path, mode: str, size: int, label: int, index: int, **options) -> None:
+    """A bright half, left or right by class, in any mode and size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(100 * label + index).integers(0, 90, (size, size, 3), dtype=np.uint8)
+    half = slice(0, size // 2) if label == 0 else slice(size // 2, None)
+    pixels[:, half] += 140
+    Image.fromarray(pixels).convert(mode).save(path, **options)
+
+
+@pytest.fixture
+def mixed_folder(tmp_path: Path) -> Path:
+    """Two classes as PNG and JPEG, grey, RGB and RGBA, in three sizes."""
+    root = tmp_path / "my images"
+    kinds = [("png", "RGB"), ("jpg", "RGB"), ("png", "L"), ("jpeg", "L"), ("png", "RGBA"), ("png", "P")]
+    for split, count in (("train", 12), ("test", 6)):
+        for label, name in enumerate(("left side", "right")):
+            for index in range(count):
+                suffix, mode = kinds[index % len(kinds)]
+                size = (12, 16, 24)[index % 3]
+                picture(root / split / name / f"{index}.{suffix}", mode, size, label, index)
+    return root
+
+
+def test_class_folders_of_any_kind_distil_and_evaluate(atom, mixed_folder, tmp_path):
+    out = tmp_path / "run"
+    line = "distill --ipc 2 --steps 5 --width 8 --image-size 16 --compile off --device cpu --json --out"
+    answer = atom(line, out, mixed_folder)
+    assert answer.code == 0, answer.err
+    assert answer.json["images"] == 4
+    assert load_file(out / "distilled.safetensors")["images"].shape == (4, 3, 16, 16)
+    assert sorted(path.name for path in (out / "images").iterdir()) == ["left_side", "right"]
+    answer = atom("evaluate --epochs 40 --lr 0.05 --repeats 1 --width 8 --device cpu --json", out)
+    assert answer.code == 0, answer.err  # the size is remembered
+    assert answer.json["mean"] > 80
+
+
+def test_what_the_run_skipped_stays_skipped(atom, mixed_folder, tmp_path):
+    (mixed_folder / "train" / "right" / "0.png").write_bytes(b"no picture")
+    line = f"distill --ipc 1 --steps 1 --width 8 --image-size 16 --compile off --device cpu --skip-unreadable --out {tmp_path}/run"
+    assert atom(line, mixed_folder).code == 0
+    (tmp_path / "atom-data").rename(tmp_path / "emptied")  # without the cache the files are read again
+    answer = atom("evaluate --epochs 1 --repeats 1 --width 8 --device cpu --json", tmp_path / "run")
+    assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize("command", ["data", "distill", "evaluate"])
+def test_help_explains_every_option_with_its_default(atom, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    answer = atom(f"{command} --help")
+    assert answer.code == 0
+    options: list[str] = []
+    for line in (framed.strip("│ ") for framed in answer.out.splitlines()):
+        if line.startswith("-"):
+            options.append(line)
+        elif options:
+            options[-1] += f" {line}"  # a long option has its explanation below it
+    assert len(options) >= {"data": 6, "distill": 35, "evaluate": 20}[command]
+    for option in options[1:]:  # after --help itself
+        assert re.search(r"[A-Za-z].{8,}[.:].*\(default: .+?\)", option), option
+
+
+@pytest.mark.parametrize("line", ["", "-h", "--help"])
+def test_the_overview(atom, line):
+    answer = atom(line)
+    assert answer.code == 0
+    for name in ("data", "distill", "evaluate", "atom COMMAND --help"):
+        assert name in answer.out
+
+
+def test_the_version(atom):
+    assert atom("--version").out == f"atom-distill {__version__}\n"

@@ -1,0 +1,115 @@
+"""The papers' settings by resolution and ipc, and how wrong settings are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from atom_distill.base.errors import ConfigError, UnknownNameError
+from atom_distill.config.distill import DistillConfig
+from atom_distill.config.presets import SetFacts, paper_settings, resolve
+
+CIFAR10 = SetFacts((3, 32, 32), 10, 50_000)
+TINY_IMAGENET = SetFacts((3, 64, 64), 200, 100_000)
+DIGITS = SetFacts((1, 8, 8), 10, 1438)
+
+
+@pytest.mark.parametrize(
+    ("facts", "ipc", "want"),
+    [
+        (CIFAR10, 1, {"image_lr": 1.0, "task_balance": 0.01, "preprocess": "zca"}),
+        (CIFAR10, 50, {"image_lr": 1.0, "task_balance": 0.01, "preprocess": "zca"}),
+        (CIFAR10, 51, {"image_lr": 10.0, "task_balance": 0.01, "preprocess": "zca"}),
+        (TINY_IMAGENET, 10, {"image_lr": 1.0, "task_balance": 0.02, "preprocess": "normalize"}),
+        (TINY_IMAGENET, 100, {"image_lr": 10.0, "task_balance": 0.02, "preprocess": "normalize"}),
+        (DIGITS, 1, {"image_lr": 1.0, "task_balance": 0.01, "preprocess": "normalize"}),
+        pytest.param(
+            SetFacts((3, 32, 32), 2, 3071),
+            1,
+            {"image_lr": 1.0, "task_balance": 0.01, "preprocess": "normalize"},
+            id="too few images for a covariance of 3072 values",
+        ),
+    ],
+)
+def test_paper_settings(facts, ipc, want):
+    assert paper_settings(facts, ipc) == want
+    settings = resolve(facts, {"ipc": ipc}).config.model_dump()
+    assert {name: settings[name] for name in want} == want
+
+
+def test_the_papers_table_is_the_default():
+    config = resolve(CIFAR10, {"ipc": 10}).config
+    assert (config.method, config.steps, config.batch_real, config.image_momentum) == ("atom", 8000, 128, 0.5)
+    assert (config.spatial_power, config.channel_power) == (4.0, 4.0)
+    assert (config.init, config.norm, config.width, config.pooling, config.activation) == (
+        "real",
+        "instance",
+        128,
+        "avg",
+        "relu",
+    )
+    assert config.operations() == ("color", "crop", "cutout", "flip", "scale", "rotate")
+
+
+def test_what_is_given_wins_and_its_origin_is_told():
+    resolved = resolve(CIFAR10, {"ipc": 100, "image_lr": 3.0, "preprocess": "normalize"})
+    assert resolved.config.image_lr == 3.0
+    assert resolved.config.preprocess == "normalize"
+    origin = resolved.origin
+    assert (origin["ipc"], origin["image_lr"], origin["task_balance"], origin["steps"]) == (
+        "given",
+        "given",
+        "paper",
+        "default",
+    )
+    assert set(origin) == set(DistillConfig.model_fields)
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        resolve(CIFAR10, {"ipc": 0, "steps": 0, "image_lr": -1.0, "init": "photo", "augment": "flip_blur"})
+    message = str(caught.value)
+    assert message.count(";") == 4 + message.count("operation 'blur';")
+    for part in (
+        "ipc: Input should be greater than or equal to 1, got 0",
+        "steps: Input should be greater than or equal to 1, got 0",
+        "image_lr: Input should be greater than 0, got -1.0",
+        "init: Input should be 'real' or 'noise', got 'photo'",
+        "augment: unknown operation 'blur'",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_a_missing_ipc_is_told():
+    with pytest.raises(ConfigError, match="ipc: Field required"):
+        resolve(CIFAR10, {})
+
+
+def test_an_unknown_setting_is_told_with_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"unknown setting 'imgae_lr'. Did you mean 'image_lr'"):
+        resolve(CIFAR10, {"ipc": 1, "imgae_lr": 1.0})
+
+
+@pytest.mark.parametrize("value", ["flip", "none", "rotate_color"])
+def test_augmentations_by_name(value):
+    config = resolve(CIFAR10, {"ipc": 1, "augment": value}).config
+    assert config.operations() == (() if value == "none" else tuple(value.split("_")))
+
+
+@pytest.mark.parametrize("value", ["", "flip_", "none_flip", "Flip", "flip,crop"])
+def test_other_augmentations_are_refused(value):
+    with pytest.raises(ConfigError, match="unknown operation"):
+        resolve(CIFAR10, {"ipc": 1, "augment": value})
+
+
+def test_settings_are_frozen_and_survive_a_round_trip():
+    config = resolve(CIFAR10, {"ipc": 1}).config
+    with pytest.raises(ValueError, match="frozen"):
+        config.ipc = 2
+    assert DistillConfig(**config.model_dump()) == config
+
+
+def test_every_setting_is_described():
+    for name, info in DistillConfig.model_fields.items():
+        assert info.description, name
+        assert info.description.endswith("."), name

@@ -1,0 +1,473 @@
+"""Whole runs in this process: what they write, what they refuse, and that going on equals never having stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from atom_distill.api import distill
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.scores import Score
+from atom_distill.base.errors import (
+    ArtifactError,
+    AtomError,
+    ConfigError,
+    InterruptedRunError,
+    NonFiniteError,
+    UnknownNameError,
+)
+from atom_distill.config.distill import DistillConfig
+from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.distillation import run as run_module
+from atom_distill.distillation.loop import Loop
+from atom_distill.distillation.state import Best, RunState, checkpoints, load_newest_checkpoint, save_checkpoint
+from distillation.toys import toy_dataset
+
+SETTINGS = {
+    "ipc": 1,
+    "steps": 8,
+    "width": 8,
+    "batch_real": 6,
+    "checkpoint_every": 2,
+    "compile": "off",
+    "device": "cpu",
+    "preprocess": "normalize",
+}
+
+
+def go(
+    out: Path | None = None, *, data: ImageDataset | None = None, resume: bool = False, **changes
+) -> DistilledDataset:
+    return distill(data or toy_dataset(), out=out, resume=resume, show_progress=False, **{**SETTINGS, **changes})
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(entry["step"], entry["loss"]) for entry in entries]
+
+
+def stored_images(folder: Path) -> Tensor:
+    return load_file(folder / "distilled.safetensors")["images"]
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Press Ctrl-C while step `n` is computed: `stop_at(n)`; `stop_at(0)` never again."""
+    at = 0
+    checkpoint = Loop._checkpoint
+
+    def press(self: Loop, state: RunState, *, now: bool) -> None:
+        checkpoint(self, state, now=now)
+        if state.step == at - 1:  # after this step's check: it is the next that sees it
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Loop, "_checkpoint", press)
+
+    def arrange(step: int) -> None:
+        nonlocal at
+        at = step
+
+    return arrange
+
+
+def test_same_seed_same_result_and_another_seed_another():
+    first, again, other = go(), go(), go(seed=1)
+    assert torch.equal(first.images, again.images)
+    assert [entry["loss"] for entry in first.history] == [entry["loss"] for entry in again.history]
+    assert not torch.allclose(first.images, other.images)
+
+
+def test_the_images_move_and_the_loss_falls():
+    data = toy_dataset((30, 30, 30))
+    before = go(data=data, steps=1, image_lr=1e-9, init="noise").images
+    after = go(data=data, steps=60, init="noise", batch_real=30)
+    assert float((after.images - before).norm()) > 0.1
+    history = [entry["loss"] for entry in after.history]
+    assert sum(history[-10:]) < 0.9 * sum(history[:10])
+
+
+def test_a_run_leaves_a_complete_folder(tmp_path):
+    distilled = go(tmp_path / "run", ipc=2)
+    names = {path.name for path in (tmp_path / "run").iterdir()} - {"tensorboard"}
+    assert names == {
+        "README.md",
+        "checkpoint-000006.safetensors",
+        "checkpoint-000008.safetensors",
+        "config.yaml",
+        "distilled.safetensors",
+        "grid.png",
+        "images",
+        "metrics.jsonl",
+        "preprocessing.safetensors",
+        "scores.json",
+    }
+    assert distilled.steps == 8
+    assert distilled.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(stored_images(tmp_path / "run"), distilled.images)
+    assert [step for step, _ in losses(tmp_path / "run")] == list(range(1, 9))
+
+
+def test_no_folder_no_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert go().folder is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_left_to_the_machine_are_recorded_as_decided(tmp_path):
+    settings = go(tmp_path / "run", device="auto", compile="auto", real_dtype="auto", chunk=0).settings
+    assert settings["compile"] in ("on", "off")
+    assert settings["real_dtype"] in ("float32", "bfloat16")
+    assert settings["chunk"] > 0
+    assert settings["device"] != "auto"
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4, 7])
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, stop_at, stop):
+    whole = go(tmp_path / "whole")
+    stop_at(stop)
+    with pytest.raises(InterruptedRunError, match=rf"stopped after step {stop}, .*--resume .*--out {tmp_path}/cut"):
+        go(tmp_path / "cut")
+    assert not (tmp_path / "cut" / "distilled.safetensors").exists()
+    stop_at(0)
+    resumed = go(tmp_path / "cut", resume=True)
+    assert torch.equal(resumed.images, whole.images)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert resumed.history == whole.history
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_momentum_is_part_of_what_is_resumed(tmp_path, stop_at, momentum):
+    whole = go(tmp_path / "whole", image_momentum=momentum)
+    stop_at(4)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "cut", image_momentum=momentum)
+    state = load_newest_checkpoint(tmp_path / "cut")
+    assert state.step == 4
+    assert (state.momentum is not None) == (momentum > 0)
+    stop_at(0)
+    assert torch.equal(go(tmp_path / "cut", resume=True, image_momentum=momentum).images, whole.images)
+
+
+@pytest.mark.parametrize("every", [0, 3])
+def test_what_is_said_to_be_saved_is_saved(tmp_path, stop_at, every):
+    stop_at(4)
+    with pytest.raises(InterruptedRunError, match="stopped after step 4, which is saved in"):
+        go(tmp_path / "cut", checkpoint_every=every)
+    assert load_newest_checkpoint(tmp_path / "cut").step == 4
+
+
+def test_resuming_needs_no_settings_and_takes_the_run_s_own(tmp_path, stop_at):
+    whole = go(tmp_path / "whole", seed=4, method="dm", augment="flip")
+    stop_at(3)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "cut", seed=4, method="dm", augment="flip")
+    stop_at(0)
+    resumed = run_module.run(toy_dataset(), {}, out=tmp_path / "cut", resume=True, judge=None, show_progress=False)
+    assert torch.equal(resumed.images, whole.images)
+
+
+def test_settings_left_to_the_machine_may_be_so_again(tmp_path):
+    machine = {"device": "auto", "compile": "auto", "real_dtype": "auto", "chunk": 0}
+    whole = go(tmp_path / "run", **machine)
+    assert torch.equal(go(tmp_path / "run", resume=True, **machine).images, whole.images)
+
+
+def test_resume_starts_a_run_where_there_is_none(tmp_path):
+    assert torch.equal(go(tmp_path / "new", resume=True).images, go().images)
+
+
+def test_resuming_a_finished_run_does_nothing(tmp_path, capsys):
+    folder = tmp_path / "run"
+    whole = go(folder)
+    whole.add_score(score())
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = go(folder, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    assert torch.equal(again.images, whole.images)
+    assert again.scores == [score()]
+    assert "is finished: it has its 8 steps" in capsys.readouterr().err
+
+
+def test_more_steps_equal_a_longer_run_and_keep_the_scores(tmp_path):
+    long = go(tmp_path / "long", steps=11)
+    go(tmp_path / "run").add_score(score())
+    longer = go(tmp_path / "run", steps=11, resume=True)
+    assert torch.equal(longer.images, long.images)
+    assert longer.steps == 11
+    assert losses(tmp_path / "run") == losses(tmp_path / "long")
+    assert DistilledDataset.load(tmp_path / "run").settings["steps"] == 11
+    assert DistilledDataset.load(tmp_path / "run").scores == [score()]
+
+
+def test_a_finish_cut_short_is_finished_on_resume(tmp_path, monkeypatch):
+    go(tmp_path / "run")
+    (tmp_path / "run" / "grid.png").write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr("atom_distill.artifact.distilled.save_images", fail)
+        with pytest.raises(OSError, match="disk full"):
+            go(tmp_path / "run", steps=9, resume=True)
+    assert load_file(tmp_path / "run" / "distilled.safetensors")["images"].shape[0] == 3
+    go(tmp_path / "run", steps=9, resume=True)
+    assert (tmp_path / "run" / "grid.png").read_bytes() != b"old"
+
+
+def fail(*_: object) -> None:
+    raise OSError("disk full")
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path):
+    go(tmp_path / "run")
+    config = (tmp_path / "run" / "config.yaml").read_bytes()
+    with pytest.raises(ArtifactError, match="has done 8 steps already; give --steps 8 or more"):
+        go(tmp_path / "run", steps=5, resume=True)
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": 1}, "seed 0, not 1"),
+        ({"method": "dm"}, "method atom, not dm"),
+        ({"ipc": 2}, "ipc 1, not 2"),
+        ({"image_lr": 0.5, "width": 16}, "width 8, not 16, image_lr 1.0, not 0.5"),
+        ({"real_dtype": "bfloat16"}, "real_dtype float32, not bfloat16"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused(tmp_path, changes, told):
+    go(tmp_path / "run", real_dtype="float32")
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*"))
+    with pytest.raises(ArtifactError, match=f"holds another run \\({told}\\)"):
+        go(tmp_path / "run", resume=True, **changes)
+    assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*")) == before
+
+
+def test_resuming_on_another_data_set_is_refused(tmp_path):
+    go(tmp_path / "run")
+    with pytest.raises(ArtifactError, match="was started on another data set, toy; cannot resume"):
+        go(tmp_path / "run", data=toy_dataset((7, 7, 7)), resume=True)
+
+
+def test_resume_needs_a_folder():
+    with pytest.raises(ConfigError, match="--resume needs the run's folder"):
+        go(resume=True)
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    go(tmp_path / "run")
+    with pytest.raises(ArtifactError, match="holds another run: go on with it by --resume, or give another --out"):
+        go(tmp_path / "run")
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("...")
+    for resume in (False, True):
+        with pytest.raises(ArtifactError, match="is not empty and holds no run"):
+            go(tmp_path / "letters", resume=resume)
+    (tmp_path / "file").write_text("...")
+    with pytest.raises(ArtifactError, match="is a file"):
+        go(tmp_path / "file")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: data[:-1], lambda _: b""])
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path, stop_at, capsys, damage):
+    whole = go(tmp_path / "whole")
+    stop_at(6)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "cut")
+    newest = checkpoints(tmp_path / "cut")[-1]
+    newest.write_bytes(damage(newest.read_bytes()))
+    stop_at(0)
+    assert torch.equal(go(tmp_path / "cut", resume=True).images, whole.images)
+    assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_no_readable_checkpoint_is_an_error_and_not_a_new_start(tmp_path, stop_at):
+    stop_at(6)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "cut")
+    for path in checkpoints(tmp_path / "cut"):
+        path.write_bytes(path.read_bytes()[:-1])
+    stop_at(0)
+    with pytest.raises(ArtifactError, match=r"no checkpoint in .*cut can be read"):
+        go(tmp_path / "cut", resume=True)
+
+
+def test_a_line_cut_short_in_the_metrics_is_written_again(tmp_path, stop_at):
+    go(tmp_path / "whole")
+    stop_at(5)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "cut")
+    metrics = tmp_path / "cut" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"step": 6, "loss": 1.0}\n{"step": 7, "lo')
+    stop_at(0)
+    go(tmp_path / "cut", resume=True)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_two_checkpoints_are_kept_and_one_is_enough_to_go_on(tmp_path):
+    state = RunState(1, torch.rand(2, 1, 4, 4), torch.rand(2, 1, 4, 4), Best(torch.rand(2, 1, 4, 4), 1, 12.5))
+    for step in (9, 10, 1_000_000):
+        save_checkpoint(tmp_path, RunState(step, state.images, state.momentum, state.best))
+    assert [path.name for path in checkpoints(tmp_path)] == [
+        "checkpoint-000010.safetensors",
+        "checkpoint-1000000.safetensors",
+    ]
+    loaded = load_newest_checkpoint(tmp_path)
+    assert loaded.step == 1_000_000
+    assert torch.equal(loaded.images, state.images)
+    assert torch.equal(loaded.momentum, state.momentum)
+    assert (loaded.best.step, loaded.best.accuracy) == (1, 12.5)
+    assert torch.equal(loaded.best.images, state.best.images)
+
+
+def test_without_checkpoints_only_the_end_is_saved(tmp_path):
+    go(tmp_path / "run", checkpoint_every=0)
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-000008.safetensors"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    explode_after(monkeypatch, 5)
+    folder = tmp_path / "run"
+    with pytest.raises(NonFiniteError, match=r"the loss became nan at step 6; the last good checkpoint is .*-000004"):
+        go(folder)
+    assert [path.name[11:17] for path in checkpoints(folder)] == ["000002", "000004"]
+    assert torch.isfinite(load_newest_checkpoint(folder).images).all()
+    assert not (folder / "distilled.safetensors").exists()
+
+
+def test_images_that_are_not_finite_are_never_saved(tmp_path):
+    with pytest.raises(NonFiniteError, match=r"at step \d; there is no checkpoint yet.*--image-lr, now 1e\+38"):
+        go(tmp_path / "run", image_lr=1e38, checkpoint_every=3)
+    assert checkpoints(tmp_path / "run") == []
+
+
+def explode_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    matching = run_module.MatchingStep.__call__
+
+    def call(self, images: Tensor, step: int) -> Tensor:
+        loss = matching(self, images, step)
+        return loss if step < steps else loss * torch.nan
+
+    monkeypatch.setattr(run_module.MatchingStep, "__call__", call)
+
+
+class Judge:
+    """Gives accuracies from a list, and remembers what it was shown."""
+
+    def __init__(self, *accuracies: float) -> None:
+        self.accuracies = list(accuracies)
+        self.shown: list[Tensor] = []
+        self.held_out: list[ImageDataset] = []
+
+    def __call__(self, distilled: DistilledDataset, held_out: ImageDataset, config: DistillConfig) -> float:
+        assert config.eval_every
+        self.shown.append(distilled.images.clone())
+        self.held_out.append(held_out)
+        return self.accuracies[len(self.shown) - 1]
+
+
+def judged(judge: Judge, out: Path | None = None, *, resume: bool = False, **changes) -> DistilledDataset:
+    given = {**SETTINGS, "eval_every": 2, "holdout": 0.3, **changes}
+    return run_module.run(toy_dataset(), given, out=out, resume=resume, judge=judge, show_progress=False)
+
+
+def test_the_best_set_on_held_out_images_is_kept_beside_the_last(tmp_path):
+    judge = Judge(10, 30, 20, 30)
+    last = judged(judge, tmp_path / "run")
+    best = DistilledDataset.load(tmp_path / "run", which="best")
+    assert (best.steps, best.which) == (4, "best")  # of two equals the earlier
+    assert torch.equal(best.images, judge.shown[1])
+    assert torch.equal(last.best.images, judge.shown[1])
+    assert torch.equal(DistilledDataset.load(tmp_path / "run").images, judge.shown[3])
+    assert [entry.get("held_out_accuracy") for entry in last.history] == [None, 10, None, 30, None, 20, None, 30]
+
+
+def test_judging_changes_nothing_but_the_training_images():
+    data = toy_dataset()
+    judge = Judge(1, 2, 3, 4)
+    judged(judge)
+    held, kept = judge.held_out[0].test.images.flatten(1), judge.held_out[0].train.images.flatten(1)
+    rows = lambda images: {tuple(row) for row in images.tolist()}  # noqa: E731
+    assert rows(held).isdisjoint(rows(kept))
+    assert rows(held) | rows(kept) == rows(data.train.images.flatten(1))
+    assert rows(held).isdisjoint(rows(data.test.images.flatten(1)))
+    assert torch.bincount(judge.held_out[0].test.labels).tolist() == [3, 3, 3]
+    assert all(held_out is judge.held_out[0] for held_out in judge.held_out)
+
+
+def test_held_out_images_are_not_distilled(monkeypatch):
+    drawn = []
+    draw = run_module.ClassSampler.draw
+    monkeypatch.setattr(run_module.ClassSampler, "draw", lambda *args: drawn.append(draw(*args)) or drawn[-1])
+    judge = Judge(1, 2, 3, 4)
+    distilled = judged(judge, batch_real=100)
+    pixels = distilled.preprocessing.invert(torch.cat(drawn)).mul(255).round().to(torch.uint8).flatten(1)
+    seen = {tuple(row) for row in pixels.tolist()}
+    assert seen == {tuple(row) for row in judge.held_out[0].train.images.flatten(1).tolist()}
+
+
+def test_the_best_set_survives_a_resume(tmp_path, stop_at):
+    whole = judged(Judge(10, 30, 20, 25), tmp_path / "whole")
+    stop_at(5)
+    with pytest.raises(InterruptedRunError):
+        judged(Judge(10, 30), tmp_path / "cut")
+    stop_at(0)
+    resumed = judged(Judge(20, 25), tmp_path / "cut", resume=True)
+    assert torch.equal(resumed.images, whole.images)
+    assert torch.equal(resumed.best.images, whole.best.images)
+    assert resumed.best.steps == 4
+    assert resumed.history == whole.history
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"ipc": 0}, ConfigError, "ipc: Input should be greater than or equal to 1, got 0"),
+        ({"ipc": 10}, ConfigError, "ipc 10 is more than the 9 training images of class 'class 0'"),
+        ({"method": "atum"}, UnknownNameError, "unknown method 'atum'. Did you mean 'atom'"),
+        ({"arch": "covnet"}, UnknownNameError, "unknown architecture 'covnet'. Did you mean 'convnet'"),
+        ({"depth": 9}, ConfigError, "depth 9 pools a 8x8 image away"),
+        ({"imagelr": 1}, UnknownNameError, "unknown setting 'imagelr'. Did you mean 'image_lr'"),
+        ({"augment": "flip_blur"}, ConfigError, "unknown operation 'blur'"),
+        ({"device": "nonsense"}, ConfigError, "device 'nonsense' is not available here"),
+    ],
+)
+def test_wrong_settings_are_refused_before_a_folder_is_made(tmp_path, changes, kind, told):
+    with pytest.raises(kind) as caught:
+        go(tmp_path / "run", **changes)
+    assert told in str(caught.value)
+    assert isinstance(caught.value, AtomError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_images_than_a_class_has_are_fine_from_noise():
+    assert len(go(ipc=10, init="noise", steps=1)) == 30
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
+def test_other_norms_run(norm):
+    assert torch.isfinite(go(norm=norm, steps=2).images).all()
+
+
+def score() -> Score:
+    return Score(
+        subject="distilled",
+        dataset="toy",
+        preprocess="normalize",
+        steps=8,
+        images=3,
+        ipc=1,
+        arch="convnet",
+        shape={},
+        protocol=PROTOCOLS.get("dm"),
+        seed=0,
+        runs=(50.0, 60.0),
+        seconds=1.0,
+    )

@@ -1,0 +1,329 @@
+"""One step against a slow float64 twin: loops over classes, a forward of its own, each class augmented alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.seeding import generator
+from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.sampler import ClassSampler
+from atom_distill.distillation.encoder import Encoder
+from atom_distill.distillation.execution import Execution, pick_device, plan_execution
+from atom_distill.distillation.initial import initial_images, synthetic_labels
+from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.step import MatchingStep
+from atom_distill.models.initialization import reinitialize
+from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.ops.dsa import Draw, augment, draw_per_class
+from atom_distill.ops.matching import Statistic
+from distillation.toys import toy_dataset
+
+SEED, STEP = 3, 5
+CPU = torch.device("cpu")
+IMBALANCED = (3, 20, 7, 12)
+"""Around a batch of 8: two classes have fewer images."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step to be computed twice."""
+
+    counts: tuple[int, ...] = IMBALANCED
+    ipc: int = 1
+    batch_real: int = 8
+    chunk: int = 1000
+    augment: str = "none"
+    dtype: torch.dtype = torch.float32
+    method: str = "atom"
+    settings: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def config(self) -> DistillConfig:
+        return DistillConfig(
+            method=self.method,
+            ipc=self.ipc,
+            image_lr=1.0,
+            preprocess="normalize",
+            augment=self.augment,
+            batch_real=self.batch_real,
+            **({"task_balance": 0.01} | dict(self.settings)),
+        )
+
+    @property
+    def dataset(self) -> ImageDataset:
+        return toy_dataset(self.counts)
+
+    def network(self) -> Network:
+        return build_model("convnet", (3, 8, 8), len(self.counts), NetworkShape(width=8))
+
+    def sampler(self) -> ClassSampler:
+        return ClassSampler(self.dataset, fit_preprocessing("normalize", self.dataset), self.batch_real, CPU)
+
+    def step(self) -> MatchingStep:
+        execution = Execution(CPU, self.dtype, compiled=False, chunk=self.chunk)
+        encoder = Encoder(self.network(), METHODS.get(self.method)(self.config), execution)
+        return MatchingStep(self.sampler(), encoder, self.config.operations(), self.ipc, SEED, self.chunk)
+
+    def images(self) -> Tensor:
+        return torch.randn(len(self.counts) * self.ipc, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def computed(case: Case, step: int = STEP, matching: MatchingStep | None = None) -> tuple[Tensor, Tensor]:
+    images = case.images().requires_grad_()
+    loss = (matching or case.step())(images, step)
+    return loss, images.grad
+
+
+def reference(case: Case, step: int = STEP) -> tuple[Tensor, Tensor]:
+    """The same step in float64, class by class, from the same draws."""
+    network = case.network()
+    reinitialize(network, generator(SEED, "network", step))
+    network = copy.deepcopy(network).double()
+    sampler, operations = case.sampler(), case.config.operations()
+    real = sampler.draw(generator(SEED, "real", step)).double()
+    synthetic = case.images().double().requires_grad_()
+    draw = draw_per_class(len(case.counts), operations, generator(SEED, "augment", step)) if operations else None
+    start, total = 0, torch.zeros((), dtype=torch.float64)
+    for label, count in enumerate(case.counts):
+        size = min(count, case.batch_real)
+        ours = alone(real[start : start + size], draw, label)
+        theirs = alone(synthetic[label * case.ipc : (label + 1) * case.ipc], draw, label)
+        total = total + distance(statistics(network, ours, case), statistics(network, theirs, case))
+        start += size
+    assert start == len(real)
+    total.backward()
+    return total.detach(), synthetic.grad
+
+
+def alone(images: Tensor, draw: Draw | None, label: int) -> Tensor:
+    """Augment the images of one class with its own row of the draw."""
+    if draw is None:
+        return images
+    row = Draw(draw.operation[label].expand(len(images)), draw.uniforms[label].expand(len(images), -1))
+    return augment(images, row)
+
+
+def statistics(network: Network, images: Tensor, case: Case) -> list[tuple[float, Tensor]]:
+    """(weight, [n, D]) of all that the method matches, by the paper's formulas."""
+    spatial = {"atom": True, "datadam": True, "dm": False}[case.method]
+    channel = {"atom": True, "datadam": False, "dm": False}[case.method]
+    config = case.config
+    maps, embedding = forward(network, images)
+    found = []
+    for layer in maps[:-1]:
+        if spatial if config.spatial is None else config.spatial:
+            found.append((1.0, unit((layer.abs() ** config.spatial_power).sum(1).flatten(1))))
+        if channel if config.channel is None else config.channel:
+            found.append((1.0, unit((layer.abs() ** config.channel_power).sum((2, 3)))))
+    if config.embedding is not False:
+        found.append((config.task_balance, embedding))
+    return found
+
+
+def forward(network: Network, images: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The ConvNet's blocks, spelt out; only the norm's scale and shift (1 and 0 at the start) are left out."""
+    maps = []
+    for block in network.blocks:
+        out = F.conv2d(images, block.conv.weight, block.conv.bias, padding=1)
+        out = (out - out.mean((2, 3), keepdim=True)) / (out.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+        maps.append(out.clamp_min(0))
+        n, c, h, w = out.shape
+        images = maps[-1].reshape(n, c, h // 2, 2, w // 2, 2).mean((3, 5))
+    return maps, images.reshape(len(images), -1)
+
+
+def unit(rows: Tensor) -> Tensor:
+    return rows / rows.square().sum(1, keepdim=True).sqrt()
+
+
+def distance(real: list[tuple[float, Tensor]], synthetic: list[tuple[float, Tensor]]) -> Tensor:
+    terms = [
+        weight * (ours.mean(0) - theirs.mean(0)).square().sum()
+        for (weight, ours), (_, theirs) in zip(real, synthetic, strict=True)
+    ]
+    return 100 * torch.stack(terms).sum()
+
+
+def assert_close(got: tuple[Tensor, Tensor], want: tuple[Tensor, Tensor], tolerance: float = 1e-5) -> None:
+    """Loss, and gradient of each synthetic image by its length."""
+    torch.testing.assert_close(got[0].double(), want[0].double(), rtol=tolerance, atol=0)
+    errors = (got[1].double() - want[1].double()).flatten(1).norm(dim=1) / want[1].double().flatten(1).norm(dim=1)
+    assert float(want[1].abs().max()) > 0
+    assert float(errors.max()) < tolerance
+
+
+@pytest.mark.parametrize("operations", ["none", DSA_OPERATIONS, *DSA_OPERATIONS.split("_")])
+@pytest.mark.parametrize("ipc", [1, 3])
+def test_loss_and_gradient_equal_the_float64_formula(operations, ipc):
+    case = Case(augment=operations, ipc=ipc)
+    assert_close(computed(case), reference(case))
+
+
+@pytest.mark.parametrize("method", ["atom", "datadam", "dm"])
+def test_every_method_equals_its_formula(method):
+    case = Case(method=method, augment="flip_color")
+    assert_close(computed(case), reference(case))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("atom", {"spatial": False}),
+        ("atom", {"channel": False}),
+        ("atom", {"embedding": False}),
+        ("atom", {"spatial": False, "channel": False}),
+        ("dm", {"spatial": True, "embedding": False}),
+        ("atom", {"task_balance": 0.5}),
+        ("atom", {"spatial_power": 2.0, "channel_power": 1.0}),
+        ("datadam", {"spatial_power": 3.0}),
+    ],
+)
+def test_every_switch_equals_its_formula(method, settings):
+    case = Case(method=method, settings=tuple(settings.items()))
+    assert_close(computed(case), reference(case))
+    assert not torch.allclose(computed(case)[1], computed(replace(case, settings=()))[1])
+
+
+def test_the_methods_are_settings_of_one_objective():
+    off = lambda **switches: Case(settings=tuple(switches.items()))  # noqa: E731
+    assert torch.equal(computed(Case(method="datadam"))[1], computed(off(channel=False))[1])
+    assert torch.equal(computed(Case(method="dm"))[1], computed(off(channel=False, spatial=False))[1])
+
+
+def test_nothing_to_match_is_refused():
+    with pytest.raises(ConfigError, match="spatial, channel and embedding are all off"):
+        Case(method="dm", settings=(("embedding", False),)).step()
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 7, 23])
+def test_chunks_change_nothing(chunk):
+    whole = computed(Case(ipc=3, augment=DSA_OPERATIONS))
+    assert_close(computed(Case(ipc=3, augment=DSA_OPERATIONS, chunk=chunk)), whole)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 17])
+@pytest.mark.parametrize("ipc", [1, 3, 50])
+@pytest.mark.parametrize("chunk", [1, 4, 30, 10_000])
+def test_class_ranges_cover_every_class_once_in_two_sizes_at_most(classes, ipc, chunk):
+    case = Case(counts=(2,) * classes)
+    matching = MatchingStep(case.sampler(), None, (), ipc, SEED, chunk)
+    ranges = list(matching._class_ranges())
+    assert [label for first, last in ranges for label in range(first, last)] == list(range(classes))
+    sizes = {last - first for first, last in ranges}
+    assert len(sizes) <= 2
+    assert max(sizes) * ipc <= max(chunk, ipc)
+
+
+@pytest.mark.parametrize("operations", ["none", DSA_OPERATIONS])
+def test_a_bfloat16_real_branch_stays_near_the_formula(operations):
+    case = Case(counts=(40, 40, 40), batch_real=32, augment=operations, dtype=torch.bfloat16)
+    assert_close(computed(case), reference(case), tolerance=3e-2)
+
+
+def test_a_step_can_be_replayed_alone():
+    case = Case(augment=DSA_OPERATIONS)
+    matching = case.step()
+    for step in range(STEP):
+        computed(case, step, matching)
+    after_others, alone_again = computed(case, STEP, matching), computed(case, STEP)
+    assert torch.equal(after_others[1], alone_again[1])
+    assert torch.equal(after_others[0], alone_again[0])
+    assert not torch.equal(computed(case, STEP + 1)[1], alone_again[1])
+
+
+def test_a_class_follows_its_own_images_only():
+    case = Case(ipc=3)
+    images = case.images()
+    images[:3] += 1  # class 0
+    moved = images.requires_grad_()
+    case.step()(moved, STEP)
+    before = computed(case)[1]
+    assert torch.equal(moved.grad[3:], before[3:])
+    assert not torch.allclose(moved.grad[:3], before[:3])
+
+
+def test_the_gradient_is_added_to_what_is_there():
+    case = Case()
+    images = case.images().requires_grad_()
+    matching = case.step()
+    matching(images, STEP)
+    once = images.grad.clone()
+    matching(images, STEP)
+    torch.testing.assert_close(images.grad, 2 * once)
+
+
+def test_equal_images_have_no_loss():
+    case = Case(counts=(4, 4), ipc=4, batch_real=4)
+    dataset = case.dataset
+    images = torch.cat([dataset.train.images[indices] for indices in dataset.class_indices()])
+    real = fit_preprocessing("normalize", dataset).apply(images)
+    assert float(case.step()(real.requires_grad_(), STEP)) == pytest.approx(0, abs=1e-8)
+
+
+def test_a_method_of_ones_own_is_a_function_from_features_to_statistics():
+    case = Case()
+    execution = Execution(CPU, torch.float32, compiled=False, chunk=1000)
+    brightness = lambda features: features.embedding.mean(1, keepdim=True)  # noqa: E731
+    losses = []
+    for weight in (1.0, 4.0):
+        weighted = lambda features, w=weight: [Statistic(brightness(features), w)]  # noqa: E731
+        encoder = Encoder(case.network(), weighted, execution)
+        losses.append(MatchingStep(case.sampler(), encoder, (), 1, SEED, 1000)(case.images().requires_grad_(), STEP))
+    assert float(losses[1]) == pytest.approx(4 * float(losses[0]), rel=1e-5)
+
+
+def test_labels_are_fixed_and_balanced():
+    assert synthetic_labels(3, 2).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_real_initial_images_are_training_images_of_their_class():
+    dataset = toy_dataset((5, 9, 7))
+    preprocessing = fit_preprocessing("normalize", dataset)
+    images = initial_images(dataset, preprocessing, init="real", ipc=4, seed=0)
+    ours = preprocessing.invert(images).mul(255).round().to(torch.uint8).flatten(1)
+    train = dataset.train.images.flatten(1)
+    found = [int((train == image).all(1).nonzero().item()) for image in ours]  # each is exactly one of them
+    assert dataset.train.labels[found].tolist() == synthetic_labels(3, 4).tolist()
+    assert len(set(found)) == 12
+    other = initial_images(dataset, preprocessing, init="real", ipc=4, seed=1)
+    assert not torch.equal(images, other)
+    assert torch.equal(images, initial_images(dataset, preprocessing, init="real", ipc=4, seed=0))
+
+
+def test_noise_is_standard_normal_and_follows_the_seed():
+    dataset = toy_dataset((5, 5))
+    noise = lambda seed: initial_images(dataset, None, init="noise", ipc=50, seed=seed)  # noqa: E731
+    assert noise(0).shape == (100, 3, 8, 8)
+    assert noise(0).mean().abs() < 0.03
+    assert abs(noise(0).std() - 1) < 0.03
+    assert torch.equal(noise(0), noise(0))
+    assert not torch.equal(noise(0), noise(1))
+
+
+def test_batch_norm_is_never_cut_into_chunks():
+    config = Case(ipc=2).config.model_copy(update={"norm": "batch", "chunk": 5, "device": "cpu"})
+    execution = plan_execution(config, (3, 8, 8), num_classes=4)
+    assert execution.chunk >= 4 * config.batch_real
+
+
+def test_compiling_waits_for_a_long_run_and_obeys():
+    config = Case().config.model_copy(update={"device": "cpu", "steps": 1})
+    assert not plan_execution(config, (3, 8, 8), 4).compiled
+    assert plan_execution(config.model_copy(update={"compile": "on"}), (3, 8, 8), 4).compiled
+    long = config.model_copy(update={"compile": "off", "steps": 10**6})
+    assert not plan_execution(long, (3, 8, 8), 4).compiled
+
+
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(ConfigError, match=f"device '{name}' is not available here"):
+        pick_device(name)

@@ -1,0 +1,36 @@
+"""Small data sets made in memory, whose classes differ in where they are bright."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from atom_distill.data.dataset import ImageDataset, Split
+
+
+def toy_dataset(
+    counts: Sequence[int] = (9, 9, 9),
+    *,
+    test_per_class: int = 4,
+    shape: tuple[int, int, int] = (3, 8, 8),
+    names: Sequence[str] | None = None,
+    name: str = "toy",
+) -> ImageDataset:
+    """`counts[k]` training images of class k, no two alike: noise, and a brighter stripe of rows for each class."""
+    random = torch.Generator().manual_seed(len(counts))
+    train = Split(*_images(counts, shape, random))
+    test = Split(*_images([test_per_class] * len(counts), shape, random))
+    classes = tuple(names or (f"class {label}" for label in range(len(counts))))
+    return ImageDataset(name, train, test, classes, "made in memory", fingerprint=f"{name} {tuple(counts)} {shape}")
+
+
+def _images(counts: Sequence[int], shape: tuple[int, int, int], random: torch.Generator) -> tuple[Tensor, Tensor]:
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=random)]  # classes come in no order
+    images = torch.randint(0, 120, (len(labels), *shape), generator=random)
+    rows = shape[1] // len(counts)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[:, label * rows : (label + 1) * rows] += 120
+    return images.to(torch.uint8), labels

@@ -1,0 +1,155 @@
+"""Scores of distilled sets, random subsets and the whole set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from atom_distill.api import evaluate
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.scores import Score
+from atom_distill.base.errors import ConfigError, ShapeError, UnknownNameError
+from atom_distill.config.protocol import Protocol
+from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.subset import random_subset
+from atom_distill.evaluation import evaluate as module
+from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.models.registry import NetworkShape
+from distillation.toys import toy_dataset
+
+QUICK = Protocol(name="quick", epochs=30, batch_size=16, lr=0.05, augment="none")
+SMALL = NetworkShape(depth=2, width=8)
+DATA = toy_dataset((12, 12, 12), test_per_class=15)
+
+
+def evaluation(**changes) -> Evaluation:
+    return Evaluation(**{"shape": SMALL, "repeats": 2, "protocol": QUICK, "show_progress": False, **changes})
+
+
+def distilled(ipc: int = 5) -> DistilledDataset:
+    preprocessing = fit_preprocessing("normalize", DATA)
+    chosen = random_subset(DATA, ipc, seed=0)
+    return DistilledDataset(
+        images=preprocessing.apply(DATA.train.images[chosen]),
+        labels=DATA.train.labels[chosen],
+        class_names=DATA.class_names,
+        preprocessing=preprocessing,
+        settings={"method": "atom"},
+        steps=7,
+    )
+
+
+def test_a_distilled_set_is_scored():
+    score = evaluation().of_distilled(distilled(), DATA)
+    assert score.mean > 80
+    assert (score.subject, score.dataset, score.preprocess, score.arch) == (
+        "distilled",
+        "toy",
+        "normalize",
+        "convnet",
+    )
+    assert (score.images, score.ipc, score.steps, score.which, score.seed) == (15, 5, 7, "last", 0)
+    assert len(score.runs) == 2
+    assert score.protocol == QUICK
+    assert score.shape["width"] == 8
+    assert score.seconds > 0
+
+
+def test_mean_and_deviation_are_those_of_a_sample():
+    score = evaluation(repeats=4, protocol=QUICK.model_copy(update={"epochs": 4})).of_distilled(distilled(1), DATA)
+    assert score.mean == pytest.approx(np.mean(score.runs))
+    assert score.std == pytest.approx(np.std(score.runs, ddof=1))
+    assert len(set(score.runs)) > 1
+    assert Score(**(score.model_dump() | {"runs": (40.0,)})).std == 0
+
+
+def test_repeats_are_reproducible_and_each_its_own():
+    quick = QUICK.model_copy(update={"epochs": 5})
+    score = lambda **changes: evaluation(protocol=quick, **changes).of_distilled(distilled(1), DATA).runs  # noqa: E731
+    four = score(repeats=4)
+    assert score(repeats=4) == four
+    assert score(repeats=2) == four[:2]  # more repeats do not change those before
+    assert score(repeats=4, seed=1) != four
+    assert len(set(four)) > 1
+
+
+def test_images_are_tested_through_the_set_s_own_preprocessing():
+    """A set that lives in another space must be scored in that space."""
+    shifted = replace(distilled().preprocessing, mean=torch.full((3,), 0.1), std=torch.full((3,), 3.0))
+    moved = replace(distilled(), preprocessing=shifted)
+    moved.images = shifted.apply(distilled().pixels())
+    assert evaluation().of_distilled(moved, DATA).mean > 80
+
+
+def test_random_subsets_are_balanced_and_differ_by_network(monkeypatch):
+    seen = []
+    train = module.train
+
+    def watched(network, images, protocol, *, repeat, **rest):
+        seen.append((repeat, images.batch(torch.arange(len(images)))))
+        train(network, images, protocol, repeat=repeat, **rest)
+
+    monkeypatch.setattr(module, "train", watched)
+    score = evaluation(repeats=3).of_random(DATA, ipc=2, preprocess="normalize")
+    assert (score.subject, score.images, score.ipc, score.steps) == ("random", 6, 2, None)
+    assert [repeat for repeat, _ in seen] == [0, 1, 2]
+    real = {tuple(row) for row in fit_preprocessing("normalize", DATA).apply(DATA.train.images).flatten(1).tolist()}
+    for _, (images, labels) in seen:
+        assert labels.bincount().tolist() == [2, 2, 2]
+        rows = {tuple(row) for row in images.flatten(1).tolist()}
+        assert len(rows) == 6
+        assert rows <= real
+    assert not torch.equal(seen[0][1][0], seen[1][1][0])
+    assert score.runs == evaluation(repeats=3).of_random(DATA, ipc=2, preprocess="normalize").runs
+
+
+def test_the_whole_set_is_scored():
+    score = evaluation(repeats=1).of_whole(DATA, "normalize")
+    assert score.mean > 90
+    assert (score.subject, score.images, score.ipc) == ("whole", 36, None)
+
+
+def test_whitened_images_can_be_trained_on():
+    assert evaluation(repeats=1).of_random(DATA, 12, "zca").preprocess == "zca"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "told"),
+    [
+        (toy_dataset(shape=(3, 16, 16)), ShapeError, r"are \(3, 8, 8\) and those of toy \(3, 16, 16\)"),
+        (toy_dataset(shape=(1, 8, 8)), ShapeError, "evaluate on the data set it was distilled from"),
+        (toy_dataset((9, 9)), ConfigError, "has classes class 0, class 1, class 2"),
+        (toy_dataset(names=("cat", "dog", "cow")), ConfigError, "and toy has cat, dog, cow"),
+    ],
+)
+def test_sets_that_do_not_belong_together_are_refused(data, kind, told):
+    with pytest.raises(kind, match=told):
+        evaluation().of_distilled(distilled(), data)
+
+
+@pytest.mark.parametrize(("ipc", "told"), [(0, "ipc must be at least 1, got 0"), (13, "fewer than ipc 13")])
+def test_impossible_subsets_are_refused(ipc, told):
+    with pytest.raises(ConfigError, match=told):
+        evaluation().of_random(DATA, ipc, "normalize")
+
+
+def test_wrong_names_and_numbers_are_refused():
+    with pytest.raises(ConfigError, match="repeats must be at least 1, got 0"):
+        evaluation(repeats=0)
+    with pytest.raises(UnknownNameError, match="unknown architecture 'resnt'"):
+        evaluation(arch="resnt").of_distilled(distilled(), DATA)
+    with pytest.raises(UnknownNameError, match="unknown protocol 'dn'"):
+        evaluate(distilled(), DATA, protocol="dn")
+    for name in ("depth", "width"):
+        with pytest.raises(ConfigError, match=f"the {name} of a network must be at least 1, got 0"):
+            NetworkShape(**{name: 0})
+
+
+def test_the_python_call_scores_and_remembers():
+    tiny = distilled()
+    score = evaluate(tiny, DATA, repeats=1, protocol=QUICK, shape=SMALL, seed=5, device="cpu")
+    assert score.runs == evaluation(repeats=1, seed=5).of_distilled(tiny, DATA).runs
+    assert tiny.scores == [score]
