@@ -299,6 +299,11 @@ def test_metrics_are_read_up_to_where_they_break(tmp_path, lines, steps):
     assert [entry["step"] for entry in load_history(tmp_path)] == steps
 
 
+def test_metrics_that_are_not_text_end_where_text_ends(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1, "loss": 1}\n\xff\xfe\n')
+    assert [entry["step"] for entry in load_history(tmp_path)] == [1]
+
+
 def test_a_run_is_finished_when_its_card_is_written(folder):
     assert is_finished(folder, 2)
     assert not is_finished(folder, 3)

@@ -213,8 +213,8 @@ def test_class_folders_of_any_kind_distil_and_evaluate(atom, mixed_folder, tmp_p
 
 def test_what_the_run_skipped_stays_skipped(atom, mixed_folder, tmp_path):
     (mixed_folder / "train" / "right" / "0.png").write_bytes(b"no picture")
-    line = f"distill --ipc 1 --steps 1 --width 8 --image-size 16 --compile off --device cpu --skip-unreadable --out {tmp_path}/run"
-    assert atom(line, mixed_folder).code == 0
+    line = "distill --ipc 1 --steps 1 --width 8 --image-size 16 --compile off --device cpu --skip-unreadable --out"
+    assert atom(line, tmp_path / "run", mixed_folder).code == 0
     (tmp_path / "atom-data").rename(tmp_path / "emptied")  # without the cache the files are read again
     answer = atom("evaluate --epochs 1 --repeats 1 --width 8 --device cpu --json", tmp_path / "run")
     assert answer.code == 0, answer.err

@@ -47,6 +47,7 @@ def pets(tmp_path: Path) -> Path:
         ("distill digits --ipc 1 --augment blur", "unknown operation 'blur'; join some of color, crop"),
         ("distill digits --ipc 1 --depth 9", "depth 9 pools a 8x8 image away: use a depth of at most 3"),
         ("distill digits --ipc 1 --device nonsense", "device 'nonsense' is not available here; try --device auto"),
+        ("distill digits --ipc 1 --device nonsense --dry-run", "device 'nonsense' is not available here"),
         ("distill digits --ipc 1 --config nowhere.yaml", "--config nowhere.yaml cannot be read"),
         ("distill digits --resume", "how many images per class?"),
         ("distill digits --resume --out nowhere", "nowhere holds no run to go on with"),

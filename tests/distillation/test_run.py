@@ -327,6 +327,21 @@ def test_two_checkpoints_are_kept_and_one_is_enough_to_go_on(tmp_path):
     assert torch.equal(loaded.best.images, state.best.images)
 
 
+def test_a_checkpoint_put_aside_is_left_alone(tmp_path):
+    state = RunState(3, torch.rand(2, 1, 4, 4))
+    save_checkpoint(tmp_path, state)
+    (tmp_path / "checkpoint-before-lunch.safetensors").write_bytes(b"")
+    assert load_newest_checkpoint(tmp_path).step == 3
+
+
+def test_damaged_scores_are_told_before_the_first_step(tmp_path):
+    go(tmp_path / "run")
+    (tmp_path / "run" / "scores.json").write_text("[")
+    with pytest.raises(ArtifactError, match=r"scores\.json is damaged"):
+        go(tmp_path / "run", resume=True, steps=9)
+    assert load_newest_checkpoint(tmp_path / "run").step == 8
+
+
 def test_without_checkpoints_only_the_end_is_saved(tmp_path):
     go(tmp_path / "run", checkpoint_every=0)
     assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-000008.safetensors"]

@@ -46,6 +46,7 @@ def settings_for(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
     """
     resolved = resolve(_facts(dataset), given)
     _parts(_training(dataset, resolved.config), resolved.config)
+    plan_execution(resolved.config, dataset.image_shape, dataset.num_classes)
     return resolved
 
 
@@ -76,6 +77,7 @@ def run(
     network, statistics_of = _parts(training, config)
     if out is not None:
         files.enter(out) if resume else files.claim(out)
+        load_scores(out)  # if they are damaged, say so now and not after the last step
         if files.is_finished(out, config.steps):
             note(f"{out} is finished: it has its {config.steps} steps")
             return DistilledDataset.load(out)

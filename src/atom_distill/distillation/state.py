@@ -70,7 +70,7 @@ def save_checkpoint(folder: Path, state: RunState) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the folder's checkpoints, oldest first."""
-    return sorted(folder.glob("checkpoint-*.safetensors"), key=_step)
+    return sorted(filter(_has_step, folder.glob("checkpoint-*.safetensors")), key=_step)
 
 
 def last_step(folder: Path) -> int:
@@ -95,6 +95,11 @@ def load_newest_checkpoint(folder: Path) -> RunState | None:
             f"no checkpoint in {folder} can be read; remove the folder and start again, or give another --out"
         )
     return None
+
+
+def _has_step(path: Path) -> bool:
+    """Tell ours from a copy that someone put aside under another name."""
+    return path.stem.removeprefix("checkpoint-").isdecimal()
 
 
 def _step(path: Path) -> int:
