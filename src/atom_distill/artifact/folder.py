@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ CARD_FILE = "README.md"
 METRICS_FILE = "metrics.jsonl"
 PREPROCESSING_FILE = "preprocessing.safetensors"
 _TENSOR_FILES = {"last": "distilled.safetensors", "best": "distilled-best.safetensors"}
-_FORMAT = "atom-distill/1"
+_FORMAT = 1
+_HEADER = "atom-distill"
 _SECTIONS = ("settings", "dataset", "record")
 
 
@@ -91,9 +93,8 @@ def save_tensors(
     which: str = "last",
 ) -> None:
     """Write images and labels."""
-    metadata = {"format": _FORMAT, "class_names": json.dumps(list(class_names)), "steps": str(steps)}
-    with atomic_path(folder / _TENSOR_FILES[which]) as temporary:
-        save_file({"images": images.contiguous(), "labels": labels}, temporary, metadata=metadata)
+    tensors = {"images": images.contiguous(), "labels": labels}
+    _write(folder / _TENSOR_FILES[which], tensors, {"class_names": list(class_names), "steps": steps})
 
 
 def load_tensors(folder: Path, which: str) -> StoredImages:
@@ -107,17 +108,15 @@ def load_tensors(folder: Path, which: str) -> StoredImages:
         raise ArtifactError(f"{folder} has no best set: it was distilled without --eval-every")
     tensors, metadata = _read(path)
     try:
-        names = tuple(json.loads(metadata["class_names"]))
+        names = tuple(metadata["class_names"])
         return StoredImages(tensors["images"], tensors["labels"], names, int(metadata["steps"]))
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
 
 
 def save_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
     """Write the transform between pixels and model space."""
-    metadata = {"format": _FORMAT, "kind": preprocessing.kind}
-    with atomic_path(folder / PREPROCESSING_FILE) as temporary:
-        save_file(preprocessing.tensors(), temporary, metadata=metadata)
+    _write(folder / PREPROCESSING_FILE, preprocessing.tensors(), {"kind": preprocessing.kind})
 
 
 def load_preprocessing(folder: Path) -> Preprocessing:
@@ -182,14 +181,37 @@ def load_history(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors with facts and a checksum.
+
+    All facts are one JSON text under one key: safetensors writes several keys in an order that changes from process to
+    process, and equal sets should be equal files.
+    """
+    header = json.dumps({"format": _FORMAT, **facts, "crc32": _checksum(tensors)}, sort_keys=True)
+    with atomic_path(path) as temporary:
+        save_file(dict(tensors), temporary, metadata={_HEADER: header})
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.exists():
         raise ArtifactError(f"{path} is missing: the run is not finished (go on with --resume), or not one of ours")
     try:
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-            return tensors, stored.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            facts = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(
             f"{path} is truncated or damaged ({error}); restore it, or distil again with another --out"
         ) from None
+    if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
+        raise ArtifactError(f"{path} was not written by this tool, or by another version of it")
+    if facts.get("crc32") != _checksum(tensors):
+        raise ArtifactError(f"{path} is damaged: its checksum differs; restore it, or distil again with another --out")
+    return tensors, facts
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].contiguous().numpy().data, zlib.crc32(name.encode(), crc))
+    return crc

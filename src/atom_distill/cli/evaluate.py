@@ -84,7 +84,7 @@ class EvaluateCommand(BaseModel):
     seed: int = Field(default=0, description="Seed of every random draw.")
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
     protocol: str = Field(default="dm", description="How networks are trained; dm is what the field does.")
-    changes: ProtocolOptions = Field(default_factory=ProtocolOptions)
+    training: ProtocolOptions = Field(default_factory=ProtocolOptions)
     shape: ShapeOptions = Field(default_factory=ShapeOptions)
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
     data: DataOptions = Field(default_factory=DataOptions)
@@ -156,7 +156,7 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> E
         arch=arch,
         shape=shape,
         repeats=options.repeats,
-        protocol=PROTOCOLS.get(options.protocol).changed(**given(options.changes)),
+        protocol=PROTOCOLS.get(options.protocol).changed(**given(options.training)),
         seed=options.seed,
         device=pick_device(options.device),
     )

@@ -187,13 +187,22 @@ def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) 
     stored = files.load_config(out)
     fingerprint = stored["dataset"].get("fingerprint")
     if fingerprint != dataset.fingerprint:
-        raise ArtifactError(f"{out} was started on another data set, {stored['dataset'].get('name')}; cannot resume")
+        asked = ", ".join(f"{name} {value}" for name, value in stored["dataset"].get("request", {}).items())
+        raise ArtifactError(
+            f"{out} was started on another data set, {stored['dataset'].get('name')} ({asked or 'made in memory'}); "
+            "resume with the same data options, or give another --out"
+        )
     changes = {
         name: value
         for name, value in given.items()
         if value != stored["settings"].get(name) and not _left_to_machine(name, value)
     }
-    fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME}
+    moved = sorted(EXECUTION & changes.keys())
+    if moved:
+        note(
+            f"resuming with another {', '.join(moved)}: the result will differ from an uninterrupted run's by rounding"
+        )
+    fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME | EXECUTION}
     if fixed:
         told = ", ".join(f"{name} {stored['settings'].get(name)}, not {value}" for name, value in fixed.items())
         raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another --out")

@@ -1,0 +1,83 @@
+"""What the machine can do at best: matrix rate and memory bandwidth, and the floor they set under a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Measured rates.
+
+    Attributes:
+        low_flops: matrix products in bfloat16 (float32 where that is faster), operations a second.
+        full_flops: in float32.
+        bandwidth: bytes a second, read and written, of a copy larger than any cache.
+    """
+
+    low_flops: float
+    full_flops: float
+    bandwidth: float
+
+
+def measure(device: torch.device) -> Machine:
+    """Measure the rates of a device; takes a second or two."""
+    side = 8192 if device.type == "cuda" else 2048
+    full = _matrix_rate(side, torch.float32, device)
+    low = max(full, _matrix_rate(side, torch.bfloat16, device))
+    block = torch.empty(1 << (30 if device.type == "cuda" else 28), dtype=torch.uint8, device=device)
+    other = torch.empty_like(block)
+    seconds = best_seconds(lambda: other.copy_(block), device)
+    return Machine(low, full, 2 * block.numel() / seconds)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def best_seconds(function: Callable[[], object], device: torch.device, rounds: int = 5) -> float:
+    """Seconds of the fastest of several calls, after one to warm up."""
+    function()
+    times = []
+    for _ in range(rounds):
+        synchronize(device)
+        started = time.perf_counter()
+        function()
+        synchronize(device)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def step_floor(machine: Machine, *, classes: int, batch_real: int, ipc: int, size: int, depth: int) -> float:
+    """Seconds below which a step cannot go here: its convolutions at the matrix rate, or its bytes, if longer.
+
+    The real branch is one forward in the low precision. The synthetic one is a forward and a backward to the images in
+    float32. Bytes: every map is written once and read once, the images twice.
+    """
+    flops, maps = convolution_cost(size, depth)
+    real, synthetic = classes * batch_real, classes * ipc
+    compute = real * flops / machine.low_flops + synthetic * 2 * flops / machine.full_flops
+    moved = real * (2 * 2 * maps + 2 * 3 * size * size) + synthetic * (4 * 4 * maps + 4 * 4 * 3 * size * size)
+    return max(compute, moved / machine.bandwidth)
+
+
+def convolution_cost(size: int, depth: int, width: int = 128) -> tuple[float, float]:
+    """Operations of the convolutions of one image, and values in all its maps."""
+    flops, values, channels = 0.0, 0.0, 3
+    for _ in range(depth):
+        flops += 2 * 9 * channels * width * size * size
+        values += width * size * size
+        channels, size = width, size // 2
+    return flops, values
+
+
+def _matrix_rate(side: int, dtype: torch.dtype, device: torch.device) -> float:
+    one = torch.randn(side, side, device=device).to(dtype)
+    other = torch.randn(side, side, device=device).to(dtype)
+    return 2 * side**3 / best_seconds(lambda: one @ other, device)

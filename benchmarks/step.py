@@ -1,0 +1,212 @@
+"""Time one distillation step: a plain loop as the field writes it, ours, and the floor.
+
+    python benchmarks/step.py [--ipc 1 10 50] [--rounds 5] [--json FILE]
+
+Both do the same work on the same random images. They run interleaved in one process, a step of each in turn, and
+medians are
+reported. Memory is the growth of the process's peak over a few steps, measured in a process of its own for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plain
+import torch
+from machine import measure, step_floor, synchronize
+from torch import Tensor
+
+from atom_distill.base.progress import note
+from atom_distill.base.record import run_record
+from atom_distill.config.presets import SetFacts, resolve
+from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.data.sampler import ClassSampler
+from atom_distill.distillation.encoder import Encoder
+from atom_distill.distillation.execution import plan_execution
+from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.step import MatchingStep
+from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.ops.preprocessing import ZCAWhitening
+
+_IMAGES_PER_CLASS = 500
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed."""
+
+    ipc: int
+    classes: int
+    size: int
+    depth: int
+    norm: str
+    batch_real: int
+    device: torch.device
+
+
+def main() -> None:
+    """Run the benchmark and print a table."""
+    options = _options()
+    device = torch.device(options.device)
+    machine = measure(device)
+    note(
+        f"matrix rate {machine.low_flops / 1e9:.0f} GFLOP/s low, {machine.full_flops / 1e9:.0f} float32; "
+        f"bandwidth {machine.bandwidth / 1e9:.1f} GB/s"
+    )
+    rows = []
+    for ipc in options.ipc:
+        case = Case(ipc, options.classes, options.size, options.depth, options.norm, options.batch_real, device)
+        floor = step_floor(
+            machine, classes=case.classes, batch_real=case.batch_real, ipc=ipc, size=case.size, depth=case.depth
+        )
+        rows.append({"ipc": ipc, **_times(case, options.rounds), "floor_s": floor, **_memory(case)})
+    _print(rows)
+    if options.json:
+        content = {"rows": rows, "case": {**vars(options)}, "record": run_record(), "machine": vars(machine)}
+        Path(options.json).write_text(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50], help="images per class")
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--size", type=int, default=32, help="pixels")
+    parser.add_argument("--depth", type=int, default=3, help="blocks of the ConvNet")
+    parser.add_argument("--norm", choices=["instance", "batch"], default="instance")
+    parser.add_argument("--batch-real", type=int, default=128, help="real images per class")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--rounds", type=int, default=5, help="steps of each that are timed")
+    parser.add_argument("--json", help="file for the rows")
+    return parser.parse_args()
+
+
+def _times(case: Case, rounds: int) -> dict[str, float]:
+    steps = {"plain_s": plain_step(case), "ours_s": our_step(case)}
+    for name, step in steps.items():
+        note(f"ipc {case.ipc}: warming up {name.removesuffix('_s')}")
+        step()
+        step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            synchronize(case.device)
+            started = time.perf_counter()
+            step()
+            synchronize(case.device)
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _memory(case: Case) -> dict[str, float]:
+    """Measure each loop in a fresh process, so that neither counts the other's memory."""
+    context = multiprocessing.get_context("spawn")
+    found = {}
+    for name in ("plain", "ours"):
+        queue: Any = context.Queue()
+        process = context.Process(target=_peak_memory, args=(name, case, queue))
+        process.start()
+        found[f"{name}_mb"] = queue.get()
+        process.join()
+    return found
+
+
+def _peak_memory(name: str, case: Case, queue: Any) -> None:
+    step = plain_step(case) if name == "plain" else our_step(case)
+    if case.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        for _ in range(3):
+            step()
+        queue.put(torch.cuda.max_memory_allocated() / 1e6)
+        return
+    for _ in range(3):
+        step()
+    per_unit = 1 if sys.platform == "darwin" else 1024
+    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * per_unit / 1e6)
+
+
+def plain_step(case: Case) -> Any:
+    """Set the plain loop up."""
+    pixels, labels = _pixels(case)
+    real = _whitening(case).apply(pixels).to(case.device)
+    images = _first_images(case).to(case.device).requires_grad_()
+    return plain.PlainStep(real, labels, images, batch_real=case.batch_real, depth=case.depth, norm=case.norm)
+
+
+def our_step(case: Case) -> Any:
+    """Set our step up, with the optimiser."""
+    pixels, labels = _pixels(case)
+    split = Split(pixels, labels)
+    names = tuple(map(str, range(case.classes)))
+    dataset = ImageDataset("random", split, split, names, "random", "random")
+    facts = SetFacts(dataset.image_shape, case.classes, len(split))
+    given = {"ipc": case.ipc, "norm": case.norm, "depth": case.depth, "batch_real": case.batch_real}
+    config = resolve(facts, {**given, "device": str(case.device), "compile": "on"}).config
+    execution = plan_execution(config, dataset.image_shape, case.classes)
+    network = build_model(
+        "convnet", dataset.image_shape, case.classes, NetworkShape(depth=case.depth, norm=config.norm)
+    )
+    matching = MatchingStep(
+        sampler=ClassSampler(dataset, _whitening(case), case.batch_real, case.device),
+        encoder=Encoder(network, METHODS.get("atom")(config), execution),
+        operations=config.operations(),
+        ipc=case.ipc,
+        seed=0,
+        chunk=execution.chunk,
+    )
+    images = _first_images(case).to(case.device).requires_grad_()
+    optimiser = torch.optim.SGD([images], lr=1.0, momentum=0.5)
+    steps = iter(range(1 << 30))
+
+    def step() -> Tensor:
+        optimiser.zero_grad()
+        loss = matching(images, next(steps))
+        optimiser.step()
+        return loss
+
+    return step
+
+
+def _pixels(case: Case) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    count = case.classes * min(_IMAGES_PER_CLASS, 4 * case.batch_real)
+    pixels = torch.randint(0, 256, (count, 3, case.size, case.size), dtype=torch.uint8, generator=generator)
+    return pixels, torch.arange(count) % case.classes
+
+
+def _whitening(case: Case) -> Any:
+    """CIFAR-like sets are whitened; bigger images only normalised."""
+    from atom_distill.ops.preprocessing import ChannelNormalization
+
+    values = 3 * case.size**2
+    if case.size > 32:
+        return ChannelNormalization(torch.full((3,), 0.5), torch.full((3,), 0.25))
+    return ZCAWhitening(torch.full((values,), 0.5), 3 * torch.eye(values))
+
+
+def _first_images(case: Case) -> Tensor:
+    shape = (case.classes * case.ipc, 3, case.size, case.size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def _print(rows: list[dict[str, float]]) -> None:
+    print("| ipc | plain s | ours s | times faster | floor s | ours / floor | plain MB | ours MB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['ipc']} | {row['plain_s']:.3f} | {row['ours_s']:.3f} | {row['plain_s'] / row['ours_s']:.1f} "
+            f"| {row['floor_s']:.4f} | {row['ours_s'] / row['floor_s']:.1f} "
+            f"| {row['plain_mb']:.0f} | {row['ours_mb']:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
