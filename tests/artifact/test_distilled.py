@@ -156,6 +156,21 @@ def test_a_folder_in_use_is_refused(folder, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("name", ["distilled.safetensors", "preprocessing.safetensors"])
+def test_a_flipped_bit_is_noticed(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ArtifactError, match=f"{name} is damaged: its checksum differs"):
+        DistilledDataset.load(folder)
+
+
+def test_equal_sets_are_equal_files(folder, tmp_path):
+    DistilledDataset.load(folder).save(tmp_path / "again")
+    for name in ("distilled.safetensors", "preprocessing.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.98])
 @pytest.mark.parametrize("name", ["distilled.safetensors", "preprocessing.safetensors", "config.yaml", "scores.json"])
 def test_a_truncated_file_is_named(folder, name, part):

@@ -40,6 +40,7 @@ class Progress:
 
     def __init__(self, label: str, *, total: int, done: int = 0, unit: str = "steps", enabled: bool = True) -> None:
         self.label, self.total, self.done, self.unit, self.enabled = label, total, done, unit, enabled
+        self._done_at_start = done
         self._started = self._last_line = time.monotonic()
         self._live = _LiveBar(self) if enabled and sys.stderr.isatty() else None
         self._recent: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
@@ -55,6 +56,8 @@ class Progress:
         """Count `units` more as finished and show `values` beside the bar."""
         self.done += units
         now = time.monotonic()
+        if self.done - units == self._done_at_start:
+            self._recent.clear()  # the first unit may have compiled: it says nothing of the next
         if not self._recent or now - self._recent[-1][0] >= _SECONDS_BETWEEN_SAMPLES:
             self._recent.append((now, self.done))
         if self._live:
@@ -77,9 +80,9 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Units per second of late (about half a minute), 0 before the first.
+        """Units per second of late (about half a minute), 0 before the second.
 
-        Of late, since the first step of a compiled run takes as long as a hundred others.
+        The first is left out, since that of a compiled run takes as long as a hundred others.
         """
         if not self._recent:
             return 0.0
