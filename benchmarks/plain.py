@@ -2,7 +2,7 @@
 
 Nothing here is used by the package. Class by class, float32, eager, forward hooks, a network built anew each step;
 in evaluation one network after another, augmentation image by image. Same mathematics as the package, written
-plainly; `step.py` and `evaluation.py` check that before they time anything.
+plainly.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class PlainStep:
         self.optimiser.zero_grad()
         (loss * 100).backward()
         self.optimiser.step()
-        return float(loss) * 100
+        return float(loss.detach()) * 100
 
 
 def _attention(features: Tensor, over: int | tuple[int, int]) -> Tensor:

@@ -2,9 +2,8 @@
 
     python benchmarks/step.py [--ipc 1 10 50] [--rounds 5] [--json FILE]
 
-Both do the same work on the same random images. They run interleaved in one process, a step of each in turn, and
-medians are
-reported. Memory is the growth of the process's peak over a few steps, measured in a process of its own for each.
+Both do the same work on random images. They run interleaved in one process, a step of each in turn; medians are
+reported. Memory is the peak of a process of its own for each, over a few steps.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import json
 import multiprocessing
 import resource
 import statistics
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +127,16 @@ def _peak_memory(name: str, case: Case, queue: Any) -> None:
         return
     for _ in range(3):
         step()
-    per_unit = 1 if sys.platform == "darwin" else 1024
-    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * per_unit / 1e6)
+    queue.put(_peak_resident_bytes() / 1e6)
+
+
+def _peak_resident_bytes() -> int:
+    """Peak of this process alone: getrusage would count what its parent held when it was started."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def plain_step(case: Case) -> Any:

@@ -17,6 +17,12 @@ TOLERANCE = {
 }
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tensors of tests are tiny: a second thread costs more than it saves, much more on a busy machine."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests out of the user's data cache, but for those that need the real CIFAR-10 in it."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import AfterValidator
+
 DSA_OPERATIONS = "color_crop_cutout_flip_scale_rotate"
 
 
@@ -16,3 +20,12 @@ def check_augmentation(value: str) -> str:
     if value != "none" and wrong:
         raise ValueError(f"unknown operation {wrong[0]!r}; join some of {', '.join(known)} by '_', or say none")
     return value
+
+
+def operations_of(augment: str) -> tuple[str, ...]:
+    """Split a checked value into its operations, none into an empty tuple."""
+    return () if augment == "none" else tuple(augment.split("_"))
+
+
+Augmentation = Annotated[str, AfterValidator(check_augmentation)]
+"""The type of a setting that names DSA operations."""

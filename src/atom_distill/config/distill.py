@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from atom_distill.config.augmentation import DSA_OPERATIONS, check_augmentation
+from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 
 Init = Literal["real", "noise"]
 Preprocess = Literal["zca", "normalize"]
@@ -57,7 +57,7 @@ class DistillConfig(BaseModel):
         description="ZCA whitening or channel normalisation.",
         json_schema_extra=_told("zca for colour images up to 32x32, normalize otherwise"),
     )
-    augment: str = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
+    augment: Augmentation = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
     arch: str = Field(default="convnet", description="Architecture of the matching network.")
     depth: int | None = Field(
         default=None,
@@ -83,14 +83,9 @@ class DistillConfig(BaseModel):
     )
     chunk: int = Field(default=0, ge=0, description="Images in one forward; 0: chosen from the resolution.")
 
-    @field_validator("augment")
-    @classmethod
-    def _known_operations(cls, value: str) -> str:
-        return check_augmentation(value)
-
     def operations(self) -> tuple[str, ...]:
         """Give the DSA operations as a tuple, empty for none."""
-        return () if self.augment == "none" else tuple(self.augment.split("_"))
+        return operations_of(self.augment)
 
 
 CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every"})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from atom_distill.base.registry import Registry
-from atom_distill.config.augmentation import DSA_OPERATIONS, check_augmentation
+from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 from atom_distill.config.presets import validated
 
 
@@ -22,16 +22,11 @@ class Protocol(BaseModel):
     weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay of the network's SGD.")
     drop_at: float = Field(default=0.5, gt=0, le=1, description="When the learning rate drops (share of the epochs).")
     drop_to: float = Field(default=0.1, gt=0, le=1, description="The factor it drops by.")
-    augment: str = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
-
-    @field_validator("augment")
-    @classmethod
-    def _known_operations(cls, value: str) -> str:
-        return check_augmentation(value)
+    augment: Augmentation = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
 
     def operations(self) -> tuple[str, ...]:
         """Give the DSA operations as a tuple, empty for none."""
-        return () if self.augment == "none" else tuple(self.augment.split("_"))
+        return operations_of(self.augment)
 
     def changed(self, **values: object) -> Protocol:
         """Return the protocol with other values, and with the changes in its name, so that scores stay apart.

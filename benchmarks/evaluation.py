@@ -1,0 +1,98 @@
+"""Time an evaluation: the plain way (one network after another, eager, augmentation image by image), and ours.
+
+    python benchmarks/evaluation.py [--ipc 1 10] [--networks 5] [--epochs 20] [--json FILE]
+
+Trains on random real CIFAR-10 images, a share of the usual 1000 epochs, and tests on the 10,000 test images. The two
+run one after the other in one process, several rounds; medians are reported, with the accuracies of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import plain
+import torch
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.base.record import run_record
+from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.load import load_dataset
+from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.subset import random_subset
+from atom_distill.evaluation.evaluate import Evaluation
+
+
+def main() -> None:
+    """Run the benchmark and print a table."""
+    options = _options()
+    dataset = load_dataset("cifar10")
+    rows = [_row(dataset, ipc, options) for ipc in options.ipc]
+    print("| ipc | plain s | ours s | times faster | plain accuracy % | ours % |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['ipc']} | {row['plain_s']:.1f} | {row['ours_s']:.1f} | {row['plain_s'] / row['ours_s']:.1f} "
+            f"| {row['plain_accuracy']:.1f} | {row['ours_accuracy']:.1f} |"
+        )
+    if options.json:
+        content = {"rows": rows, "case": vars(options), "record": run_record()}
+        Path(options.json).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], help="images per class")
+    parser.add_argument("--networks", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", help="file for the rows")
+    return parser.parse_args()
+
+
+def _row(dataset: ImageDataset, ipc: int, options: argparse.Namespace) -> dict[str, Any]:
+    device = torch.device(options.device)
+    preprocessing = fit_preprocessing("zca", dataset)
+    chosen = random_subset(dataset, ipc, seed=0)
+    images = preprocessing.apply(dataset.train.images[chosen])
+    labels = dataset.train.labels[chosen]
+    tiny = DistilledDataset(images, labels, dataset.class_names, preprocessing, settings={})
+    evaluation = Evaluation(
+        repeats=options.networks,
+        protocol=PROTOCOLS.get("dm").changed(epochs=options.epochs),
+        device=device,
+        show_progress=False,
+    )
+    test_images = preprocessing.apply(dataset.test.images).to(device)
+
+    def plainly() -> list[float]:
+        return plain.evaluate(
+            images.to(device),
+            labels.to(device),
+            test_images,
+            dataset.test.labels.to(device),
+            epochs=options.epochs,
+            networks=options.networks,
+        )
+
+    ways = {"plain": plainly, "ours": lambda: list(evaluation.of_distilled(tiny, dataset).runs)}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    accuracies: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(options.rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            accuracies[name] += way()
+            seconds[name].append(time.perf_counter() - started)
+    medians = {f"{name}_s": statistics.median(values) for name, values in seconds.items()}
+    means = {f"{name}_accuracy": statistics.fmean(values) for name, values in accuracies.items()}
+    return {"ipc": ipc, **medians, **means}
+
+
+if __name__ == "__main__":
+    main()
