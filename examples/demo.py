@@ -2,7 +2,7 @@
 
     python examples/demo.py [digits|cifar10]
 
-Digits takes about a minute on two cores, CIFAR-10 about ten. What is distilled stays in `demo/`, so a second call only
+Digits takes a minute or two on two cores, CIFAR-10 about ten. What is distilled stays in `demo/`, so a second call only
 evaluates; remove the folder to start afresh.
 """
 

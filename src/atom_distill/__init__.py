@@ -1,4 +1,4 @@
-"""atom-distill: turn a large image data set into a tiny synthetic one that trains networks almost as well.
+"""atom-distill: turn a large image data set into a tiny synthetic one that networks can be trained on.
 
 Public names load on first use, so that `import atom_distill` does not import torch.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from atom_distill.api import evaluate as evaluate
     from atom_distill.artifact.distilled import DistilledDataset as DistilledDataset
     from atom_distill.base.errors import AtomError as AtomError
+    from atom_distill.config.protocol import PROTOCOLS as PROTOCOLS
     from atom_distill.data.dataset import ImageDataset as ImageDataset
     from atom_distill.data.load import load_dataset as load_dataset
     from atom_distill.distillation.methods import METHODS as METHODS
@@ -30,6 +31,7 @@ _HOMES = {
     "ImageDataset": "data.dataset",
     "METHODS": "distillation.methods",
     "MODELS": "models.registry",
+    "PROTOCOLS": "config.protocol",
     "Statistic": "ops.matching",
     "build_model": "models.registry",
     "distill": "api",

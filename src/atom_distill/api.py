@@ -7,6 +7,7 @@ from typing import Any
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
+from atom_distill.base.errors import ConfigError
 from atom_distill.config.distill import DistillConfig
 from atom_distill.config.protocol import PROTOCOLS, Protocol
 from atom_distill.data.dataset import ImageDataset
@@ -46,6 +47,7 @@ def distill(
 
     Source: ATOM (arXiv 2405.01373).
     """
+    _require_loaded(dataset)
     given = {"ipc": ipc, "method": method, **settings}
     folder = Path(out) if out is not None else None
     return run(dataset, given, out=folder, resume=resume, judge=judge, show_progress=show_progress)
@@ -69,7 +71,7 @@ def evaluate(
         dataset: the real set; only its test split is used.
         arch: architecture.
         repeats: networks, each from its own seed.
-        protocol: how they are trained: a name, or a `Protocol`.
+        protocol: how they are trained: a name, or a `Protocol`, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
         shape: departures from the architecture's depth, width, norm, activation and pooling.
         seed: of everything random.
         device: cpu, cuda, ..., or auto.
@@ -80,6 +82,7 @@ def evaluate(
     Raises:
         AtomError: unknown names, or sets that do not belong together.
     """
+    _require_loaded(dataset)
     evaluation = Evaluation(
         arch=arch,
         shape=shape or NetworkShape(),
@@ -91,6 +94,13 @@ def evaluate(
     score = evaluation.of_distilled(distilled, dataset)
     distilled.add_score(score)
     return score
+
+
+def _require_loaded(dataset: object) -> None:
+    if not isinstance(dataset, ImageDataset):
+        raise ConfigError(
+            f"a loaded data set is needed, got {type(dataset).__name__}: use load_dataset, e.g. load_dataset('cifar10')"
+        )
 
 
 def judge(distilled: DistilledDataset, held_out: ImageDataset, config: DistillConfig) -> float:

@@ -147,7 +147,7 @@ def test_the_last_and_the_best_are_kept_apart(folder):
 
 
 def test_a_folder_in_use_is_refused(folder, tmp_path):
-    with pytest.raises(ArtifactError, match="holds another run"):
+    with pytest.raises(ArtifactError, match="already holds a run"):
         distilled()[0].save(folder)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("...")

@@ -169,7 +169,7 @@ def test_a_set_that_was_never_judged_has_no_best(refused, run_folder):
 
 def test_a_folder_that_holds_another_run(refused, run_folder, tmp_path):
     line = f"distill digits --ipc 1 {QUICK}"
-    assert "holds another run: go on with it by --resume" in refused(f"{line} --out", run_folder)
+    assert "already holds a run: go on with it by --resume" in refused(f"{line} --out", run_folder)
     assert "holds another run (seed 0, not 9)" in refused("distill digits --seed 9 --resume --out", run_folder)
     assert "has done 4 steps already" in refused("distill digits --steps 3 --resume --out", run_folder)
     (tmp_path / "full").mkdir()

@@ -269,7 +269,7 @@ def test_resume_needs_a_folder():
 
 def test_a_folder_in_use_is_refused(tmp_path):
     go(tmp_path / "run")
-    with pytest.raises(ArtifactError, match="holds another run: go on with it by --resume, or give another --out"):
+    with pytest.raises(ArtifactError, match="already holds a run: go on with it by --resume, or give another --out"):
         go(tmp_path / "run")
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("...")

@@ -27,7 +27,7 @@ size_categories:
 {images} synthetic images ({ipc} per class, {classes} classes, {shape}) that stand in for the
 {train_size} training images of {dataset}, made by {method} in {steps} steps with atom-distill {version}.
 
-![the distilled images, one row a class]({grid})
+![the distilled images]({grid})
 
 The picture is contrast-fitted: what lies outside the range of a pixel is compressed into it.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Which = Literal["last", "best"]
 
 
-@dataclass
+@dataclass(repr=False)
 class DistilledDataset:
     """A synthetic training set and everything needed to use, show and reproduce it.
 
@@ -65,6 +65,11 @@ class DistilledDataset:
                 "a distilled set needs images [N, C, H, W] and labels [N], "
                 f"got {tuple(self.images.shape)} and {tuple(self.labels.shape)}"
             )
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.images.shape[1:]))
+        made = f"{self.settings.get('method', 'unknown method')}, {self.steps} steps"
+        return f"DistilledDataset({len(self)} images {shape}, {len(self.class_names)} classes, {made})"
 
     def __len__(self) -> int:
         return len(self.labels)

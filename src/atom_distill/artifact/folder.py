@@ -55,7 +55,7 @@ def claim(folder: Path) -> None:
         ArtifactError: it is not empty, or not a folder.
     """
     if holds_run(folder):
-        raise ArtifactError(f"{folder} holds another run: go on with it by --resume, or give another --out")
+        raise ArtifactError(f"{folder} already holds a run: go on with it by --resume, or give another --out")
     enter(folder)
 
 
@@ -75,7 +75,8 @@ def enter(folder: Path) -> None:
 
 def is_finished(folder: Path, steps: int) -> bool:
     """Say whether the folder holds the complete result of `steps` steps; the card is what is written last."""
-    return (folder / CARD_FILE).exists() and load_tensors(folder, "last").steps == steps
+    written = (folder / CARD_FILE).exists() and (folder / _TENSOR_FILES["last"]).exists()
+    return written and load_tensors(folder, "last").steps == steps
 
 
 def has_preprocessing(folder: Path) -> bool:

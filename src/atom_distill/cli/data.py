@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 from pydantic import BaseModel, Field
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 
@@ -40,6 +41,8 @@ def command(arguments: Sequence[str]) -> None:
     from atom_distill.data.contact_sheet import contact_sheet
     from atom_distill.data.describe import describe
 
+    if options.sheet is not None and options.sheet.suffix.lower() != ".png":
+        raise ConfigError(f"--sheet is a PNG: give a name that ends in .png, got {options.sheet}")
     dataset = options.data.load(options.dataset, refresh=options.refresh)
     facts = describe(dataset)
     sheet = options.sheet or Path(f"{dataset.name}-contact-sheet.png")

@@ -97,6 +97,7 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError("--random and --whole exclude each other; give one")
     if not options.arch:
         raise ConfigError("--arch needs at least one architecture, e.g. --arch convnet")
+    _refuse_stray_options(options)
     distilled = _run_folder(options)
     dataset = _dataset(options, distilled)
     evaluations = [_evaluation(options, arch, dataset) for arch in options.arch]
@@ -106,6 +107,14 @@ def command(arguments: Sequence[str]) -> None:
         if distilled is not None:
             distilled.add_score(scores[-1])
     _print(scores, as_json=options.json_output)
+
+
+def _refuse_stray_options(options: EvaluateCommand) -> None:
+    """Refuse what would be ignored: a user who gives it expects it to count."""
+    if options.ipc is not None and not options.random:
+        raise ConfigError("--ipc is for --random; a distilled or whole set has the images it has")
+    if options.preprocess is not None and not (options.random or options.whole):
+        raise ConfigError("--preprocess is for --random and --whole; a distilled set lives in its own")
 
 
 def _run_folder(options: EvaluateCommand) -> DistilledDataset | None:
@@ -138,7 +147,7 @@ def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> Im
     # A switch that is off says nothing: what the run left out stays left out.
     changes = {name: value for name, value in given(options.data).items() if value is not False}
     dataset = load_dataset(**{**request, **changes})
-    if dataset.fingerprint != distilled.dataset.get("fingerprint"):
+    if not changes and dataset.fingerprint != distilled.dataset.get("fingerprint"):
         note(f"{dataset.name} has changed since it was distilled: its images or classes are not the same")
     return dataset
 

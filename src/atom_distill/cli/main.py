@@ -21,7 +21,7 @@ _COMMANDS = {
 _HELP = """\
 usage: atom COMMAND [OPTIONS]
 
-Turn a large image data set into a tiny synthetic one that trains networks almost as well.
+Turn a large image data set into a tiny synthetic one that networks can be trained on.
 
 commands:
 {commands}
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 2 something for the user to correct, 130 stopped by the user.
     """
+    _open_missing_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = [f"  {name:<14} {text}" for name, text in _COMMANDS.items()]
@@ -49,6 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"atom-distill {__version__}\n")
         return 0
     return _run(arguments[0], arguments[1:])
+
+
+def _open_missing_streams() -> None:
+    """Write into nothing where the caller closed an output: Python then has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (open to the end)
 
 
 def _run(name: str, arguments: list[str]) -> int:

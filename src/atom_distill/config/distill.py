@@ -31,7 +31,7 @@ class DistillConfig(BaseModel):
     Fields without a default here get the papers' value for the data set and ipc (`config.presets`).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: str = Field(default="atom", description="Objective: atom, datadam, dm, or one you registered.")
     ipc: int = Field(ge=1, description="Synthetic images per class (images).")

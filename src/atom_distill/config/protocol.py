@@ -12,7 +12,7 @@ from atom_distill.config.presets import validated
 class Protocol(BaseModel):
     """One way of training networks from scratch; scores of different protocols do not compare."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(description="What it is called.")
     epochs: int = Field(default=1000, ge=1, description="Passes over the set (epochs).")

@@ -44,7 +44,7 @@ class Split:
         return Split(self.images[indices], self.labels[indices])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageDataset:
     """A labelled image set with a training and a test split.
 
@@ -68,6 +68,11 @@ class ImageDataset:
     skipped: int = 0
     request: Mapping[str, Any] = field(default_factory=dict)
     cache_folder: Path | None = None
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.image_shape))
+        sizes = f"{len(self.train)} train, {len(self.test)} test"
+        return f"ImageDataset({self.name}, {sizes}, {shape}, {self.num_classes} classes)"
 
     def __post_init__(self) -> None:
         self._check_shapes()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.progress import note
 from atom_distill.data.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
 from atom_distill.data.splits import SPLIT_NAMES, needless_fraction, no_test_split, stratified_split
 
@@ -39,13 +40,17 @@ def scan(root: Path) -> Listing:
     folders: list[str] = []
     for here, subfolders, names in os.walk(root, followlinks=True):
         relative = Path(here).relative_to(root)
+        hidden = [name for name in subfolders if name.startswith(".")]
+        if hidden:
+            note(f"{here}: hidden folders are left out ({', '.join(sorted(hidden)[:3])})")
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         folders += [(relative / name).as_posix() for name in subfolders]
         if len(relative.parts) + 1 >= _MAX_DEPTH:
             subfolders.clear()
         for name in names:
             if not name.startswith("."):
-                stat = (Path(here) / name).stat()
+                path = Path(here) / name
+                stat = path.stat() if path.exists() else path.lstat()  # a dead link fails later, as unreadable
                 files.append(((relative / name).as_posix(), stat.st_size, stat.st_mtime_ns))
     return Listing(root, tuple(sorted(files)), tuple(sorted(folders)))
 

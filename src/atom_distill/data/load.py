@@ -59,6 +59,8 @@ def load_dataset(
 
 def _load(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
     name = str(name_or_path)
+    if not name.strip():
+        raise unknown_name("data set", name, SOURCES.names())
     if isinstance(name_or_path, str) and name in SOURCES:
         return _load_named(name, data_dir, options, refresh=refresh)
     path = Path(name_or_path).expanduser()

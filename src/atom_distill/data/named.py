@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from atom_distill.base.errors import DataError
+from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.base.progress import note
 from atom_distill.base.registry import Registry
 from atom_distill.data import cifar, hub, npm, store, tiny_imagenet
@@ -101,7 +101,8 @@ def _find_cifar10(where: Path) -> RawDataset:
 
 @SOURCES.register("digits")
 def _digits(request: Request) -> ImageDataset:
-    del request  # always at hand, so there is nothing to look for
+    if request.data_dir is not None:
+        raise ConfigError("digits come with scikit-learn, not from a folder; leave out --data-dir")
     return load_digits()
 
 

@@ -23,7 +23,7 @@ def random_subset(dataset: ImageDataset, ipc: int, seed: int) -> Tensor:
         if len(indices) < ipc:
             raise ConfigError(
                 f"class {dataset.class_names[label]!r} has {len(indices)} training images, fewer than ipc {ipc}: "
-                f"use --ipc {len(indices)} or less, or --init noise"
+                f"use ipc {len(indices)} or less"
             )
         order = torch.randperm(len(indices), generator=generator(seed, "subset", label))
         chosen.append(indices[order[:ipc]])

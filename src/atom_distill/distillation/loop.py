@@ -106,7 +106,7 @@ class Loop:
         good = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
         return NonFiniteError(
             f"{what} at step {step + 1}; {good}. "
-            f"Try a smaller image learning rate (--image-lr, now {self.config.image_lr:g})"
+            f"Try a smaller image learning rate (--image-lr, now {self.config.image_lr:g}), in a new --out"
         )
 
     def _interrupted(self, step: int) -> InterruptedRunError:

@@ -169,7 +169,9 @@ def _config(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
             raise ConfigError("--resume needs the run's folder: give it with --out")
         if files.holds_run(out):
             return _resumed_config(dataset, given, out)
-        if "ipc" not in given:
+        if "ipc" in given:
+            note(f"{out} holds no run yet; starting one")
+        else:
             raise ConfigError(f"{out} holds no run to go on with; to start one there, give --ipc N")
     config = resolve(_facts(dataset), given).config
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)

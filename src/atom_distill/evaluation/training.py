@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from atom_distill.base.errors import NonFiniteError
 from atom_distill.base.seeding import generator
 from atom_distill.config.protocol import Protocol
 from atom_distill.evaluation.sources import Pixels, TrainingImages
@@ -35,6 +36,9 @@ def train(
         seed: of the evaluation.
         repeat: which network of it; (seed, repeat) decides everything random.
         on_epoch: called after each epoch.
+
+    Raises:
+        NonFiniteError: the training diverged, and an accuracy would mean nothing.
     """
     reinitialize(network, generator(seed, "evaluation network", repeat))
     optimiser = torch.optim.SGD(
@@ -47,6 +51,8 @@ def train(
         _epoch(network, images, protocol, optimiser, generator(seed, "evaluation epoch", repeat, epoch))
         schedule.step()
         on_epoch()
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
+        raise NonFiniteError(f"network {repeat + 1} diverged: its weights are NaN or infinite; try a smaller --lr")
 
 
 @torch.no_grad()

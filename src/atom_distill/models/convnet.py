@@ -12,6 +12,8 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.models.registry import MODELS, Activations, Network, NetworkShape, Norm, Pooling
 from atom_distill.ops.features import Features
 
+_SMALLEST = 2
+"""Side of the smallest image, in pixels: one block can still pool it."""
 _GROUPS = 4
 """Groups of `norm="group"`, as in the DC code."""
 
@@ -47,6 +49,8 @@ class ConvNet(Network):
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> None:
         super().__init__()
         channels, height, width = image_shape
+        if min(height, width) < _SMALLEST:
+            raise ConfigError(f"a ConvNet needs images of at least {_SMALLEST}x{_SMALLEST}, got {height}x{width}")
         depth = default_depth(height) if shape.depth is None else shape.depth
         filters = shape.width or 128
         pooling: Pooling = shape.pooling or "avg"
