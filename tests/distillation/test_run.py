@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from atom_distill.api import distill
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import (
@@ -23,30 +20,10 @@ from atom_distill.base.errors import (
     NonFiniteError,
     UnknownNameError,
 )
-from atom_distill.config.distill import DistillConfig
 from atom_distill.config.protocol import PROTOCOLS
-from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation import run as run_module
-from atom_distill.distillation.loop import Loop
 from atom_distill.distillation.state import Best, RunState, checkpoints, load_newest_checkpoint, save_checkpoint
-from distillation.toys import toy_dataset
-
-SETTINGS = {
-    "ipc": 1,
-    "steps": 8,
-    "width": 8,
-    "batch_real": 6,
-    "checkpoint_every": 2,
-    "compile": "off",
-    "device": "cpu",
-    "preprocess": "normalize",
-}
-
-
-def go(
-    out: Path | None = None, *, data: ImageDataset | None = None, resume: bool = False, **changes
-) -> DistilledDataset:
-    return distill(data or toy_dataset(), out=out, resume=resume, show_progress=False, **{**SETTINGS, **changes})
+from distillation.toys import go, toy_dataset
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
@@ -56,26 +33,6 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 
 def stored_images(folder: Path) -> Tensor:
     return load_file(folder / "distilled.safetensors")["images"]
-
-
-@pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Press Ctrl-C while step `n` is computed: `stop_at(n)`; `stop_at(0)` never again."""
-    at = 0
-    checkpoint = Loop._checkpoint
-
-    def press(self: Loop, state: RunState, *, now: bool) -> None:
-        checkpoint(self, state, now=now)
-        if state.step == at - 1:  # after this step's check: it is the next that sees it
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Loop, "_checkpoint", press)
-
-    def arrange(step: int) -> None:
-        nonlocal at
-        at = step
-
-    return arrange
 
 
 def test_same_seed_same_result_and_another_seed_another():
@@ -378,74 +335,6 @@ def explode_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
         return loss if step < steps else loss * torch.nan
 
     monkeypatch.setattr(run_module.MatchingStep, "__call__", call)
-
-
-class Judge:
-    """Gives accuracies from a list, and remembers what it was shown."""
-
-    def __init__(self, *accuracies: float) -> None:
-        self.accuracies = list(accuracies)
-        self.shown: list[Tensor] = []
-        self.held_out: list[ImageDataset] = []
-
-    def __call__(self, distilled: DistilledDataset, held_out: ImageDataset, config: DistillConfig) -> float:
-        assert config.eval_every
-        self.shown.append(distilled.images.clone())
-        self.held_out.append(held_out)
-        return self.accuracies[len(self.shown) - 1]
-
-
-def judged(judge: Judge, out: Path | None = None, *, resume: bool = False, **changes) -> DistilledDataset:
-    given = {**SETTINGS, "eval_every": 2, "holdout": 0.3, **changes}
-    return run_module.run(toy_dataset(), given, out=out, resume=resume, judge=judge, show_progress=False)
-
-
-def test_the_best_set_on_held_out_images_is_kept_beside_the_last(tmp_path):
-    judge = Judge(10, 30, 20, 30)
-    last = judged(judge, tmp_path / "run")
-    best = DistilledDataset.load(tmp_path / "run", which="best")
-    assert (best.steps, best.which) == (4, "best")  # of two equals the earlier
-    assert torch.equal(best.images, judge.shown[1])
-    assert torch.equal(last.best.images, judge.shown[1])
-    assert torch.equal(DistilledDataset.load(tmp_path / "run").images, judge.shown[3])
-    assert [entry.get("held_out_accuracy") for entry in last.history] == [None, 10, None, 30, None, 20, None, 30]
-
-
-def test_judging_changes_nothing_but_the_training_images():
-    data = toy_dataset()
-    judge = Judge(1, 2, 3, 4)
-    judged(judge)
-    held, kept = judge.held_out[0].test.images.flatten(1), judge.held_out[0].train.images.flatten(1)
-    rows = lambda images: {tuple(row) for row in images.tolist()}  # noqa: E731
-    assert rows(held).isdisjoint(rows(kept))
-    assert rows(held) | rows(kept) == rows(data.train.images.flatten(1))
-    assert rows(held).isdisjoint(rows(data.test.images.flatten(1)))
-    assert torch.bincount(judge.held_out[0].test.labels).tolist() == [3, 3, 3]
-    assert all(held_out is judge.held_out[0] for held_out in judge.held_out)
-
-
-def test_held_out_images_are_not_distilled(monkeypatch):
-    drawn = []
-    draw = run_module.ClassSampler.draw
-    monkeypatch.setattr(run_module.ClassSampler, "draw", lambda *args: drawn.append(draw(*args)) or drawn[-1])
-    judge = Judge(1, 2, 3, 4)
-    distilled = judged(judge, batch_real=100)
-    pixels = distilled.preprocessing.invert(torch.cat(drawn)).mul(255).round().to(torch.uint8).flatten(1)
-    seen = {tuple(row) for row in pixels.tolist()}
-    assert seen == {tuple(row) for row in judge.held_out[0].train.images.flatten(1).tolist()}
-
-
-def test_the_best_set_survives_a_resume(tmp_path, stop_at):
-    whole = judged(Judge(10, 30, 20, 25), tmp_path / "whole")
-    stop_at(5)
-    with pytest.raises(InterruptedRunError):
-        judged(Judge(10, 30), tmp_path / "cut")
-    stop_at(0)
-    resumed = judged(Judge(20, 25), tmp_path / "cut", resume=True)
-    assert torch.equal(resumed.images, whole.images)
-    assert torch.equal(resumed.best.images, whole.best.images)
-    assert resumed.best.steps == 4
-    assert resumed.history == whole.history
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,27 @@
-"""Small data sets made in memory, whose classes differ in where they are bright."""
+"""Small data sets made in memory, whose classes differ in where they are bright, and small runs on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from atom_distill.api import distill
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.data.dataset import ImageDataset, Split
+
+SETTINGS = {
+    "ipc": 1,
+    "steps": 8,
+    "width": 8,
+    "batch_real": 6,
+    "checkpoint_every": 2,
+    "compile": "off",
+    "device": "cpu",
+    "preprocess": "normalize",
+}
 
 
 def toy_dataset(
@@ -34,3 +48,9 @@ def _images(counts: Sequence[int], shape: tuple[int, int, int], random: torch.Ge
     for image, label in zip(images, labels.tolist(), strict=True):
         image[:, label * rows : (label + 1) * rows] += 120
     return images.to(torch.uint8), labels
+
+
+def go(
+    out: Path | None = None, *, data: ImageDataset | None = None, resume: bool = False, **changes
+) -> DistilledDataset:
+    return distill(data or toy_dataset(), out=out, resume=resume, show_progress=False, **{**SETTINGS, **changes})
