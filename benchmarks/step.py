@@ -161,7 +161,7 @@ def our_step(case: Case) -> Any:
         "convnet", dataset.image_shape, case.classes, NetworkShape(depth=case.depth, norm=config.norm)
     )
     matching = MatchingStep(
-        sampler=ClassSampler(dataset, _whitening(case), case.batch_real, case.device),
+        sampler=ClassSampler(dataset, _whitening(case), case.batch_real, case.device, execution.real_dtype),
         encoder=Encoder(network, METHODS.get("atom")(config), execution),
         operations=config.operations(),
         ipc=case.ipc,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import atom_distill as ad
+from atom_distill.base.device import pick_device
 from atom_distill.config.protocol import PROTOCOLS, Protocol
-from atom_distill.distillation.execution import pick_device
 from atom_distill.evaluation.evaluate import Evaluation
 
 

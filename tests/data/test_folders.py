@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
-from atom_distill.data import store
+from atom_distill.base.files import cache_root
 from atom_distill.data.load import load_dataset
 
 
@@ -151,7 +151,7 @@ def test_one_class_is_refused(class_folders):
         (class_folders / split / "b").rmdir()
     with pytest.raises(DataError, match="has 1 class; distillation separates classes"):
         load_dataset(class_folders)
-    assert not list((store.cache_root() / "folders").glob("*/dataset.json"))
+    assert not list((cache_root() / "folders").glob("*/dataset.json"))
 
 
 def test_a_class_that_only_test_has_is_refused(class_folders, save_image):
@@ -217,4 +217,4 @@ def test_no_partial_cache_is_left_behind(class_folders):
     (class_folders / "train" / "b" / "3.png").write_bytes(b"no image")
     with pytest.raises(UnreadableImageError):
         load_dataset(class_folders)
-    assert list((store.cache_root() / "folders").iterdir()) == []
+    assert list((cache_root() / "folders").iterdir()) == []

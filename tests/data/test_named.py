@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from atom_distill.base.errors import ConfigError, DataError, UnknownNameError
-from atom_distill.data import hub, named, store
+from atom_distill.base.files import cache_root
+from atom_distill.data import hub, named
 from atom_distill.data.load import load_dataset
 from atom_distill.data.raw import ArraySplit, NotHereError, RawDataset
 
@@ -169,7 +170,7 @@ def test_places_are_tried_in_order(monkeypatch, tmp_path):
     assert load(source(1, 2, 3), refresh=True) == "folder"
     assert asked == ["folder"]
     assert load(source(1, 2, 3), refresh=True, data_dir=None) == "hub"
-    assert (store.cache_root() / "toy" / "dataset.json").is_file()
+    assert (cache_root() / "toy" / "dataset.json").is_file()
 
 
 def test_a_data_dir_that_is_not_there_is_refused(tmp_path):

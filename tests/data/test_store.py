@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from atom_distill.base.errors import CacheError, DataError
+from atom_distill.base.files import cache_root
 from atom_distill.data import store
 from atom_distill.data.load import load_dataset
 from atom_distill.data.raw import ArraySplit, LoadOptions, RawDataset
@@ -134,9 +135,9 @@ def test_too_little_room_is_told_before_anything_is_written(slot, monkeypatch):
 
 def test_cache_root_follows_the_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("ATOM_DATA", str(tmp_path / "here"))
-    assert store.cache_root() == tmp_path / "here"
+    assert cache_root() == tmp_path / "here"
     monkeypatch.delenv("ATOM_DATA")
-    assert store.cache_root().name == "atom-distill"
+    assert cache_root().name == "atom-distill"
 
 
 def test_a_truncated_cache_of_a_folder_names_the_path(class_folders):

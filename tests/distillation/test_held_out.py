@@ -62,8 +62,8 @@ def test_judging_changes_nothing_but_the_training_images():
 
 def test_held_out_images_are_not_distilled(monkeypatch):
     drawn = []
-    draw = run_module.ClassSampler.draw
-    monkeypatch.setattr(run_module.ClassSampler, "draw", lambda *args: drawn.append(draw(*args)) or drawn[-1])
+    load = run_module.ClassSampler.load
+    monkeypatch.setattr(run_module.ClassSampler, "load", lambda *args: drawn.append(load(*args)) or drawn[-1])
     judge = Judge(1, 2, 3, 4)
     distilled = judged(judge, batch_real=100)
     pixels = distilled.preprocessing.invert(torch.cat(drawn)).mul(255).round().to(torch.uint8).flatten(1)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
@@ -17,7 +18,7 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
-from atom_distill.distillation.execution import Execution, pick_device, plan_execution
+from atom_distill.distillation.execution import Execution, plan_execution
 from atom_distill.distillation.initial import initial_images, synthetic_labels
 from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.step import MatchingStep
@@ -89,7 +90,7 @@ def reference(case: Case, step: int = STEP) -> tuple[Tensor, Tensor]:
     reinitialize(network, generator(SEED, "network", step))
     network = copy.deepcopy(network).double()
     sampler, operations = case.sampler(), case.config.operations()
-    real = sampler.draw(generator(SEED, "real", step)).double()
+    real = sampler.load(sampler.draw(generator(SEED, "real", step))).double()
     synthetic = case.images().double().requires_grad_()
     draw = draw_per_class(len(case.counts), operations, generator(SEED, "augment", step)) if operations else None
     start, total = 0, torch.zeros((), dtype=torch.float64)

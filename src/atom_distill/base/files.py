@@ -12,6 +12,16 @@ from pathlib import Path
 from typing import Any
 
 
+def cache_root() -> Path:
+    """Return the cache folder: the environment variable ATOM_DATA, or the platform's cache directory."""
+    given = os.environ.get("ATOM_DATA")
+    if given:
+        return Path(given).expanduser().resolve()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("atom-distill")
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it replaces `path`, on failure it vanishes."""

@@ -154,8 +154,8 @@ def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> Im
 
 def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> Evaluation:
     """Set an evaluation up; a wrong name or size fails here, before the first network is trained."""
+    from atom_distill.base.device import pick_device
     from atom_distill.config.protocol import PROTOCOLS
-    from atom_distill.distillation.execution import pick_device
     from atom_distill.evaluation.evaluate import Evaluation
     from atom_distill.models.registry import NetworkShape, build_model
 

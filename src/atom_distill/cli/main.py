@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from atom_distill import __version__
 from atom_distill.base.errors import AtomError, InterruptedRunError
+from atom_distill.base.files import cache_root
+from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
 
@@ -60,9 +62,7 @@ def _open_missing_streams() -> None:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    # Read when torch loads. By default idle threads spin long for their next task, which makes everything five times
-    # slower where another program wants the cores; a short spin is as fast alone, and yields.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    tune_process(compiled_code=cache_root() / "compiled")
     try:
         if name not in _COMMANDS:
             raise unknown_name("command", name, list(_COMMANDS))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
+from atom_distill.base.files import cache_root
 from atom_distill.base.registry import unknown_name
 from atom_distill.data import paths, store
 from atom_distill.data.dataset import ImageDataset, Split
@@ -103,7 +104,7 @@ def _load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refre
 
 def _resized(dataset: ImageDataset, options: LoadOptions, *, refresh: bool) -> ImageDataset:
     """Give a named set at another size, cached beside the original."""
-    folder = store.cache_root() / f"{dataset.name}-{options.image_size}px"
+    folder = cache_root() / f"{dataset.name}-{options.image_size}px"
     origin = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()
     slot = store.Slot(folder, dataset.name, f"{dataset.name} --image-size {options.image_size}", origin)
     if not refresh and slot.is_filled():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from atom_distill.base.errors import ConfigError, DataError
+from atom_distill.base.files import cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import Registry
 from atom_distill.data import cifar, hub, npm, store, tiny_imagenet
@@ -56,7 +57,7 @@ class Published:
 
     def __call__(self, request: Request) -> ImageDataset:
         """Open the set from the first place that has it, and leave it in the cache."""
-        slot = store.Slot(store.cache_root() / self.name, self.name, self.name)
+        slot = store.Slot(cache_root() / self.name, self.name, self.name)
         if not request.refresh and slot.is_filled():
             return store.load(slot)
         return store.save(self._first(request, slot), slot, request.options)

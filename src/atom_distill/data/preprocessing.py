@@ -8,12 +8,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from atom_distill.base.errors import ArtifactError
-from atom_distill.base.files import atomic_path
+from atom_distill.base.files import atomic_path, cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.statistics import channel_statistics
-from atom_distill.data.store import cache_root
 from atom_distill.ops.preprocessing import (
     ChannelNormalization,
     Preprocessing,

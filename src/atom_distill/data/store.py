@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import zlib
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from atom_distill.base.errors import CacheError
-from atom_distill.base.files import atomic_folder, write_json
+from atom_distill.base.files import atomic_folder, cache_root, write_json
 from atom_distill.base.progress import note
 from atom_distill.data.dataset import ImageDataset, Split
 from atom_distill.data.decode import ImageForm, decode_into, inspect
@@ -30,16 +29,6 @@ _FORMAT = 1
 _INDEX = "dataset.json"
 _CHUNK = 1 << 24  # bytes per checksum step
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-
-
-def cache_root() -> Path:
-    """Return the cache folder: the environment variable ATOM_DATA, or the platform's cache directory."""
-    given = os.environ.get("ATOM_DATA")
-    if given:
-        return Path(given).expanduser().resolve()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("atom-distill")
 
 
 @dataclass(frozen=True)

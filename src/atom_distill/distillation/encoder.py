@@ -7,13 +7,15 @@ and pooling is worth more than anything else here, for they are all memory traff
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from atom_distill.base.progress import note
+from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.distillation.execution import Execution
 from atom_distill.models.initialization import laid_out, reinitialize
 from atom_distill.models.registry import Network
@@ -38,8 +40,8 @@ class Encoder:
         self._network.requires_grad_(False)
         self._dtype = execution.real_dtype
         self._twin = self._network if self._dtype == torch.float32 else copy.deepcopy(self._network).to(self._dtype)
-        self._real = _CompiledOrEager(_signature_of(self._twin, statistics_of), execution.compiled)
-        self._synthetic = _CompiledOrEager(_signature_of(self._network, statistics_of), execution.compiled)
+        self._real = CompiledOrEager(_signature_of(self._twin, statistics_of), execution.compiled)
+        self._synthetic = CompiledOrEager(_signature_of(self._network, statistics_of), execution.compiled)
 
     def renew(self, generator: torch.Generator) -> None:
         """Draw a fresh random network; the tensors stay where they are."""
@@ -59,6 +61,16 @@ class Encoder:
         """Give the signatures of synthetic images [B, C, H, W] as float32 [B, D], differentiable."""
         return self._synthetic(images.contiguous(memory_format=self._format))
 
+    def backward(self, loss: Tensor) -> None:
+        """Propagate a loss of synthetic signatures to their images.
+
+        Where the real branch is low in precision, so are the convolutions here: once the activations are known the
+        gradient is linear in them, and loses 0.2 %. In the forward pass it would lose 6 %, for ReLUs flip.
+        """
+        low = self._dtype == torch.bfloat16 and loss.device.type == "cpu"
+        with _bfloat16_convolutions() if low else contextlib.nullcontext():
+            loss.backward()
+
 
 def _signature_of(network: Network, statistics_of: StatisticsOf) -> SignatureOf:
     def signature_of(images: Tensor) -> Tensor:
@@ -67,23 +79,16 @@ def _signature_of(network: Network, statistics_of: StatisticsOf) -> SignatureOf:
     return signature_of
 
 
-class _CompiledOrEager:
-    """Run the compiled form; if compiling fails, say so once and go on in eager mode."""
-
-    def __init__(self, function: SignatureOf, compiled: bool) -> None:
-        self._eager = function
-        self._call = torch.compile(function, dynamic=False) if compiled else function
-
-    def __call__(self, images: Tensor) -> Tensor:
-        try:
-            return self._call(images)
-        except Exception as error:
-            if self._call is self._eager or not _is_compiler_error(error):
-                raise
-            note(f"torch.compile failed ({type(error).__name__}); going on without it, slower")
-            self._call = self._eager
-            return self._eager(images)
-
-
-def _is_compiler_error(error: Exception) -> bool:
-    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+@contextlib.contextmanager
+def _bfloat16_convolutions() -> Iterator[None]:
+    """Have oneDNN multiply float32 convolutions in bfloat16; torch versions that cannot be told to are left alone."""
+    convolutions: Any = getattr(torch.backends.mkldnn, "conv", None)
+    if not hasattr(convolutions, "fp32_precision"):
+        yield
+        return
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before

@@ -84,7 +84,13 @@ def run(
     description = _describe(dataset)
     prepared = _prepare(dataset, training, config, out)
     matching = MatchingStep(
-        sampler=ClassSampler(training, prepared.preprocessing, config.batch_real, prepared.execution.device),
+        sampler=ClassSampler(
+            training,
+            prepared.preprocessing,
+            config.batch_real,
+            prepared.execution.device,
+            prepared.execution.real_dtype,
+        ),
         encoder=Encoder(network, statistics_of, prepared.execution),
         operations=config.operations(),
         ipc=config.ipc,

@@ -14,6 +14,10 @@ from atom_distill.distillation.encoder import Encoder
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
 from atom_distill.ops.matching import class_means, class_sums, matching_loss
 
+_CHUNKS_PREPARED = 10
+"""Chunks of real images that are whitened and augmented at once: few enough to stay in the cache, enough for a matrix
+product to be worth its weights."""
+
 
 @dataclass(frozen=True)
 class MatchingStep:
@@ -56,21 +60,23 @@ class MatchingStep:
         total = images.new_zeros(())
         for first, last in self._class_ranges():
             loss = matching_loss(means_real[first:last], self._synthetic_means(images, draw, first, last))
-            loss.backward()
+            self.encoder.backward(loss)
             total += loss.detach()
         return total
 
     def real_means(self, step: int, draw: Draw | None) -> Tensor:
         """Give the class means [K, D] of the step's real images."""
-        labels = self.sampler.labels
-        images = self.sampler.draw(generator(self.seed, "real", step))
-        if draw is not None:
-            images = augment(images, draw, labels)
+        chosen = self.sampler.draw(generator(self.seed, "real", step))
+        block = self.chunk * _CHUNKS_PREPARED
         sums: Tensor | None = None
-        for chunk, chunk_labels in zip(images.split(self.chunk), labels.split(self.chunk), strict=True):
-            signatures = self.encoder.real(chunk)
-            chunk_sums = class_sums(signatures, chunk_labels.to(signatures.device), self.num_classes)
-            sums = chunk_sums if sums is None else sums.add_(chunk_sums)
+        for indices, labels in zip(chosen.split(block), self.sampler.labels.split(block), strict=True):
+            images = self.sampler.load(indices)
+            if draw is not None:
+                images = augment(images, draw, labels)
+            for part, part_labels in zip(images.split(self.chunk), labels.split(self.chunk), strict=True):
+                signatures = self.encoder.real(part)
+                part_sums = class_sums(signatures, part_labels.to(signatures.device), self.num_classes)
+                sums = part_sums if sums is None else sums.add_(part_sums)
         assert sums is not None  # a data set without images does not get here
         return sums / self.sampler.counts.to(sums.device, sums.dtype).unsqueeze(1)
 

@@ -30,6 +30,8 @@ SCALE_RATIO = 1.2
 ROTATE_DEGREES = 15.0
 
 _NUMBERS_PER_ROW = 3
+_FEW_RUNS = 16
+"""Stretches of images with one operation up to which each is a call; beyond, images are gathered by operation."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,17 @@ def augment(images: Tensor, draw: Draw, owners: Tensor | None = None) -> Tensor:
     operation, uniforms = draw.operation, draw.uniforms
     if owners is not None:
         operation, uniforms = operation[owners], uniforms[owners]
+    runs, lengths = torch.unique_consecutive(operation, return_counts=True)
+    if len(runs) <= _FEW_RUNS:
+        # Images of a class lie together: a view of each run is augmented, and nothing is gathered.
+        parts = [
+            _APPLY[OPERATIONS[index]](part, _like(numbers, images))
+            for index, part, numbers in zip(
+                runs.tolist(), images.split(lengths.tolist()), uniforms.split(lengths.tolist()), strict=True
+            )
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
     present = torch.unique(operation).tolist()
-    if len(present) == 1:
-        return _APPLY[OPERATIONS[present[0]]](images, _like(uniforms, images))
     rows = [torch.nonzero(operation == index).flatten() for index in present]
     parts = [
         _APPLY[OPERATIONS[index]](images[_to(row, images)], _like(uniforms[row], images))

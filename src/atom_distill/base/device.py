@@ -1,0 +1,54 @@
+"""Devices: which are here, and what each computes fast."""
+
+from __future__ import annotations
+
+import shutil
+
+import torch
+
+from atom_distill.base.errors import ConfigError
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn a device's name, or auto, into a device that exists.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ConfigError(f"device {name!r} is not available here; try --device auto, or cpu") from None
+    return device
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Give bfloat16 where the device computes it, float32 where it would be emulated."""
+    return torch.bfloat16 if _has_bfloat16(device) else torch.float32
+
+
+def can_compile(device: torch.device) -> bool:
+    """Say whether torch.compile has what it needs: a C++ compiler for the CPU, for CUDA Triton, which torch brings."""
+    return device.type == "cuda" or (device.type == "cpu" and any(map(shutil.which, ("g++", "clang++"))))
+
+
+def memory_format(device: torch.device, *, compiled: bool) -> torch.memory_format:
+    """Choose the layout of images and maps.
+
+    Compiled code and GPUs are fastest with the channels last; eager normalisation on a CPU is three times
+    slower that way.
+    """
+    return torch.channels_last if compiled or device.type == "cuda" else torch.contiguous_format
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return False
