@@ -8,6 +8,9 @@ reported. Memory is the peak of a process of its own for each, over a few steps.
 
 from __future__ import annotations
 
+import tuned  # noqa: F401 (before torch)
+
+# isort: split
 import argparse
 import json
 import multiprocessing

@@ -222,7 +222,7 @@ def test_what_the_run_skipped_stays_skipped(atom, mixed_folder, tmp_path):
 
 @pytest.mark.parametrize("command", ["data", "distill", "evaluate"])
 def test_help_explains_every_option_with_its_default(atom, command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "100")  # wider, the boxes would stand side by side
     answer = atom(f"{command} --help")
     assert answer.code == 0
     options: list[str] = []

@@ -88,9 +88,11 @@ def test_random_subsets_are_balanced_and_differ_by_network(monkeypatch):
     seen = []
     train = module.train
 
-    def watched(network, images, protocol, *, repeat, **rest):
-        seen.append((repeat, images.batch(torch.arange(len(images)))))
-        train(network, images, protocol, repeat=repeat, **rest)
+    def watched(networks, images, protocol, *, repeats, **rest):
+        seen.extend(
+            (repeat, of_one.batch(torch.arange(len(of_one)))) for repeat, of_one in zip(repeats, images, strict=True)
+        )
+        train(networks, images, protocol, repeats=repeats, **rest)
 
     monkeypatch.setattr(module, "train", watched)
     score = evaluation(repeats=3).of_random(DATA, ipc=2, preprocess="normalize")

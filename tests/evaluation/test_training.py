@@ -7,12 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.seeding import generator
 from atom_distill.config.protocol import Protocol
 from atom_distill.data.dataset import Split
 from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.evaluation.execution import Execution, Wishes
+from atom_distill.evaluation.networks import networks_for
 from atom_distill.evaluation.sources import Pixels, StoredTensors
-from atom_distill.evaluation.training import accuracy, train
+from atom_distill.evaluation.training import accuracies, train
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.dsa import augment, draw_per_image
@@ -21,6 +24,7 @@ from distillation.toys import toy_dataset
 
 CPU = torch.device("cpu")
 SEED, REPEAT = 2, 1
+EAGER = Execution(CPU, torch.float32, compiled=False, at_once=1)
 PLAIN = Protocol(name="plain", epochs=4, batch_size=5, lr=0.05, augment="none")
 
 
@@ -35,7 +39,14 @@ def images() -> tuple[Tensor, Tensor]:
 
 def trained(protocol: Protocol, *, seed: int = SEED, repeat: int = REPEAT) -> dict[str, Tensor]:
     ours, calls = network(), []
-    train(ours, StoredTensors(*images(), CPU), protocol, seed=seed, repeat=repeat, on_epoch=lambda: calls.append(1))
+    train(
+        networks_for(ours, EAGER, 1),
+        [StoredTensors(*images(), CPU)],
+        protocol,
+        seed=seed,
+        repeats=[repeat],
+        on_epoch=lambda: calls.append(1),
+    )
     assert len(calls) == protocol.epochs
     return {name: value.clone() for name, value in ours.state_dict().items()}
 
@@ -110,7 +121,7 @@ class BrightestRow(Network):
         return torch.stack([pixels[:, :, 2 * k : 2 * k + 2].mean((1, 2, 3)) for k in range(3)], 1)
 
 
-@pytest.mark.parametrize("count", [1, 499, 500, 501, 1234])
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 1234])
 def test_accuracy_counts_every_image_once(count):
     data = toy_dataset((9, 9, 9), test_per_class=412)
     labels = data.test.labels[:count].clone()
@@ -123,7 +134,7 @@ def test_accuracy_counts_every_image_once(count):
     )
     judge.sizes.clear()
     judge.modes.clear()
-    got = accuracy(judge, Pixels(split, fit_preprocessing("normalize", data), CPU))
+    (got,) = accuracies(networks_for(judge, EAGER, 1), Pixels(split, fit_preprocessing("normalize", data), CPU))
     assert got == pytest.approx(100 * right / count)
     assert sum(judge.sizes) == count
     assert not any(judge.modes)  # in evaluation mode
@@ -132,10 +143,10 @@ def test_accuracy_counts_every_image_once(count):
 def test_a_network_learns_what_can_be_learnt():
     data = toy_dataset((20, 20, 20), test_per_class=20)
     preprocessing = fit_preprocessing("normalize", data)
-    ours = network()
+    ours = networks_for(network(), EAGER, 1)
     protocol = Protocol(name="plain", epochs=20, batch_size=16, augment="none")
-    train(ours, Pixels(data.train, preprocessing, CPU), protocol, seed=0, repeat=0, on_epoch=lambda: None)
-    assert accuracy(ours, Pixels(data.test, preprocessing, CPU)) > 95
+    train(ours, [Pixels(data.train, preprocessing, CPU)], protocol, seed=0, repeats=[0], on_epoch=lambda: None)
+    assert accuracies(ours, Pixels(data.test, preprocessing, CPU))[0] > 95
 
 
 def test_pixels_and_stored_tensors_give_the_same_batches():
@@ -147,3 +158,64 @@ def test_pixels_and_stored_tensors_give_the_same_batches():
     assert len(stored) == len(lazily) == 27
     for ours, theirs in zip(stored.batch(chosen), lazily.batch(chosen), strict=True):
         assert torch.equal(ours, theirs)
+
+
+NORMS = ["none", "batch", "layer", "instance", "group"]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_networks_together_learn_what_each_learns_alone(norm):
+    data = toy_dataset((9, 9, 9), test_per_class=40)
+    preprocessing = fit_preprocessing("normalize", data)
+    test = Pixels(data.test, preprocessing, CPU)
+    protocol = Protocol(name="dsa", epochs=6, batch_size=7)
+    generators = [torch.Generator().manual_seed(index) for index in range(3)]
+    sources = [StoredTensors(torch.randn(12, 3, 8, 8, generator=g), torch.arange(12) % 3, CPU) for g in generators]
+    repeats = [0, 1, 2]
+
+    def curves(count: int) -> tuple[list[list[float]], list[float]]:
+        """Loss of every step of every network, and the accuracies after the last."""
+        losses: list[list[float]] = []
+        right: list[float] = []
+        for first in range(0, 3, count):
+            one = build_model("convnet", (3, 8, 8), 3, NetworkShape(width=8, norm=norm))
+            group = networks_for(one, EAGER, count)
+            seen: list[float] = []
+            plain = group.loss
+            group.loss = lambda *batch, plain=plain, seen=seen: (seen.append(plain(*batch)), seen[-1])[1]
+            members = slice(first, first + count)
+            train(group, sources[members], protocol, seed=0, repeats=repeats[members], on_epoch=lambda: None)
+            losses.append([loss.item() for loss in seen])
+            right += accuracies(group, test)
+        return losses, right
+
+    (together,), right = curves(3)
+    alone, right_alone = curves(1)
+    summed = [sum(step) for step in zip(*alone, strict=True)]
+    assert together == pytest.approx(summed, rel=2e-4)
+    assert right == pytest.approx(right_alone, abs=1.0)
+    assert len({losses[0] for losses in alone}) == 3  # three networks, not one three times
+
+
+def test_low_precision_trains_the_same_network():
+    def run(dtype: torch.dtype) -> dict[str, Tensor]:
+        ours = network()
+        group = networks_for(ours, Execution(CPU, dtype, compiled=False, at_once=1), 1)
+        gentle = PLAIN.model_copy(update={"epochs": 2, "lr": 0.01})
+        train(group, [StoredTensors(*images(), CPU)], gentle, seed=0, repeats=[0], on_epoch=lambda: None)
+        return {name: value.clone() for name, value in ours.state_dict().items()}
+
+    full, low = run(torch.float32), run(torch.bfloat16)
+    for name, value in full.items():
+        assert low[name].dtype == torch.float32
+        assert (low[name] - value).norm() < 0.05 * value.norm() + 0.01
+    assert not torch.equal(full["classifier.weight"], low["classifier.weight"])
+
+
+def test_the_machine_chooses_and_the_user_overrides():
+    short = Wishes().plan(CPU, pixels=1e5, repeats=5)
+    assert (short.dtype, short.compiled, short.at_once) == (torch.float32, False, 1)
+    wished = Wishes("bfloat16", "on", 3).plan(CPU, pixels=1, repeats=2)
+    assert (wished.dtype, wished.compiled, wished.at_once) == (torch.bfloat16, True, 2)
+    with pytest.raises(ConfigError, match="at-once"):
+        Wishes(at_once=-1)

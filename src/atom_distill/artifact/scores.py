@@ -31,6 +31,7 @@ class Score(BaseModel):
         arch: architecture.
         shape: depth, width, norm, activation and pooling as asked for; None is the architecture's own.
         protocol: how they were trained.
+        precision: of their convolutions and matrix products.
         seed: of the evaluation.
         runs: test accuracy of each network after its last epoch, percent.
         seconds: wall clock of all of it.
@@ -48,6 +49,7 @@ class Score(BaseModel):
     arch: str
     shape: dict[str, Any]
     protocol: Protocol
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int
     runs: tuple[float, ...]
     seconds: float

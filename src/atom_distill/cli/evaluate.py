@@ -59,6 +59,19 @@ class ProtocolOptions(BaseModel):
     )
 
 
+class ExecutionOptions(BaseModel):
+    """How it is computed on this machine; changes speed and rounding, not meaning."""
+
+    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Of convolutions; auto: bfloat16 where that is faster. It is stored with the score."
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto", description="torch.compile; auto: where the evaluation is long enough."
+    )
+    at_once: int = Field(default=0, description="Networks that train together; 0: all on a GPU, 1 on a CPU.")
+
+
 class EvaluateCommand(BaseModel):
     """Options of `atom evaluate`."""
 
@@ -82,10 +95,10 @@ class EvaluateCommand(BaseModel):
     arch: tuple[str, ...] = Field(default=("convnet",), description="Architectures, one or more.")
     repeats: int = Field(default=5, description="Networks per architecture.")
     seed: int = Field(default=0, description="Seed of every random draw.")
-    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
     protocol: str = Field(default="dm", description="How networks are trained; dm is what the field does.")
     training: ProtocolOptions = Field(default_factory=ProtocolOptions)
     shape: ShapeOptions = Field(default_factory=ShapeOptions)
+    execution: ExecutionOptions = Field(default_factory=ExecutionOptions)
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
     data: DataOptions = Field(default_factory=DataOptions)
 
@@ -157,6 +170,7 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> E
     from atom_distill.base.device import pick_device
     from atom_distill.config.protocol import PROTOCOLS
     from atom_distill.evaluation.evaluate import Evaluation
+    from atom_distill.evaluation.execution import Wishes
     from atom_distill.models.registry import NetworkShape, build_model
 
     shape = NetworkShape(**given(options.shape))
@@ -167,7 +181,8 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> E
         repeats=options.repeats,
         protocol=PROTOCOLS.get(options.protocol).changed(**given(options.training)),
         seed=options.seed,
-        device=pick_device(options.device),
+        device=pick_device(options.execution.device),
+        wishes=Wishes(options.execution.precision, options.execution.compile, options.execution.at_once),
     )
 
 

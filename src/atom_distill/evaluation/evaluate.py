@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import torch
 
@@ -17,8 +18,10 @@ from atom_distill.config.protocol import PROTOCOLS, Protocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
+from atom_distill.evaluation.execution import Execution, Wishes
+from atom_distill.evaluation.networks import Networks, networks_for
 from atom_distill.evaluation.sources import Pixels, StoredTensors, TrainingImages
-from atom_distill.evaluation.training import accuracy, train
+from atom_distill.evaluation.training import accuracies, train
 from atom_distill.models.registry import NetworkShape, build_model
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -34,6 +37,7 @@ class Evaluation:
         protocol: how each is trained.
         seed: of everything random.
         device: where.
+        wishes: precision, compilation and networks at once, where the machine's choice is not wanted.
         show_progress: draw a bar.
     """
 
@@ -43,6 +47,7 @@ class Evaluation:
     protocol: Protocol = field(default_factory=lambda: PROTOCOLS.get("dm"))
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    wishes: Wishes = field(default_factory=Wishes)
     show_progress: bool = True
 
     def __post_init__(self) -> None:
@@ -66,8 +71,8 @@ class Evaluation:
                 f"{', '.join(dataset.class_names[:5])}...; evaluate on the data set it was distilled from"
             )
         images = StoredTensors(distilled.images, distilled.labels, self.device)
-        runs, seconds = self._runs(lambda _: images, dataset, distilled.preprocessing)
-        score = self._score("distilled", dataset, distilled.preprocessing, runs, seconds)
+        runs = self._runs(lambda _: images, dataset, distilled.preprocessing)
+        score = self._score("distilled", dataset, distilled.preprocessing, runs)
         return score.model_copy(
             update={"images": len(distilled), "ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
         )
@@ -87,55 +92,56 @@ class Evaluation:
             images = preprocessing.apply(dataset.train.images[indices])
             return StoredTensors(images, dataset.train.labels[indices], self.device)
 
-        runs, seconds = self._runs(subset, dataset, preprocessing)
-        score = self._score("random", dataset, preprocessing, runs, seconds)
+        runs = self._runs(subset, dataset, preprocessing)
+        score = self._score("random", dataset, preprocessing, runs)
         return score.model_copy(update={"images": ipc * dataset.num_classes, "ipc": ipc})
 
     def of_whole(self, dataset: ImageDataset, preprocess: str) -> Score:
         """Train on every training image."""
         preprocessing = fit_preprocessing(preprocess, dataset)
         whole = Pixels(dataset.train, preprocessing, self.device)
-        runs, seconds = self._runs(lambda _: whole, dataset, preprocessing)
-        return self._score("whole", dataset, preprocessing, runs, seconds)
+        runs = self._runs(lambda _: whole, dataset, preprocessing)
+        return self._score("whole", dataset, preprocessing, runs)
 
     def _runs(
         self,
         images_of: Callable[[int], TrainingImages],
         dataset: ImageDataset,
         preprocessing: Preprocessing,
-    ) -> tuple[list[float], float]:
-        """Train and test `repeats` networks; gives their accuracies and the seconds of all."""
+    ) -> _Runs:
+        """Train and test `repeats` networks."""
+        execution = self._plan(len(images_of(0)), dataset)
+        test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
-        network = network.to(self.device)
-        test = Pixels(dataset.test, preprocessing, self.device)
+        prepared: dict[int, Networks] = {}
         started = time.perf_counter()
-        accuracies: list[float] = []
+        found: list[float] = []
         total = self.repeats * self.protocol.epochs
-        label = f"evaluate ({self.arch})"
-        with Progress(label, total=total, unit="epochs", enabled=self.show_progress) as bar:
-            for repeat in range(self.repeats):
-                done = f"{accuracies[-1]:.1f} %" if accuracies else "-"
+        with Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress) as bar:
+            for repeats in _groups(self.repeats, execution.at_once):
+                networks = prepared.setdefault(len(repeats), networks_for(network, execution, len(repeats)))
                 train(
-                    network,
-                    images_of(repeat),
+                    networks,
+                    [images_of(repeat) for repeat in repeats],
                     self.protocol,
                     seed=self.seed,
-                    repeat=repeat,
-                    on_epoch=lambda done=done, repeat=repeat: bar.advance(  # type: ignore[misc]
-                        network=f"{repeat + 1}/{self.repeats}", last=done
-                    ),
+                    repeats=repeats,
+                    on_epoch=partial(bar.advance, len(repeats), **self._position(repeats, found)),
                 )
-                accuracies.append(accuracy(network, test))
-        return accuracies, time.perf_counter() - started
+                found += accuracies(networks, test)
+        return _Runs(tuple(found), time.perf_counter() - started, execution.dtype)
 
-    def _score(
-        self,
-        subject: Subject,
-        dataset: ImageDataset,
-        preprocessing: Preprocessing,
-        runs: list[float],
-        seconds: float,
-    ) -> Score:
+    def _position(self, repeats: range, found: list[float]) -> dict[str, str]:
+        """Say beside the bar which networks are training and what the last one reached."""
+        which = f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}"
+        return {"network": f"{which}/{self.repeats}", "last": f"{found[-1]:.1f} %" if found else "-"}
+
+    def _plan(self, images: int, dataset: ImageDataset) -> Execution:
+        _, height, width = dataset.image_shape
+        pixels = float(self.repeats * self.protocol.epochs * images * height * width)
+        return self.wishes.plan(self.device, pixels=pixels, repeats=self.repeats)
+
+    def _score(self, subject: Subject, dataset: ImageDataset, preprocessing: Preprocessing, runs: _Runs) -> Score:
         return Score(
             subject=subject,
             dataset=dataset.name,
@@ -145,7 +151,23 @@ class Evaluation:
             arch=self.arch,
             shape=asdict(self.shape),
             protocol=self.protocol,
+            precision="bfloat16" if runs.dtype == torch.bfloat16 else "float32",
             seed=self.seed,
-            runs=tuple(runs),
-            seconds=seconds,
+            runs=runs.accuracies,
+            seconds=runs.seconds,
         )
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Accuracies of all networks in percent, the seconds they took, and the precision they were trained in."""
+
+    accuracies: tuple[float, ...]
+    seconds: float
+    dtype: torch.dtype
+
+
+def _groups(repeats: int, at_once: int) -> Iterator[range]:
+    """Cut the repeats into groups that train together."""
+    for first in range(0, repeats, at_once):
+        yield range(first, min(first + at_once, repeats))

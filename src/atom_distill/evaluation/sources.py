@@ -51,16 +51,18 @@ class Pixels:
         split: uint8 images and labels.
         preprocessing: brings them into model space.
         device: where batches are wanted.
+        dtype: precision in which the preprocessing is computed.
     """
 
     split: Split
     preprocessing: Preprocessing
     device: torch.device
+    dtype: torch.dtype = torch.float32
 
     def __len__(self) -> int:
         return len(self.split)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """See `TrainingImages.batch`."""
-        images = self.preprocessing.apply(self.split.images[indices].to(self.device))
+        images = self.preprocessing.apply(self.split.images[indices].to(self.device), self.dtype).float()
         return images, self.split.labels[indices].to(self.device)

@@ -1,85 +1,98 @@
-"""Train one network from scratch, and measure its accuracy."""
+"""Train networks from scratch, and measure their accuracy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 
 from atom_distill.base.errors import NonFiniteError
 from atom_distill.base.seeding import generator
 from atom_distill.config.protocol import Protocol
+from atom_distill.evaluation.networks import Networks
 from atom_distill.evaluation.sources import Pixels, TrainingImages
-from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import Network
-from atom_distill.ops.dsa import augment, draw_per_image
+from atom_distill.ops.dsa import Draw, augment, draw_per_image
 
-_TEST_BATCH = 500
+_TEST_BATCH = 100
+"""Images tested at once; their maps stay in a processor's cache."""
 
 
 def train(
-    network: Network,
-    images: TrainingImages,
+    networks: Networks,
+    images: Sequence[TrainingImages],
     protocol: Protocol,
     *,
     seed: int,
-    repeat: int,
+    repeats: Sequence[int],
     on_epoch: Callable[[], None],
 ) -> None:
-    """Train `network` in place from a fresh initialisation.
+    """Train networks together, in place, from a fresh initialisation.
 
     Args:
-        network: on the device of the images.
-        images: what to train on.
+        networks: on the device of the images.
+        images: what each is trained on; all of one size.
         protocol: how.
         seed: of the evaluation.
-        repeat: which network of it; (seed, repeat) decides everything random.
+        repeats: the number of each network in it; (seed, repeat) decides everything random.
         on_epoch: called after each epoch.
 
     Raises:
         NonFiniteError: the training diverged, and an accuracy would mean nothing.
     """
-    reinitialize(network, generator(seed, "evaluation network", repeat))
+    networks.initialise([generator(seed, "evaluation network", repeat) for repeat in repeats])
+    parameters = networks.parameters()
     optimiser = torch.optim.SGD(
-        network.parameters(), lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay
+        parameters,
+        lr=protocol.lr,
+        momentum=protocol.momentum,
+        weight_decay=protocol.weight_decay,
+        fused=parameters[0].device.type in ("cpu", "cuda"),
     )
     drop_epoch = max(1, round(protocol.epochs * protocol.drop_at))
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [drop_epoch], gamma=protocol.drop_to)
-    network.train()
     for epoch in range(protocol.epochs):
-        _epoch(network, images, protocol, optimiser, generator(seed, "evaluation epoch", repeat, epoch))
+        randoms = [generator(seed, "evaluation epoch", repeat, epoch) for repeat in repeats]
+        _epoch(networks, images, protocol, optimiser, randoms)
         schedule.step()
         on_epoch()
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
-        raise NonFiniteError(f"network {repeat + 1} diverged: its weights are NaN or infinite; try a smaller --lr")
+    for index in networks.diverged():
+        raise NonFiniteError(
+            f"network {repeats[index] + 1} diverged: its weights are NaN or infinite; try a smaller --lr"
+        )
 
 
-@torch.no_grad()
-def accuracy(network: Network, images: Pixels) -> float:
-    """Share of images that `network` classifies rightly, percent."""
-    network.eval()
-    right = 0
+def accuracies(networks: Networks, images: Pixels) -> list[float]:
+    """Share of images that each network classifies rightly, percent."""
+    right: Tensor | int = 0
     for indices in torch.arange(len(images)).split(_TEST_BATCH):
-        batch, labels = images.batch(indices)
-        logits = network(batch)
-        right += int((logits.argmax(1) == labels).sum())
-    return 100 * right / len(images)
+        right += networks.right(*images.batch(indices))
+    assert isinstance(right, Tensor)  # a test split without images does not get here
+    return [100 * count / len(images) for count in right.tolist()]
 
 
 def _epoch(
-    network: Network,
-    images: TrainingImages,
+    networks: Networks,
+    images: Sequence[TrainingImages],
     protocol: Protocol,
     optimiser: torch.optim.Optimizer,
-    random: torch.Generator,
+    randoms: Sequence[torch.Generator],
 ) -> None:
-    operations = protocol.operations()
-    for indices in torch.randperm(len(images), generator=random).split(protocol.batch_size):
-        batch, labels = images.batch(indices)
-        if operations:
-            batch = augment(batch, draw_per_image(len(batch), operations, random))
-        loss = F.cross_entropy(network(batch), labels)
+    orders = torch.stack([torch.randperm(len(images[0]), generator=random) for random in randoms])
+    for chosen in orders.split(protocol.batch_size, dim=1):
+        batches = [of_one.batch(indices) for of_one, indices in zip(images, chosen, strict=True)]
+        batch = torch.stack([pixels for pixels, _ in batches])
+        labels = torch.stack([targets for _, targets in batches])
+        if protocol.operations():
+            batch = _augmented(batch, protocol.operations(), randoms)
+        loss = networks.loss(batch, labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+
+
+def _augmented(batch: Tensor, operations: Sequence[str], randoms: Sequence[torch.Generator]) -> Tensor:
+    """Augment [R, B, C, H, W], one operation for each network's batch and parameters for each image."""
+    draws = [draw_per_image(batch.shape[1], operations, random) for random in randoms]
+    together = Draw(torch.cat([draw.operation for draw in draws]), torch.cat([draw.uniforms for draw in draws]))
+    return augment(batch.flatten(0, 1), together).view(batch.shape)

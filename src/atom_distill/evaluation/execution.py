@@ -1,0 +1,87 @@
+"""How an evaluation is computed on this machine: device, precision, compilation, networks at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from atom_distill.base.device import can_compile, fast_dtype, memory_format
+from atom_distill.base.errors import ConfigError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+CompileMode = Literal["auto", "on", "off"]
+
+_COMPILE_FROM = 3e7
+"""Pixels that pass through training in all from which compiling pays: it takes about 15 s on two cores, and saves about
+a microsecond a pixel there."""
+_TOGETHER = 10
+"""Networks that train together on a GPU at most, for their memory."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Decisions that change speed and rounding, not meaning.
+
+    Attributes:
+        device: where networks train.
+        dtype: precision of convolutions and matrix products; weights are float32.
+        compiled: whether torch.compile is tried.
+        at_once: networks that train together.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    compiled: bool
+    at_once: int
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of images and maps."""
+        return memory_format(self.device, compiled=self.compiled)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks for; what is left alone is chosen for the machine.
+
+    Attributes:
+        precision: of convolutions and matrix products.
+        compile: whether to use torch.compile.
+        at_once: networks that train together; 0 for the machine's choice.
+
+    Raises:
+        ConfigError: at_once is negative.
+    """
+
+    precision: Precision = "auto"
+    compile: CompileMode = "auto"
+    at_once: int = 0
+
+    def __post_init__(self) -> None:
+        if self.at_once < 0:
+            raise ConfigError(f"at-once must be at least 1, or 0 for the machine's choice, got {self.at_once}")
+
+    def plan(self, device: torch.device, *, pixels: float, repeats: int) -> Execution:
+        """Decide how to run.
+
+        A CPU runs one compiled network after another: stacked, the same networks took seven times longer there
+        (docs/performance.md). A GPU has room for all at once.
+
+        Args:
+            device: where.
+            pixels: that pass through training in all.
+            repeats: networks in all.
+        """
+        on_gpu = device.type == "cuda"
+        pays = pixels >= _COMPILE_FROM and device.type == "cpu" and can_compile(device)
+        compiled = self.compile == "on" or (self.compile == "auto" and pays)
+        at_once = min(self.at_once or (_TOGETHER if on_gpu else 1), repeats)
+        return Execution(device, self._dtype(device, compiled=compiled), compiled, at_once)
+
+    def _dtype(self, device: torch.device, *, compiled: bool) -> torch.dtype:
+        if self.precision != "auto":
+            return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        # Uncompiled on a CPU, bfloat16 is slower: every norm and activation converts there and back.
+        return fast_dtype(device) if compiled or device.type == "cuda" else torch.float32
