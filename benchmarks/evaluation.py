@@ -8,7 +8,7 @@ run one after the other in one process, several rounds; medians are reported, wi
 
 from __future__ import annotations
 
-import tuned  # noqa: F401 (before torch)
+from tuned import as_a_plain_script  # before torch
 
 # isort: split
 import argparse
@@ -79,6 +79,7 @@ def _row(dataset: ImageDataset, ipc: int, options: argparse.Namespace) -> dict[s
     warm.of_distilled(tiny, dataset)  # compiling is timed apart: it is done once
     test_images = preprocessing.apply(dataset.test.images).to(device)
 
+    @as_a_plain_script()
     def plainly() -> list[float]:
         return plain.evaluate(
             images.to(device),

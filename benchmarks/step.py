@@ -8,7 +8,7 @@ reported. Memory is the peak of a process of its own for each, over a few steps.
 
 from __future__ import annotations
 
-import tuned  # noqa: F401 (before torch)
+from tuned import as_a_plain_script  # before torch
 
 # isort: split
 import argparse
@@ -147,7 +147,8 @@ def plain_step(case: Case) -> Any:
     pixels, labels = _pixels(case)
     real = _whitening(case).apply(pixels).to(case.device)
     images = _first_images(case).to(case.device).requires_grad_()
-    return plain.PlainStep(real, labels, images, batch_real=case.batch_real, depth=case.depth, norm=case.norm)
+    step = plain.PlainStep(real, labels, images, batch_real=case.batch_real, depth=case.depth, norm=case.norm)
+    return as_a_plain_script()(step)
 
 
 def our_step(case: Case) -> Any:

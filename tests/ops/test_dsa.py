@@ -209,3 +209,14 @@ def test_the_constants_are_the_papers():
     assert (dsa.BRIGHTNESS, dsa.SATURATION, dsa.CONTRAST) == (1.0, 2.0, 0.5)
     assert (dsa.CROP_PAD_RATIO, dsa.CUTOUT_RATIO, dsa.FLIP_PROBABILITY) == (0.125, 0.5, 0.5)
     assert (dsa.SCALE_RATIO, dsa.ROTATE_DEGREES) == (1.2, 15.0)
+
+
+def test_images_in_any_order_are_augmented_as_in_order(randn):
+    """Few runs of one operation are augmented as views, many are gathered; nothing else may differ."""
+    draw = draw_per_class(6, OPERATIONS, generator(4))
+    owners = torch.arange(6).repeat_interleave(10)
+    images = randn(1, 60, 3, 8, 8)
+    shuffled = torch.randperm(60, generator=generator(5))
+    assert len(torch.unique_consecutive(draw.operation[owners[shuffled]])) > dsa._FEW_RUNS
+    mixed = augment(images[shuffled], draw, owners[shuffled])
+    assert torch.equal(mixed, augment(images, draw, owners)[shuffled])

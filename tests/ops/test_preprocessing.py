@@ -95,6 +95,13 @@ def test_whitening_in_chunks_equals_whitening_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("build", BOTH)
+def test_low_precision_is_good_to_a_hundredth(build):
+    full, low = build().apply(pixels()), build().apply(pixels(), torch.bfloat16)
+    assert low.dtype == torch.bfloat16
+    assert (low.float() - full).norm() < 0.01 * full.norm()
+
+
+@pytest.mark.parametrize("build", BOTH)
 def test_the_pixels_are_left_alone(build):
     before = pixels().clone()
     build().apply(pixels())

@@ -28,18 +28,22 @@ def tune_process(compiled_code: Path | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     if compiled_code is not None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_code))
-    _keep_freed_memory()
+    keep_freed_memory(mapped_above=_LARGEST, returned_above=_LARGEST)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory(*, mapped_above: int, returned_above: int) -> None:
     """Let freed blocks serve again.
 
     glibc gives each large block back to the system when it is freed; the next one of the same size is then mapped and
-    zeroed page by page again, which takes longer than the convolution that fills it.
+    zeroed page by page again, which takes longer than the convolution that fills it. Other C libraries are left alone.
+
+    Args:
+        mapped_above: size (bytes) from which a block is mapped on its own and given back when freed.
+        returned_above: free bytes at the heap's end from which they are given back.
     """
     if not sys.platform.startswith("linux"):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
-        mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+        mallopt(_M_MMAP_THRESHOLD, mapped_above)
+        mallopt(_M_TRIM_THRESHOLD, returned_above)

@@ -1,0 +1,59 @@
+"""Setting a process up: in a process of its own each time, for it cannot be undone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HELD = """
+from pathlib import Path
+import ctypes, sys
+from atom_distill.base.process import tune_process
+
+def resident():
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) // 1024
+
+if sys.argv[1] == "tuned":
+    tune_process()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+size = 200 << 20
+block = libc.malloc(ctypes.c_size_t(size))
+ctypes.memset(block, 1, size)
+before = resident()
+libc.free(block)
+print(before - resident())
+"""
+
+
+def run(program: str, *arguments: str, **environment: str) -> str:
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+def test_freed_memory_is_kept():
+    assert int(run(HELD, "plain")) > 150  # MB given back
+    assert int(run(HELD, "tuned")) < 50
+
+
+def test_what_the_user_set_stays():
+    program = (
+        "import os; from pathlib import Path; from atom_distill.base.process import tune_process;"
+        "tune_process(Path('/there')); print(os.environ['GOMP_SPINCOUNT'], os.environ['TORCHINDUCTOR_CACHE_DIR'])"
+    )
+    assert run(program, GOMP_SPINCOUNT="7", TORCHINDUCTOR_CACHE_DIR="/mine") == "7 /mine"
+
+
+def test_it_is_not_done_by_importing_and_needs_no_torch():
+    program = (
+        "import sys, os; os.environ.pop('TORCHINDUCTOR_CACHE_DIR', None); import atom_distill.base.process;"
+        "print('torch' in sys.modules, 'TORCHINDUCTOR_CACHE_DIR' in os.environ)"
+    )
+    assert run(program) == "False False"
