@@ -4,29 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from atom_distill.base.errors import ShapeError
-from atom_distill.data import statistics
 from atom_distill.data.contact_sheet import contact_sheet
 from atom_distill.data.describe import describe
 from atom_distill.data.load import load_dataset
-from atom_distill.data.statistics import channel_statistics
-
-
-@pytest.mark.parametrize("chunk", [1, 100, 1 << 24])
-def test_statistics_agree_with_numpy_in_any_chunks(monkeypatch, chunk):
-    monkeypatch.setattr(statistics, "_CHUNK_BYTES", chunk)
-    images = np.random.default_rng(0).integers(0, 256, (17, 3, 5, 5), dtype=np.uint8)
-    images[:, 1] //= 9
-    mean, std = channel_statistics(torch.from_numpy(images))
-    np.testing.assert_allclose(mean.numpy(), (images / 255).mean((0, 2, 3)), rtol=1e-12)
-    np.testing.assert_allclose(std.numpy(), (images / 255).std((0, 2, 3)), rtol=1e-10)
-
-
-def test_statistics_refuse_floats():
-    with pytest.raises(ShapeError, match="uint8 images"):
-        channel_statistics(torch.zeros(1, 3, 2, 2))
 
 
 def test_describe_is_json_and_right(class_folders):

@@ -16,7 +16,6 @@ def run_record() -> dict[str, Any]:
     return {
         "atom_distill": _version("atom-distill"),
         "torch": str(torch.__version__),
-        "kornia": _version("kornia"),
         "python": platform.python_version(),
         "machine": _processor(),
         "threads": torch.get_num_threads(),

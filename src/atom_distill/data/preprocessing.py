@@ -12,7 +12,7 @@ from atom_distill.base.files import atomic_path, cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.statistics import channel_statistics
+from atom_distill.data.statistics import channel_statistics, mean_and_covariance
 from atom_distill.ops.preprocessing import (
     ChannelNormalization,
     Preprocessing,
@@ -59,16 +59,20 @@ def _fit_zca(dataset: ImageDataset) -> Preprocessing:
         except (SafetensorError, ArtifactError, OSError):
             note(f"the cached whitening {path} is damaged; fitting it again")
     note(f"fitting the ZCA whitening on {len(images)} images (once; it is cached)")
-    whitening = _whitening_of(images)
+    whitening = _whitening_of(images, show_progress=True)
     with atomic_path(path) as temporary:
         save_file(whitening.tensors(), temporary)
     return whitening
 
 
-def _whitening_of(images: Tensor) -> ZCAWhitening:
-    """Let Kornia find mean and transform of intensities in [0, 1]."""
-    from kornia.enhance import zca_mean
+def _whitening_of(images: Tensor, *, show_progress: bool = False) -> ZCAWhitening:
+    """Give E (V + eps)^(-1/2) E^T of the covariance E V E^T, which is what Kornia's `zca_mean` computes.
 
-    transform, mean, _ = zca_mean(images.flatten(1).float().div_(255), eps=ZCA_EPS)
+    Kornia wants the whole set in float32 at once; here only one part of it is.
+    """
+    mean, covariance = mean_and_covariance(images, show_progress=show_progress)
+    values, vectors = torch.linalg.eigh(covariance)
+    scaled = vectors * (values.clamp_min_(0) + ZCA_EPS).rsqrt_()
+    transform = (scaled @ vectors.T).float()
     # Symmetric but for rounding; made exactly so, it can be stored as a triangle.
-    return ZCAWhitening(mean.flatten(), (transform + transform.T) / 2)
+    return ZCAWhitening(mean.float(), (transform + transform.T) / 2)

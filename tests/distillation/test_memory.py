@@ -1,0 +1,80 @@
+"""Peak resident memory of whole runs, each in a process of its own, against the size of what they are given."""
+
+from __future__ import annotations
+
+import re
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from atom_distill.data.dataset import ImageDataset, Split
+
+STATUS = Path("/proc/self/status")
+CLASSES, SHAPE = 10, (3, 16, 16)
+MIB = 1 << 20
+IMAGE_BYTES = 3 * 16 * 16
+
+pytestmark = pytest.mark.skipif(not STATUS.exists(), reason="the peak is read from /proc, which is Linux's")
+
+
+def mapped(path: Path, images: int) -> ImageDataset:
+    """A set of random pixels that lies on disk and is mapped, as prepared sets are."""
+    random = np.random.default_rng(0)
+    with path.open("wb") as file:
+        for start in range(0, images, 1000):
+            file.write(random.bytes(min(1000, images - start) * IMAGE_BYTES))
+    pixels = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(images, *SHAPE)))
+    labels = torch.arange(images) % CLASSES
+    few = slice(2 * CLASSES)
+    names = tuple(f"class {label}" for label in range(CLASSES))
+    return ImageDataset(
+        "noise", Split(pixels, labels), Split(pixels[few], labels[few]), names, "made", fingerprint=f"noise {images}"
+    )
+
+
+def run(path: Path, images: int, ipc: int, preprocess: str, answer: Queue[float]) -> None:
+    from atom_distill.api import distill
+
+    torch.set_num_threads(1)
+    settings = {"steps": 2, "batch_real": 8, "width": 8, "compile": "off", "device": "cpu", "real_dtype": "float32"}
+    distill(mapped(path, images), ipc=ipc, preprocess=preprocess, show_progress=False, **settings)
+    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
+    assert found
+    answer.put(int(found[1]) / 1024)
+
+
+@pytest.fixture
+def peak(tmp_path, monkeypatch):
+    """Run in a fresh process and return its peak, in MiB."""
+    monkeypatch.setenv("ATOM_DATA", str(tmp_path))  # so that a whitening is fitted and not remembered
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["atom_distill.api", "atom_distill.models.convnet", "torch._dynamo"])
+
+    def peak_of(images: int, ipc: int, preprocess: str = "normalize") -> float:
+        answer = context.Queue()
+        process = context.Process(target=run, args=(tmp_path / f"{images}.bin", images, ipc, preprocess, answer))
+        process.start()
+        try:
+            return answer.get(timeout=120)
+        finally:
+            process.join()
+
+    return peak_of
+
+
+@pytest.mark.parametrize("preprocess", ["normalize", "zca"])
+def test_memory_grows_by_the_mapped_file_and_no_more(peak, preprocess):
+    """In float32 the set would take four times the file's bytes, and one copy of it as it is would take them twice."""
+    small, large = 30_000, 110_000  # both large enough for a whitening to be cached
+    file = (large - small) * IMAGE_BYTES / MIB
+    labels = (large - small) * 4 * 8 / MIB  # and the indices of each class, and what sorting them takes
+    assert peak(large, 1, preprocess) - peak(small, 1, preprocess) < file + labels + 0.25 * file
+
+
+def test_memory_grows_linearly_in_synthetic_images(peak):
+    few, more, most = (peak(8000, ipc) for ipc in (200, 400, 800))
+    assert most - more < 1.3 * 2 * (more - few)
