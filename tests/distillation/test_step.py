@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atom_distill.base.device import pick_device
+from atom_distill.base.device import can_compile, pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
@@ -44,6 +44,7 @@ class Case:
     chunk: int = 1000
     augment: str = "none"
     dtype: torch.dtype = torch.float32
+    compiled: bool = False
     method: str = "atom"
     settings: tuple[tuple[str, object], ...] = ()
 
@@ -70,7 +71,7 @@ class Case:
         return ClassSampler(self.dataset, fit_preprocessing("normalize", self.dataset), self.batch_real, CPU)
 
     def step(self) -> MatchingStep:
-        execution = Execution(CPU, self.dtype, compiled=False, chunk=self.chunk)
+        execution = Execution(CPU, self.dtype, self.compiled, self.chunk)
         encoder = Encoder(self.network(), METHODS.get(self.method)(self.config), execution)
         return MatchingStep(self.sampler(), encoder, self.config.operations(), self.ipc, SEED, self.chunk)
 
@@ -228,6 +229,17 @@ def test_class_ranges_cover_every_class_once_in_two_sizes_at_most(classes, ipc, 
 def test_a_bfloat16_real_branch_stays_near_the_formula(operations):
     case = Case(counts=(40, 40, 40), batch_real=32, augment=operations, dtype=torch.bfloat16)
     assert_close(computed(case), reference(case), tolerance=3e-2)
+
+
+@pytest.mark.skipif(not can_compile(CPU), reason="torch.compile finds no C++ compiler here")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)])
+def test_the_compiled_step_stays_near_the_formula_over_many_draws(dtype, tolerance, capsys):
+    """Each step has its own network, real images and augmentation; all are computed by what was compiled once."""
+    case = Case(counts=(40, 40, 40), batch_real=32, ipc=2, augment=DSA_OPERATIONS, dtype=dtype, compiled=True)
+    matching = case.step()
+    for step in range(6):
+        assert_close(computed(case, step, matching), reference(case, step), tolerance)
+    assert "torch.compile failed" not in capsys.readouterr().err
 
 
 def test_a_step_can_be_replayed_alone():
