@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
-from atom_distill.config.distill import DistillConfig
-from atom_distill.config.presets import SetFacts, paper_settings, resolve
+from atom_distill.config.distill import DistillConfig, Preset
+from atom_distill.config.presets import PRESETS, SetFacts, paper_settings, resolve
 
 CIFAR10 = SetFacts((3, 32, 32), 10, 50_000)
 TINY_IMAGENET = SetFacts((3, 64, 64), 200, 100_000)
@@ -62,6 +64,31 @@ def test_what_is_given_wins_and_its_origin_is_told():
         "default",
     )
     assert set(origin) == set(DistillConfig.model_fields)
+
+
+def test_a_preset_stands_between_the_papers_and_what_is_given():
+    fast = resolve(CIFAR10, {"ipc": 1, "preset": "fast", "batch_real": 40})
+    assert (fast.config.image_optimizer, fast.config.batch_real, fast.config.task_balance) == ("adam", 40, 0.01)
+    assert [fast.origin[name] for name in ("image_optimizer", "batch_real", "task_balance", "steps")] == [
+        "preset",
+        "given",
+        "paper",
+        "default",
+    ]
+    paper = resolve(CIFAR10, {"ipc": 1, "preset": "paper"}).config
+    assert paper == resolve(CIFAR10, {"ipc": 1}).config
+    assert (paper.image_optimizer, paper.image_average) == ("sgd", 0.0)
+    with pytest.raises(ConfigError, match="preset: Input should be 'paper' or 'fast', got 'quick'"):
+        resolve(CIFAR10, {"ipc": 1, "preset": "quick"})
+
+
+def test_every_preset_of_the_settings_exists():
+    assert set(PRESETS) == set(get_args(Preset))
+
+
+def test_adam_alone_gets_a_learning_rate_of_its_own():
+    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).config.image_lr == 0.01
+    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam", "image_lr": 0.5}).config.image_lr == 0.5
 
 
 def test_all_problems_are_told_at_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from atom_distill.base.errors import (
 )
 from atom_distill.config.protocol import PROTOCOLS
 from atom_distill.distillation import run as run_module
+from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
 from atom_distill.distillation.state import Best, RunState, checkpoints, load_newest_checkpoint, save_checkpoint
 from distillation.toys import go, toy_dataset
 
@@ -100,17 +102,27 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, stop_at, stop):
     assert resumed.history == whole.history
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_the_momentum_is_part_of_what_is_resumed(tmp_path, stop_at, momentum):
-    whole = go(tmp_path / "whole", image_momentum=momentum)
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"image_momentum": 0.0}, set()),
+        ({"image_momentum": 0.9}, {"momentum_buffer"}),
+        ({"image_optimizer": "adam"}, {"step", "exp_avg", "exp_avg_sq"}),
+        ({"image_average": 0.9}, {"momentum_buffer"}),
+        ({"preset": "fast"}, {"step", "exp_avg", "exp_avg_sq"}),
+    ],
+)
+def test_the_optimizer_and_the_average_are_part_of_what_is_resumed(tmp_path, stop_at, settings, kept):
+    whole = go(tmp_path / "whole", **settings)
     stop_at(4)
     with pytest.raises(InterruptedRunError):
-        go(tmp_path / "cut", image_momentum=momentum)
+        go(tmp_path / "cut", **settings)
     state = load_newest_checkpoint(tmp_path / "cut")
     assert state.step == 4
-    assert (state.momentum is not None) == (momentum > 0)
+    assert set(state.optimizer) == kept
+    assert (state.average is not None) == bool({"image_average", "preset"} & set(settings))
     stop_at(0)
-    assert torch.equal(go(tmp_path / "cut", resume=True, image_momentum=momentum).images, whole.images)
+    assert torch.equal(go(tmp_path / "cut", resume=True, **settings).images, whole.images)
 
 
 @pytest.mark.parametrize("every", [0, 3])
@@ -276,9 +288,10 @@ def test_a_line_cut_short_in_the_metrics_is_written_again(tmp_path, stop_at):
 
 
 def test_two_checkpoints_are_kept_and_one_is_enough_to_go_on(tmp_path):
-    state = RunState(1, torch.rand(2, 1, 4, 4), torch.rand(2, 1, 4, 4), Best(torch.rand(2, 1, 4, 4), 1, 12.5))
+    images, buffer, average, best = torch.rand(4, 2, 1, 4, 4)
+    state = RunState(1, images, {"momentum_buffer": buffer}, average, Best(best, 1, 12.5))
     for step in (9, 10, 1_000_000):
-        save_checkpoint(tmp_path, RunState(step, state.images, state.momentum, state.best))
+        save_checkpoint(tmp_path, replace(state, step=step))
     assert [path.name for path in checkpoints(tmp_path)] == [
         "checkpoint-000010.safetensors",
         "checkpoint-1000000.safetensors",
@@ -286,7 +299,8 @@ def test_two_checkpoints_are_kept_and_one_is_enough_to_go_on(tmp_path):
     loaded = load_newest_checkpoint(tmp_path)
     assert loaded.step == 1_000_000
     assert torch.equal(loaded.images, state.images)
-    assert torch.equal(loaded.momentum, state.momentum)
+    assert torch.equal(loaded.optimizer["momentum_buffer"], buffer)
+    assert torch.equal(loaded.average, average)
     assert (loaded.best.step, loaded.best.accuracy) == (1, 12.5)
     assert torch.equal(loaded.best.images, state.best.images)
 
@@ -304,6 +318,46 @@ def test_damaged_scores_are_told_before_the_first_step(tmp_path):
     with pytest.raises(ArtifactError, match=r"scores\.json is damaged"):
         go(tmp_path / "run", resume=True, steps=9)
     assert load_newest_checkpoint(tmp_path / "run").step == 8
+
+
+def test_the_average_is_the_result(monkeypatch):
+    """Against a weighted sum of all states of the images, written out."""
+    seen: list[Tensor] = []
+    update = RunningAverage.update
+
+    def watched(self: RunningAverage, images: Tensor) -> Tensor | None:
+        seen.append(images.detach().clone())
+        return update(self, images)
+
+    monkeypatch.setattr(RunningAverage, "update", watched)
+    result = go(image_average=0.8).images
+    steps = len(seen)
+    weights = [0.8 ** (steps - 1)] + [0.2 * 0.8 ** (steps - step) for step in range(2, steps + 1)]
+    assert sum(weights) == pytest.approx(1)
+    want = sum(weight * images.double() for weight, images in zip(weights, seen, strict=True))
+    torch.testing.assert_close(result, want.float())
+    last = seen[-1]
+    assert not torch.allclose(result, last)
+    assert torch.equal(go().images, last)  # averaging does not disturb the steps
+
+
+def test_adam_moves_the_images_as_its_formula_says(monkeypatch):
+    before: list[tuple[Tensor, Tensor]] = []
+    step = ImageOptimizer.step
+
+    def watched(self: ImageOptimizer) -> None:
+        before.append((self._images.detach().double(), self._images.grad.double()))
+        step(self)
+
+    monkeypatch.setattr(ImageOptimizer, "step", watched)
+    result = go(image_optimizer="adam", image_lr=0.03, image_momentum=0.6).images
+    images, first, second = before[0][0], 0, 0
+    for count, (_, gradient) in enumerate(before, start=1):
+        first = 0.6 * first + 0.4 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        images = images - 0.03 * (first / (1 - 0.6**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
+    assert len(before) == 8
+    torch.testing.assert_close(result, images.float(), rtol=0, atol=1e-4)
 
 
 def test_without_checkpoints_only_the_end_is_saved(tmp_path):

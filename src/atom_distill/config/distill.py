@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 
+Preset = Literal["paper", "fast"]
 Init = Literal["real", "noise"]
 Preprocess = Literal["zca", "normalize"]
+ImageOptimizer = Literal["sgd", "adam"]
 CompileMode = Literal["auto", "on", "off"]
 RealDtype = Literal["auto", "float32", "bfloat16"]
 Norm = Literal["none", "batch", "layer", "instance", "group"]
@@ -33,16 +35,26 @@ class DistillConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    preset: Preset = Field(default="paper", description="Where defaults come from: the papers, or what is soon good.")
     method: str = Field(default="atom", description="Objective: atom, datadam, dm, or one you registered.")
     ipc: int = Field(ge=1, description="Synthetic images per class (images).")
     steps: int = Field(default=8000, ge=1, description="Updates of the images (steps).")
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
     init: Init = Field(default="real", description="First images: real ones of the class, or Gaussian noise.")
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
+    image_optimizer: ImageOptimizer = Field(default="sgd", description="What moves the images: SGD or Adam.")
     image_lr: float = Field(
-        gt=0, description="Learning rate of the images.", json_schema_extra=_told("1, or 10 above ipc 50")
+        gt=0,
+        description="Learning rate of the images.",
+        json_schema_extra=_told("1, or 10 above ipc 50; with adam 0.01"),
     )
-    image_momentum: float = Field(default=0.5, ge=0, lt=1, description="Momentum of the images' SGD.")
+    image_momentum: float = Field(default=0.5, ge=0, lt=1, description="Momentum of SGD, the first beta of Adam.")
+    image_average: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay of a running average over the steps, which is then the result; 0: the last images.",
+    )
     task_balance: float = Field(
         ge=0,
         description="Lambda, the embedding's weight against the attention.",

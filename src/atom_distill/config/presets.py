@@ -16,6 +16,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LOW_RESOLUTION = 32
 _LARGE_IPC = 50
+_ADAM_LR = 0.01
+"""Of Adam a step moves a value by about this much, whatever the gradient's size; model space has a deviation near 1."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "fast": {"image_optimizer": "adam", "image_lr": _ADAM_LR, "batch_real": 16, "image_average": 0.95},
+}
+"""Settings that differ from the papers', by name; docs/performance.md has the measurements behind `fast`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class SetFacts:
 
 @dataclass(frozen=True)
 class Resolved:
-    """Final settings, and for each where it came from: "given", "paper" or "default"."""
+    """Final settings, and for each where it came from: "given", "preset", "paper" or "default"."""
 
     config: DistillConfig
     origin: dict[str, str]
@@ -70,9 +78,13 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
     """
     ipc = given.get("ipc")
     paper = paper_settings(facts, ipc if isinstance(ipc, int) else 1)
-    config = validated(DistillConfig, {**paper, **given})
+    if given.get("image_optimizer") == "adam":
+        paper["image_lr"] = _ADAM_LR  # the papers' is for SGD
+    preset = PRESETS.get(str(given.get("preset")), {})
+    config = validated(DistillConfig, {**paper, **preset, **given})
+    sources = {"given": given, "preset": preset, "paper": paper}
     origin = {
-        name: "given" if name in given else "paper" if name in paper else "default"
+        name: next((source for source, names in sources.items() if name in names), "default")
         for name in DistillConfig.model_fields
     }
     return Resolved(config, origin)

@@ -15,6 +15,7 @@ from atom_distill.base.interrupt import StopRequest
 from atom_distill.base.progress import Progress
 from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.journal import Journal
+from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
 from atom_distill.distillation.state import Best, RunState, checkpoints, save_checkpoint
 from atom_distill.distillation.step import MatchingStep
 
@@ -50,17 +51,19 @@ class Loop:
             InterruptedRunError: Ctrl-C; the state is saved if there is a folder.
         """
         images = state.images.to(self.device).clone().requires_grad_()
-        optimiser = self._optimiser(images, state.momentum)
+        optimizer = ImageOptimizer(images, self.config, state.optimizer)
+        average = RunningAverage(self.config.image_average, _on(self.device, state.average))
         label = f"distil ({self.config.method}, ipc {self.config.ipc})"
         bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
         with StopRequest() as stop, bar:
             for step in range(state.step, self.config.steps):
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 loss = float(self.matching(images, step))
                 if not math.isfinite(loss):
                     raise self._not_finite(f"the loss became {loss}", step)
-                optimiser.step()
-                state = self._snapshot(step + 1, images, optimiser, state.best)
+                optimizer.step()
+                # The state's tensors are those that the next step goes on changing.
+                state = RunState(step + 1, images.detach(), optimizer.state, average.update(images), state.best)
                 state = self._evaluate(state, loss, journal)
                 last = step + 1 == self.config.steps
                 stopped = stop.received and not last  # read once: a signal may arrive at any moment
@@ -70,28 +73,17 @@ class Loop:
                     raise self._interrupted(step + 1)
         return state
 
-    def _optimiser(self, images: Tensor, momentum: Tensor | None) -> torch.optim.SGD:
-        optimiser = torch.optim.SGD([images], lr=self.config.image_lr, momentum=self.config.image_momentum)
-        if momentum is not None:
-            optimiser.state[images]["momentum_buffer"] = momentum.to(self.device).clone()
-        return optimiser
-
-    @staticmethod
-    def _snapshot(step: int, images: Tensor, optimiser: torch.optim.SGD, best: Best | None) -> RunState:
-        """View the state after a step; the tensors are those that the next step goes on changing."""
-        return RunState(step, images.detach(), optimiser.state[images].get("momentum_buffer"), best)
-
     def _evaluate(self, state: RunState, loss: float, journal: Journal) -> RunState:
         """Write the step down; where an evaluation is due, add it and keep the images if they are the best."""
         every = self.config.eval_every
         if self.held_out_accuracy is None or not every or state.step % every:
             journal.write(state.step, loss=loss)
             return state
-        accuracy = self.held_out_accuracy(state.images)
+        accuracy = self.held_out_accuracy(state.result)
         journal.write(state.step, loss=loss, held_out_accuracy=accuracy)
         if state.best is not None and accuracy <= state.best.accuracy:
             return state
-        return replace(state, best=Best(state.images.cpu().clone(), state.step, accuracy))
+        return replace(state, best=Best(state.result.cpu().clone(), state.step, accuracy))
 
     def _checkpoint(self, state: RunState, *, now: bool) -> None:
         every = self.config.checkpoint_every
@@ -116,3 +108,7 @@ class Loop:
             f"stopped after step {step}, which is saved in {self.folder}. "
             f"To go on: the same command with --resume (and --out {self.folder})"
         )
+
+
+def _on(device: torch.device, tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.to(device).clone()

@@ -116,7 +116,7 @@ def run(
     loop = Loop(matching, config, prepared.execution.device, out, held_out_accuracy, show_progress)
     with Journal(out, resumed_at=prepared.state.step) as journal:
         final = loop.run(prepared.state, journal)
-    distilled = as_set(final.images, final.step)
+    distilled = as_set(final.result, final.step)
     distilled.history = journal.entries
     if final.best is not None:
         distilled.best = as_set(final.best.images, final.best.step)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -16,6 +17,8 @@ from atom_distill.base.progress import note
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before it in case the newest is damaged."""
+_OPTIMIZER = "optimizer."
+"""Before the names of the optimizer's tensors."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,29 @@ class RunState:
     Attributes:
         step: steps done.
         images: float32 [K * ipc, C, H, W].
-        momentum: SGD's buffer, same shape; None before the first step.
+        optimizer: its tensors by torch's names; empty before the first step.
+        average: of the images over the steps, same shape, where the settings ask for it.
         best: where there are evaluations.
     """
 
     step: int
     images: Tensor
-    momentum: Tensor | None = None
+    optimizer: Mapping[str, Tensor] = field(default_factory=dict)
+    average: Tensor | None = None
     best: Best | None = None
+
+    @property
+    def result(self) -> Tensor:
+        """What the run would give if it ended here: the average if there is one, else the images."""
+        return self.images if self.average is None else self.average
 
 
 def save_checkpoint(folder: Path, state: RunState) -> Path:
     """Write `checkpoint-NNNNNN.safetensors` atomically, then drop all but the newest two; return its path."""
-    tensors = {"images": state.images}
+    tensors = {"images": state.images} | {_OPTIMIZER + name: tensor for name, tensor in state.optimizer.items()}
     metadata: dict[str, float] = {"step": state.step}
-    if state.momentum is not None:
-        tensors["momentum"] = state.momentum
+    if state.average is not None:
+        tensors["average"] = state.average
     if state.best is not None:
         tensors["best_images"] = state.best.images
         metadata |= {"best_step": state.best.step, "best_accuracy": state.best.accuracy}
@@ -113,4 +123,7 @@ def _load(path: Path) -> RunState:
     best = None
     if "best_images" in tensors:
         best = Best(tensors["best_images"], metadata["best_step"], metadata["best_accuracy"])
-    return RunState(metadata["step"], tensors["images"], tensors.get("momentum"), best)
+    optimizer = {
+        name.removeprefix(_OPTIMIZER): tensor for name, tensor in tensors.items() if name.startswith(_OPTIMIZER)
+    }
+    return RunState(metadata["step"], tensors["images"], optimizer, tensors.get("average"), best)
