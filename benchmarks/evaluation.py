@@ -30,7 +30,7 @@ from atom_distill.data.load import load_dataset
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.evaluation.execution import Wishes
+from atom_distill.training.execution import Wishes
 
 
 def main() -> None:

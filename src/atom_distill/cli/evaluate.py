@@ -170,8 +170,8 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> E
     from atom_distill.base.device import pick_device
     from atom_distill.config.protocol import PROTOCOLS
     from atom_distill.evaluation.evaluate import Evaluation
-    from atom_distill.evaluation.execution import Wishes
     from atom_distill.models.registry import NetworkShape, build_model
+    from atom_distill.training.execution import Wishes
 
     shape = NetworkShape(**given(options.shape))
     build_model(arch, dataset.image_shape, dataset.num_classes, shape)

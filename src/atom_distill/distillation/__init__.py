@@ -1,1 +1,1 @@
-"""Layer 3: initial images, one step, the loop, checkpoints, and the methods."""
+"""Layer 4: initial images, one step, the loop, checkpoints, and the methods."""

@@ -1,1 +1,1 @@
-"""Layer 3: train networks from scratch on a set, score them on the test split, under a named protocol."""
+"""Layer 4: score a set by networks trained on it and tested on the test split, under a named protocol."""

@@ -18,12 +18,12 @@ from atom_distill.config.protocol import PROTOCOLS, Protocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
-from atom_distill.evaluation.execution import Execution, Wishes
-from atom_distill.evaluation.networks import Networks, networks_for
-from atom_distill.evaluation.sources import Pixels, StoredTensors, TrainingImages
-from atom_distill.evaluation.training import accuracies, train
 from atom_distill.models.registry import NetworkShape, build_model
 from atom_distill.ops.preprocessing import Preprocessing
+from atom_distill.training.execution import Execution, Wishes
+from atom_distill.training.networks import Networks, networks_for
+from atom_distill.training.sources import Pixels, StoredTensors, TrainingImages
+from atom_distill.training.train import accuracies, train
 
 
 @dataclass(frozen=True)

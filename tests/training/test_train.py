@@ -12,14 +12,14 @@ from atom_distill.base.seeding import generator
 from atom_distill.config.protocol import Protocol
 from atom_distill.data.dataset import Split
 from atom_distill.data.preprocessing import fit_preprocessing
-from atom_distill.evaluation.execution import Execution, Wishes
-from atom_distill.evaluation.networks import networks_for
-from atom_distill.evaluation.sources import Pixels, StoredTensors
-from atom_distill.evaluation.training import accuracies, train
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.dsa import augment, draw_per_image
 from atom_distill.ops.features import Features
+from atom_distill.training.execution import Execution, Wishes
+from atom_distill.training.networks import networks_for
+from atom_distill.training.sources import Pixels, StoredTensors
+from atom_distill.training.train import accuracies, train
 from distillation.toys import toy_dataset
 
 CPU = torch.device("cpu")

@@ -10,9 +10,9 @@ from torch import Tensor
 from atom_distill.base.errors import NonFiniteError
 from atom_distill.base.seeding import generator
 from atom_distill.config.protocol import Protocol
-from atom_distill.evaluation.networks import Networks
-from atom_distill.evaluation.sources import Pixels, TrainingImages
 from atom_distill.ops.dsa import Draw, augment, draw_per_image
+from atom_distill.training.networks import Networks
+from atom_distill.training.sources import Pixels, TrainingImages
 
 _TEST_BATCH = 100
 """Images tested at once; their maps stay in a processor's cache."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from atom_distill.base.compilation import CompiledOrEager
-from atom_distill.evaluation.execution import Execution
 from atom_distill.models.initialization import laid_out, reinitialize
 from atom_distill.models.registry import Network
+from atom_distill.training.execution import Execution
 
 _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
