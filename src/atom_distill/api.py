@@ -32,7 +32,8 @@ def distill(
     Args:
         dataset: from `load_dataset`.
         ipc: images per class.
-        method: "atom", "datadam", "dm", or one you registered in `METHODS`.
+        method: "atom", "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "forgetting", or one you
+            registered in `METHODS`.
         out: folder for the result, its checkpoints and metrics; without it the result is in memory only.
         resume: go on with the run in `out`, if there is one.
         show_progress: draw a bar on standard error.
@@ -107,7 +108,7 @@ def judge(distilled: DistilledDataset, held_out: ImageDataset, config: DistillCo
     """Score a set on held-out training images, as `eval_every` asks for during a run, in percent."""
     evaluation = Evaluation(
         arch=config.arch,
-        shape=NetworkShape(config.depth, config.width, config.norm, config.activation, config.pooling),
+        shape=NetworkShape(**config.network_shape()),
         repeats=config.eval_repeats,
         protocol=PROTOCOLS.get("dm").changed(epochs=config.eval_epochs),
         seed=config.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -36,7 +36,7 @@ class DistillConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: Preset = Field(default="paper", description="Where defaults come from: the papers, or what is soon good.")
-    method: str = Field(default="atom", description="Objective: atom, datadam, dm, or one you registered.")
+    method: str = Field(default="atom", description="Method by name; `atom distill --help` lists them.")
     ipc: int = Field(ge=1, description="Synthetic images per class (images).")
     steps: int = Field(default=8000, ge=1, description="Updates of the images (steps).")
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
@@ -81,6 +81,11 @@ class DistillConfig(BaseModel):
     norm: Norm = Field(default="instance", description="Normalisation in the matching network.")
     activation: Activation = Field(default="relu", description="Activation in the matching network.")
     pooling: Pooling = Field(default="avg", description="Pooling in the matching network.")
+    selection_epochs: int = Field(
+        default=10,
+        ge=1,
+        description="Length of the training on the whole set that herding, k-center and forgetting rest on (epochs).",
+    )
     eval_every: int = Field(
         default=0, ge=0, description="Evaluate on held-out training images every so many steps; 0: never."
     )
@@ -94,6 +99,10 @@ class DistillConfig(BaseModel):
         default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
     )
     chunk: int = Field(default=0, ge=0, description="Images in one forward; 0: chosen from the resolution.")
+
+    def network_shape(self) -> dict[str, Any]:
+        """Give depth, width, norm, activation and pooling of the matching network by name."""
+        return {name: getattr(self, name) for name in ("depth", "width", "norm", "activation", "pooling")}
 
     def operations(self) -> tuple[str, ...]:
         """Give the DSA operations as a tuple, empty for none."""

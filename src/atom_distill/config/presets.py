@@ -19,6 +19,12 @@ _LARGE_IPC = 50
 _ADAM_LR = 0.01
 """Of Adam a step moves a value by about this much, whatever the gradient's size; model space has a deviation near 1."""
 
+_OF_METHOD: Mapping[str, Mapping[str, Any]] = {
+    "dc": {"steps": 1000, "batch_real": 256, "image_lr": 0.1, "augment": "none"},
+    "dsa": {"steps": 1000, "batch_real": 256, "image_lr": 0.1},
+}
+"""Where a method's own paper and code differ from DataDAM's table."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "fast": {"image_optimizer": "adam", "image_lr": _ADAM_LR, "batch_real": 16, "image_average": 0.95},
@@ -49,8 +55,8 @@ class Resolved:
     origin: dict[str, str]
 
 
-def paper_settings(facts: SetFacts, ipc: int) -> dict[str, Any]:
-    """Return the settings that the papers make depend on resolution and ipc.
+def paper_settings(facts: SetFacts, ipc: int, method: str = "atom") -> dict[str, Any]:
+    """Return the settings that the papers make depend on resolution, ipc and method.
 
     Source: DataDAM's hyper-parameter table, repeated in ATOM's supplement. ZCA where they use it, on
     colour images of 32x32 and below, if there are enough of them to estimate a full covariance; channel normalisation
@@ -63,6 +69,7 @@ def paper_settings(facts: SetFacts, ipc: int) -> dict[str, Any]:
         "image_lr": 10.0 if ipc > _LARGE_IPC else 1.0,
         "task_balance": 0.01 if low else 0.02,
         "preprocess": "zca" if whitened else "normalize",
+        **_OF_METHOD.get(method, {}),
     }
 
 
@@ -77,7 +84,7 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
         ConfigError: all problems of the settings at once.
     """
     ipc = given.get("ipc")
-    paper = paper_settings(facts, ipc if isinstance(ipc, int) else 1)
+    paper = paper_settings(facts, ipc if isinstance(ipc, int) else 1, str(given.get("method", "atom")))
     if given.get("image_optimizer") == "adam":
         paper["image_lr"] = _ADAM_LR  # the papers' is for SGD
     preset = PRESETS.get(str(given.get("preset")), {})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,10 +18,19 @@ from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.journal import Journal
 from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
 from atom_distill.distillation.state import Best, RunState, checkpoints, save_checkpoint
-from atom_distill.distillation.step import MatchingStep
 
 HeldOutAccuracy = Callable[[Tensor], float]
 """From synthetic images in model space to accuracy on held-out training images, percent."""
+
+
+class Matching(Protocol):
+    """What a method makes of one step."""
+
+    def gradients(self, images: Tensor, step: int) -> Iterator[Tensor]:
+        """Add a gradient to `images.grad` before each yield, and yield the loss, shape [].
+
+        After each yield the images are moved, and their gradient is forgotten.
+        """
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Loop:
     """Optimise the images of a run.
 
     Attributes:
-        matching: computes a step's loss and gradient.
+        matching: computes each step's losses and gradients.
         config: the run's settings.
         device: where the images are optimised.
         folder: where checkpoints go; None for a run in memory.
@@ -36,7 +46,7 @@ class Loop:
         show_progress: draw a bar.
     """
 
-    matching: MatchingStep
+    matching: Matching
     config: DistillConfig
     device: torch.device
     folder: Path | None = None
@@ -57,11 +67,12 @@ class Loop:
         bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
         with StopRequest() as stop, bar:
             for step in range(state.step, self.config.steps):
-                optimizer.zero_grad()
-                loss = float(self.matching(images, step))
-                if not math.isfinite(loss):
-                    raise self._not_finite(f"the loss became {loss}", step)
-                optimizer.step()
+                for shown in self.matching.gradients(images, step):
+                    loss = float(shown)
+                    if not math.isfinite(loss):
+                        raise self._not_finite(f"the loss became {loss}", step)
+                    optimizer.step()
+                    optimizer.zero_grad()
                 # The state's tensors are those that the next step goes on changing.
                 state = RunState(step + 1, images.detach(), optimizer.state, average.update(images), state.best)
                 state = self._evaluate(state, loss, journal)

@@ -1,4 +1,4 @@
-"""The methods: each turns settings into a function from features to what is matched."""
+"""The methods by name: what each does with the settings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from functools import partial
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
 from atom_distill.config.distill import DistillConfig
+from atom_distill.distillation.gradient_matching import GradientMatching
+from atom_distill.distillation.selection import Selection, at_random, by_forgetting, by_herding, by_k_center
 from atom_distill.ops.matching import StatisticsOf, attention_mixer
 
-Method = Callable[[DistillConfig], StatisticsOf]
+Recipe = StatisticsOf | GradientMatching | Selection
+"""What a method comes down to: statistics of features to match, gradients to match, or real images to choose."""
+Method = Callable[[DistillConfig], Recipe]
 
 METHODS: Registry[Method] = Registry("method")
-"""Names to methods. To add one, register a function that takes the settings and returns a function from
+"""Names to methods. To add an objective, register a function that takes the settings and returns a function from
 `Features` to a list of `Statistic`s."""
 
 
@@ -33,6 +37,24 @@ def datadam(config: DistillConfig) -> StatisticsOf:
 def dm(config: DistillConfig) -> StatisticsOf:
     """Match the embedding (Zhao & Bilen, WACV 2023)."""
     return _mixer(config, spatial=False, channel=False)
+
+
+@METHODS.register("dc")
+def dc(_config: DistillConfig) -> GradientMatching:
+    """Match the gradients of training (Zhao, Mopuri & Bilen, ICLR 2021)."""
+    return GradientMatching()
+
+
+@METHODS.register("dsa")
+def dsa(_config: DistillConfig) -> GradientMatching:
+    """Match the gradients of training under siamese augmentation (Zhao & Bilen, ICML 2021)."""
+    return GradientMatching()
+
+
+METHODS.register("random")(lambda _config: Selection(at_random))
+METHODS.register("herding")(lambda _config: Selection(by_herding))
+METHODS.register("k-center")(lambda _config: Selection(by_k_center))
+METHODS.register("forgetting")(lambda _config: Selection(by_forgetting))
 
 
 def _mixer(config: DistillConfig, *, spatial: bool, channel: bool) -> StatisticsOf:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,18 @@ from atom_distill.data.sampler import ClassSampler
 from atom_distill.data.subset import hold_out
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.execution import Execution, plan_execution
+from atom_distill.distillation.gradient_matching import GradientMatching, GradientMatchingStep
 from atom_distill.distillation.initial import initial_images, synthetic_labels
 from atom_distill.distillation.journal import Journal
-from atom_distill.distillation.loop import Loop
-from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.loop import Loop, Matching
+from atom_distill.distillation.methods import METHODS, Recipe
+from atom_distill.distillation.selection import Candidates, Selection
 from atom_distill.distillation.state import RunState, last_step, load_newest_checkpoint
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.matching import StatisticsOf
 from atom_distill.ops.preprocessing import Preprocessing
+from atom_distill.training.execution import Execution as TrainingExecution
 
 Judge = Callable[[DistilledDataset, ImageDataset, DistillConfig], float]
 """From a set, held-out real images (as a test split) and settings to accuracy, percent."""
@@ -74,53 +77,20 @@ def run(
     """
     config = _config(dataset, given, out, resume=resume)
     training = _training(dataset, config)
-    network, statistics_of = _parts(training, config)
+    network, recipe = _parts(training, config)
     if out is not None:
         files.enter(out) if resume else files.claim(out)
         load_scores(out)  # if they are damaged, say so now and not after the last step
-        if files.is_finished(out, config.steps):
-            note(f"{out} is finished: it has its {config.steps} steps")
+        steps = 0 if isinstance(recipe, Selection) else config.steps
+        if files.is_finished(out, steps):
+            note(f"{out} is finished: it has its {steps} steps" if steps else f"{out} is finished")
             return DistilledDataset.load(out)
-    description = _describe(dataset)
     prepared = _prepare(dataset, training, config, out)
-    matching = MatchingStep(
-        sampler=ClassSampler(
-            training,
-            prepared.preprocessing,
-            config.batch_real,
-            prepared.execution.device,
-            prepared.execution.real_dtype,
-        ),
-        encoder=Encoder(network, statistics_of, prepared.execution),
-        operations=config.operations(),
-        ipc=config.ipc,
-        seed=config.seed,
-        chunk=prepared.execution.chunk,
-    )
-
-    def as_set(images: Tensor, steps: int) -> DistilledDataset:
-        return DistilledDataset(
-            images=images.cpu(),
-            labels=synthetic_labels(dataset.num_classes, config.ipc),
-            class_names=dataset.class_names,
-            preprocessing=prepared.preprocessing,
-            settings=config.model_dump(),
-            dataset=description,
-            record=prepared.record,
-            steps=steps,
-        )
-
-    def held_out_accuracy(images: Tensor) -> float:
-        return judge(as_set(images, 0), training, config)
-
-    loop = Loop(matching, config, prepared.execution.device, out, held_out_accuracy, show_progress)
-    with Journal(out, resumed_at=prepared.state.step) as journal:
-        final = loop.run(prepared.state, journal)
-    distilled = as_set(final.result, final.step)
-    distilled.history = journal.entries
-    if final.best is not None:
-        distilled.best = as_set(final.best.images, final.best.step)
-        distilled.best.which = "best"
+    if isinstance(recipe, Selection):
+        distilled = _select(recipe, training, prepared, config, show_progress=show_progress)
+    else:
+        matching = _matching(network, recipe, training, prepared, config)
+        distilled = _optimise(matching, training, prepared, config, out, judge, show_progress)
     if out is not None:
         distilled.scores = load_scores(out)
         distilled.write_into(out)
@@ -134,23 +104,99 @@ class _Prepared:
     preprocessing: Preprocessing
     execution: Execution
     state: RunState
+    dataset: Mapping[str, Any]
     record: Mapping[str, Any]
+    class_names: tuple[str, ...]
+
+    def as_set(self, images: Tensor, config: DistillConfig, steps: int) -> DistilledDataset:
+        """Make an artifact of images in model space."""
+        return DistilledDataset(
+            images=images.cpu(),
+            labels=synthetic_labels(len(self.class_names), config.ipc),
+            class_names=self.class_names,
+            preprocessing=self.preprocessing,
+            settings=config.model_dump(),
+            dataset=self.dataset,
+            record=self.record,
+            steps=steps,
+        )
+
+
+def _select(
+    selection: Selection, training: ImageDataset, prepared: _Prepared, config: DistillConfig, *, show_progress: bool
+) -> DistilledDataset:
+    """Choose real images; the artifact says which, and by what."""
+    candidates = Candidates(training, prepared.preprocessing, config, show_progress=show_progress)
+    chosen = selection.choose(candidates)
+    distilled = prepared.as_set(prepared.preprocessing.apply(training.train.images[chosen]), config, steps=0)
+    how = {"indices": chosen.tolist(), **candidates.description}
+    return replace(distilled, record={**prepared.record, "selection": how})
+
+
+def _matching(
+    network: Network,
+    recipe: StatisticsOf | GradientMatching,
+    training: ImageDataset,
+    prepared: _Prepared,
+    config: DistillConfig,
+) -> Matching:
+    """Build what computes the steps."""
+    execution = prepared.execution
+    device, dtype = execution.device, execution.real_dtype
+    sampler = ClassSampler(training, prepared.preprocessing, config.batch_real, device, dtype)
+    if isinstance(recipe, GradientMatching):
+        plan = TrainingExecution(device, dtype, execution.compiled, at_once=1)
+        return GradientMatchingStep(sampler, network, plan, config.operations(), config.ipc, config.seed)
+    return MatchingStep(
+        sampler=sampler,
+        encoder=Encoder(network, recipe, execution),
+        operations=config.operations(),
+        ipc=config.ipc,
+        seed=config.seed,
+        chunk=execution.chunk,
+    )
+
+
+def _optimise(
+    matching: Matching,
+    training: ImageDataset,
+    prepared: _Prepared,
+    config: DistillConfig,
+    out: Path | None,
+    judge: Judge,
+    show_progress: bool,
+) -> DistilledDataset:
+    """Run the loop and make an artifact of its last images, and of the best where it judged them."""
+
+    def held_out_accuracy(images: Tensor) -> float:
+        return judge(prepared.as_set(images, config, 0), training, config)
+
+    loop = Loop(matching, config, prepared.execution.device, out, held_out_accuracy, show_progress)
+    with Journal(out, resumed_at=prepared.state.step) as journal:
+        final = loop.run(prepared.state, journal)
+    distilled = prepared.as_set(final.result, config, final.step)
+    distilled.history = journal.entries
+    if final.best is not None:
+        distilled.best = prepared.as_set(final.best.images, config, final.best.step)
+        distilled.best.which = "best"
+    return distilled
 
 
 def _prepare(dataset: ImageDataset, training: ImageDataset, config: DistillConfig, out: Path | None) -> _Prepared:
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
     record: Mapping[str, Any] = run_record()
+    description = _describe(dataset)
     if out is not None:
         if files.holds_run(out):
             record = files.load_config(out)["record"]
         # The config comes first: it marks the folder as this run's, whatever happens next.
-        files.save_config(out, settings=config.model_dump(), dataset=_describe(dataset), record=record)
+        files.save_config(out, settings=config.model_dump(), dataset=description, record=record)
     preprocessing = _preprocessing(dataset, config, out)
     state = load_newest_checkpoint(out) if out is not None else None
     if state is None:
         first = initial_images(training, preprocessing, init=config.init, ipc=config.ipc, seed=config.seed)
         state = RunState(0, first)
-    return _Prepared(preprocessing, execution, state, record)
+    return _Prepared(preprocessing, execution, state, description, record, dataset.class_names)
 
 
 def _preprocessing(dataset: ImageDataset, config: DistillConfig, out: Path | None) -> Preprocessing:
@@ -226,10 +272,10 @@ def _left_to_machine(name: str, value: object) -> bool:
     return name in EXECUTION and value in ("auto", 0)
 
 
-def _parts(dataset: ImageDataset, config: DistillConfig) -> tuple[Network, StatisticsOf]:
+def _parts(dataset: ImageDataset, config: DistillConfig) -> tuple[Network, Recipe]:
     """Build what the settings name, which is also how they are checked."""
-    statistics_of = METHODS.get(config.method)(config)
-    shape = NetworkShape(config.depth, config.width, config.norm, config.activation, config.pooling)
+    recipe = METHODS.get(config.method)(config)
+    shape = NetworkShape(**config.network_shape())
     network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape)
     if config.init == "real":
         counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
@@ -240,7 +286,7 @@ def _parts(dataset: ImageDataset, config: DistillConfig) -> tuple[Network, Stati
                 f"ipc {config.ipc} is more than the {available} training images of class "
                 f"{dataset.class_names[smallest]!r}: use --ipc {available} or less, or --init noise"
             )
-    return network, statistics_of
+    return network, recipe
 
 
 def _facts(dataset: ImageDataset) -> SetFacts:

@@ -44,6 +44,10 @@ class MatchingStep:
         """K."""
         return len(self.sampler.counts)
 
+    def gradients(self, images: Tensor, step: int) -> Iterator[Tensor]:
+        """Add the gradient of the step's one update to `images.grad`, and yield the loss, shape []."""
+        yield self(images, step)
+
     def __call__(self, images: Tensor, step: int) -> Tensor:
         """Add the loss's gradient to `images.grad` and return the loss.
 

@@ -88,10 +88,14 @@ class OneNetwork:
     @torch.no_grad()
     def right(self, images: Tensor, labels: Tensor) -> Tensor:
         """See `Networks.right`."""
+        return (self.logits(images).argmax(1) == labels).sum(0, keepdim=True)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Give the logits [B, K] of images [B, C, H, W] for testing, without gradient."""
         self._network.eval()
         images = images.contiguous(memory_format=self._execution.memory_format)
-        logits = self._predict(self._network, images, self._execution.dtype)
-        return (logits.argmax(1) == labels).sum(0, keepdim=True)
+        return self._predict(self._network, images, self._execution.dtype)
 
 
 class StackedNetworks:
