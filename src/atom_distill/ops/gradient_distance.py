@@ -45,4 +45,5 @@ def gradient_distance(real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Te
 def _cosines(ours: Tensor, theirs: Tensor) -> Tensor:
     """Of each pair of rows."""
     lengths = torch.linalg.vector_norm(ours, dim=1) * torch.linalg.vector_norm(theirs, dim=1)
-    return (ours * theirs).sum(1) / (lengths + _EPS)
+    cosines: Tensor = (ours * theirs).sum(1) / (lengths + _EPS)
+    return cosines

@@ -1,0 +1,93 @@
+"""Selections as methods: which images a run holds, what it says of how they were chosen, and the network behind it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.base.files import cache_root
+from atom_distill.config.distill import DistillConfig
+from atom_distill.config.presets import SetFacts, resolve
+from atom_distill.data.subset import random_subset
+from atom_distill.distillation import reference_network
+from distillation.toys import go, toy_dataset
+
+SELECTIONS = ["random", "herding", "k-center", "forgetting"]
+DATA = toy_dataset((12, 9, 15))
+
+
+def select(method: str, out=None, **changes) -> DistilledDataset:
+    settings = {"ipc": 3, "selection_epochs": 4, **changes}
+    return go(out, data=DATA, method=method, **settings)
+
+
+def config() -> DistillConfig:
+    given = {"ipc": 3, "selection_epochs": 4, "width": 8, "device": "cpu", "preprocess": "normalize"}
+    return resolve(SetFacts(DATA.image_shape, DATA.num_classes, len(DATA.train)), given).config
+
+
+@pytest.mark.parametrize("method", SELECTIONS)
+def test_the_images_are_training_images_of_their_class_and_no_two_the_same(method, tmp_path):
+    distilled = select(method, tmp_path / "run")
+    indices = torch.tensor(distilled.record["selection"]["indices"])
+    assert len(set(indices.tolist())) == 9
+    assert DATA.train.labels[indices].tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    assert torch.equal(distilled.pixels(), DATA.train.images[indices])
+    loaded = DistilledDataset.load(tmp_path / "run")
+    assert (loaded.steps, loaded.settings["method"]) == (0, method)
+    assert loaded.record["selection"] == distilled.record["selection"]
+
+
+@pytest.mark.parametrize("method", SELECTIONS)
+def test_the_seed_decides(method):
+    assert torch.equal(select(method).images, select(method).images)
+    assert not torch.equal(select(method).images, select(method, seed=1).images)
+
+
+def test_random_is_what_a_run_starts_from():
+    indices = random_subset(DATA, 3, 0)
+    assert torch.equal(select("random").pixels(), DATA.train.images[indices])
+
+
+@pytest.mark.parametrize("method", SELECTIONS[1:])
+def test_how_the_network_was_trained_is_told(method):
+    how = select(method).record["selection"]
+    assert (how["network"], how["protocol"], how["seed"]) == ("convnet", "dm(epochs=4)", 0)
+    assert 0 <= how["training_accuracy"] <= 100
+
+
+def test_herding_keeps_the_mean_embedding_better_than_chance():
+    preprocessing = fit_preprocessing("normalize", DATA)
+    network = reference_network.reference_network(DATA, preprocessing, config(), show_progress=False)
+    gaps = {}
+    for method in ("herding", "random"):
+        chosen = torch.tensor(select(method).record["selection"]["indices"]).view(3, 3)
+        classes = DATA.class_indices()
+        gaps[method] = sum(
+            float((network.embeddings(classes[k]).mean(0) - network.embeddings(chosen[k]).mean(0)).norm())
+            for k in range(3)
+        )
+    assert gaps["herding"] < 0.9 * gaps["random"]
+
+
+def test_a_slow_training_is_kept_and_a_damaged_one_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(reference_network, "_SLOW_VALUES", 0)
+    first = select("herding").images
+    with monkeypatch.context() as patch:
+        patch.setattr(reference_network, "_train", lambda *_, **__: pytest.fail("trained again"))
+        assert torch.equal(select("herding").images, first)
+        select("k-center")
+    (stored,) = (cache_root() / "reference-networks").iterdir()
+    stored.write_bytes(b"half")
+    capsys.readouterr()
+    assert torch.equal(select("herding").images, first)
+    assert "damaged; training it again" in capsys.readouterr().err
+
+
+def test_resuming_a_selection_finds_it_finished(tmp_path, capsys):
+    select("random", tmp_path / "run")
+    again = select("random", tmp_path / "run", resume=True)
+    assert np.array_equal(again.labels, [0, 0, 0, 1, 1, 1, 2, 2, 2])
+    assert "is finished" in capsys.readouterr().err
