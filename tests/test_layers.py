@@ -23,6 +23,7 @@ LEVELS = {
     "distillation": 4,
     "evaluation": 4,
     "api": 5,
+    "reproduce": 5,
     "search": 5,
     "report": 5,
     "cli": 6,
