@@ -87,7 +87,7 @@ def test_every_preset_of_the_settings_exists():
 
 
 def test_adam_alone_gets_a_learning_rate_of_its_own():
-    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).config.image_lr == 0.01
+    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).config.image_lr == 0.02
     assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam", "image_lr": 0.5}).config.image_lr == 0.5
 
 

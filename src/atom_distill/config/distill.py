@@ -46,7 +46,7 @@ class DistillConfig(BaseModel):
     image_lr: float = Field(
         gt=0,
         description="Learning rate of the images.",
-        json_schema_extra=_told("1, or 10 above ipc 50; with adam 0.01"),
+        json_schema_extra=_told("1, or 10 above ipc 50; with adam 0.02"),
     )
     image_momentum: float = Field(default=0.5, ge=0, lt=1, description="Momentum of SGD, the first beta of Adam.")
     image_average: float = Field(

@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LOW_RESOLUTION = 32
 _LARGE_IPC = 50
-_ADAM_LR = 0.01
+_ADAM_LR = 0.02
 """Of Adam a step moves a value by about this much, whatever the gradient's size; model space has a deviation near 1."""
 
 _OF_METHOD: Mapping[str, Mapping[str, Any]] = {
