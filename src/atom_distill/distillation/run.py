@@ -30,7 +30,7 @@ from atom_distill.distillation.loop import Loop
 from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.state import RunState, last_step, load_newest_checkpoint
 from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.registry import Network, NetworkShape, build_model, mixes_images
 from atom_distill.ops.matching import StatisticsOf
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -83,6 +83,7 @@ def run(
             return DistilledDataset.load(out)
     description = _describe(dataset)
     prepared = _prepare(dataset, training, config, out)
+    whole = dataset.num_classes * max(config.batch_real, config.ipc)
     matching = MatchingStep(
         sampler=ClassSampler(
             training,
@@ -95,7 +96,7 @@ def run(
         operations=config.operations(),
         ipc=config.ipc,
         seed=config.seed,
-        chunk=prepared.execution.chunk,
+        chunk=whole if mixes_images(network) else prepared.execution.chunk,  # timm's have BatchNorm unasked
     )
 
     def as_set(images: Tensor, steps: int) -> DistilledDataset:
