@@ -48,7 +48,7 @@ def test_vgg11_parameters_by_hand(image_shape, side, norm):
     found = count("vgg11", image_shape, 10, NetworkShape(norm=norm))
     assert found == body + 512 * side * side * 10 + 10
     if image_shape == (3, 32, 32):
-        assert found == 9_231_114  # widely printed for VGG-11 with BatchNorm and one linear layer on CIFAR-10
+        assert found == 9_231_114  # as published for CIFAR-10, e.g. NeuralFuse (NeurIPS 2024), table 7
 
 
 @pytest.mark.parametrize("side", [32, 64])
@@ -64,7 +64,7 @@ def test_resnet18_parameters_by_hand(side, norm):
     body = convolution(3, 64, 3) + stage(64, 64, shortcut=False)
     body += stage(64, 128, shortcut=True) + stage(128, 256, shortcut=True) + stage(256, 512, shortcut=True)
     found = count("resnet18", (3, side, side), 10, NetworkShape(norm=norm))
-    assert found == body + 512 * 10 + 10 == 11_173_962  # as published for the CIFAR ResNet-18 with 10 classes
+    assert found == body + 512 * 10 + 10 == 11_173_962  # as published, ibid.
 
 
 @pytest.mark.parametrize(("side", "patch"), [(32, 4), (64, 8), (96, 12), (8, 1)])
