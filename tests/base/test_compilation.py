@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch._dynamo.exc import Unsupported
+from torch._dynamo.testing import CompileCounter
 
 from atom_distill.base.compilation import CompiledOrEager
 
@@ -35,3 +36,22 @@ def test_other_errors_are_not_hidden(monkeypatch):
 def test_nothing_is_compiled_unasked(monkeypatch):
     monkeypatch.setattr(torch, "compile", failing_compiler(AssertionError()))
     assert CompiledOrEager(lambda x: x + 1, compiled=False)(1) == 2
+
+
+def test_many_structures_are_compiled_each_once(monkeypatch):
+    counter = CompileCounter()  # traces, and runs what it traced as it is
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: real(function, backend=counter, **options))
+
+    def apply(network, x):
+        return network(x)
+
+    networks = [torch.nn.Sequential(*[torch.nn.Linear(2, 2)] * depth) for depth in range(1, 13)]
+    before = torch._dynamo.config.recompile_limit
+    assert before < len(networks)  # else there is nothing to see here
+    for _ in range(2):
+        for network in networks:
+            call = CompiledOrEager(apply, compiled=True)
+            torch.testing.assert_close(call(network, torch.ones(1, 2)), network(torch.ones(1, 2)))
+    assert counter.frame_count == len(networks)
+    assert torch._dynamo.config.recompile_limit == before

@@ -25,6 +25,18 @@ def test_a_missing_package_says_who_needs_it_and_how_to_get_it():
     assert isinstance(caught.value, ImportError)
 
 
+def test_a_package_that_cannot_be_imported_says_why_and_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtraError) as caught:
+        require("broken_package", extra="timm", caller="the architecture timm:x")
+    assert str(caught.value) == (
+        "the architecture timm:x needs the package 'broken_package', which is installed but cannot be imported here "
+        "(RuntimeError: operator torchvision::nms does not exist). Repair that package or the one named, "
+        "e.g. with: pip install --upgrade 'atom-distill[timm]'"
+    )
+
+
 def test_looking_does_not_import():
     sys.modules.pop("antigravity", None)
     assert is_available("wave")

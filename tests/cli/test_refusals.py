@@ -59,6 +59,17 @@ def pets(tmp_path: Path) -> Path:
         ("evaluate digits --random --ipc 0", "ipc must be at least 1, got 0"),
         ("evaluate digits --random --ipc 500", "fewer than ipc 500"),
         ("evaluate digits --random --ipc 1 --arch resnt", "unknown architecture 'resnt'"),
+        (
+            "evaluate digits --random --ipc 1 --arch convnet resnet18",
+            "resnet18 needs images of at least 9x9, got 8x8: use convnet, or load the data with a larger image size",
+        ),
+        (
+            "evaluate digits --random --ipc 1 --arch convnet vit --norm batch",
+            "vit cannot be given another norm, leave it out: its settings are depth and width",
+        ),
+        ("distill digits --ipc 1 --arch vgg11", "vgg11 needs images of at least 28x28, got 8x8"),
+        ("distill digits --ipc 1 --arch alexnet --width 8", "alexnet cannot be given another width"),
+        ("distill digits --ipc 1 --arch timm:resnet10t --norm none", "timm:resnet10t cannot be given another norm"),
         ("evaluate digits --random --ipc 1 --protocol dn", "unknown protocol 'dn'. Did you mean 'dm'"),
         ("evaluate digits --random --ipc 1 --repeats 0", "repeats must be at least 1, got 0"),
         ("evaluate digits --random --ipc 1 --epochs 0", "epochs: Input should be greater than or equal to 1, got 0"),

@@ -42,13 +42,9 @@ def test_the_papers_table_is_the_default():
     config = resolve(CIFAR10, {"ipc": 10}).config
     assert (config.method, config.steps, config.batch_real, config.image_momentum) == ("atom", 8000, 128, 0.5)
     assert (config.spatial_power, config.channel_power) == (4.0, 4.0)
-    assert (config.init, config.norm, config.width, config.pooling, config.activation) == (
-        "real",
-        "instance",
-        128,
-        "avg",
-        "relu",
-    )
+    assert (config.init, config.arch) == ("real", "convnet")
+    own = (config.depth, config.norm, config.width, config.pooling, config.activation)
+    assert own == (None,) * 5  # the architecture's: tests/models/test_convnet.py holds those of ConvNet
     assert config.operations() == ("color", "crop", "cutout", "flip", "scale", "rotate")
 
 

@@ -25,6 +25,7 @@ from atom_distill.config.protocol import PROTOCOLS
 from atom_distill.distillation import run as run_module
 from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
 from atom_distill.distillation.state import Best, RunState, checkpoints, load_newest_checkpoint, save_checkpoint
+from atom_distill.models.registry import NetworkShape, build_model
 from distillation.toys import go, toy_dataset
 
 
@@ -419,6 +420,27 @@ def test_more_images_than_a_class_has_are_fine_from_noise():
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
 def test_other_norms_run(norm):
     assert torch.isfinite(go(norm=norm, steps=2).images).all()
+
+
+def test_another_architecture_matches():
+    first = go(arch="vit", width=64, depth=2, init="real", steps=1)
+    second = go(arch="vit", width=64, depth=2, init="real", steps=3)
+    assert torch.isfinite(second.images).all()
+    assert not torch.equal(first.images, second.images)
+
+
+def test_batch_norm_that_nobody_asked_for_sees_the_whole_batch(monkeypatch):
+    def build(name, image_shape, num_classes, shape):
+        return build_model(name, image_shape, num_classes, NetworkShape(width=4, depth=2, norm="batch"))
+
+    monkeypatch.setattr(run_module, "build_model", build)
+    chunks = []
+    step = run_module.MatchingStep.__call__
+    monkeypatch.setattr(
+        run_module.MatchingStep, "__call__", lambda self, *rest: (chunks.append(self.chunk), step(self, *rest))[1]
+    )
+    go(steps=1, chunk=2, ipc=2, batch_real=5)
+    assert chunks == [3 * 5]
 
 
 def score() -> Score:

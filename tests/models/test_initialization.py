@@ -128,6 +128,65 @@ def test_batch_norm_forgets_its_running_statistics(randn):
     assert torch.equal(norm.running_var, torch.ones(8))
 
 
+OTHERS = {
+    "alexnet": NetworkShape(norm="batch"),
+    "vgg11": NetworkShape(width=8),
+    "resnet18": NetworkShape(width=8, norm="batch"),
+    "vit": NetworkShape(width=64, depth=2),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_architecture_is_drawn_as_pytorch_draws_it(name):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fresh = [build_model(name, (3, 32, 32), 50, OTHERS[name]).state_dict() for _ in range(8)]
+    first, second = (build_model(name, (3, 32, 32), 50, OTHERS[name]) for _ in range(2))
+    ours = []
+    for seed in range(8):
+        disturb(first)
+        reinitialize(first, generator(seed))
+        ours.append({key: value.clone() for key, value in first.state_dict().items()})
+    disturb(second)
+    reinitialize(second, generator(7))
+    for key, drawn in ours[-1].items():
+        assert torch.equal(drawn, second.state_dict()[key]), key
+        want = torch.stack([each[key].float() for each in fresh])
+        got = torch.stack([each[key].float() for each in ours])
+        spread = 5 / math.sqrt(want.numel())
+        assert got.std().item() == pytest.approx(want.std().item(), rel=spread), key
+        assert got.mean().item() == pytest.approx(want.mean().item(), abs=want.std().item() * spread), key
+        assert got.abs().max().item() == pytest.approx(want.abs().max().item(), rel=0.4), key
+        if want.std() > 0:
+            assert not torch.equal(ours[0][key], ours[1][key]), key
+
+
+def test_attention_without_bias():
+    layer = nn.MultiheadAttention(64, 2, bias=False)
+    disturb(layer)
+    reinitialize(layer, generator(0))
+    bound = math.sqrt(6 / (64 + 3 * 64))  # Glorot & Bengio, 2010, for the one matrix of query, key and value
+    assert 0.9 * bound < layer.in_proj_weight.abs().max() <= bound
+    assert 0.9 / 8 < layer.out_proj.weight.abs().max() <= 1 / 8
+
+
+def test_a_module_may_initialise_itself():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.zeros(3))
+            self.inner = nn.PReLU()
+
+        def reset(self, generator):
+            self.scale.copy_(torch.rand(3, generator=generator))
+            self.inner.weight.fill_(2)
+
+    network = nn.Sequential(Own())
+    reinitialize(network, generator(4))
+    assert torch.equal(network[0].scale, torch.rand(3, generator=generator(4)))
+    assert network[0].inner.weight.item() == 2
+
+
 def test_convolution_without_bias():
     layer = nn.Conv2d(3, 4, 3, bias=False)
     disturb(layer)

@@ -197,6 +197,40 @@ def test_networks_together_learn_what_each_learns_alone(norm):
     assert len({losses[0] for losses in alone}) == 3  # three networks, not one three times
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap has no attention on a CPU, and loops
+@pytest.mark.parametrize(
+    ("arch", "shape"),
+    [
+        ("resnet18", NetworkShape(width=4, norm="batch")),
+        ("resnet18", NetworkShape(width=4)),
+        ("vit", NetworkShape(width=128, depth=1)),
+    ],
+    ids=["resnet18 batch", "resnet18", "vit"],
+)
+def test_other_architectures_train_together_as_alone_and_in_low_precision(arch, shape):
+    pixels, labels = torch.randn(2, 6, 3, 16, 16, generator=generator(0, "x")), (torch.arange(12) % 3).view(2, 6)
+
+    def step(numbers: list[int], dtype: torch.dtype) -> tuple[float, list[Tensor], Tensor]:
+        execution = Execution(CPU, dtype, compiled=False, at_once=len(numbers))
+        group = networks_for(build_model(arch, (3, 16, 16), 3, shape), execution, len(numbers))
+        group.initialise([generator(number, "y") for number in numbers])
+        loss = group.loss(pixels[numbers], labels[numbers])
+        return loss.item(), list(torch.autograd.grad(loss, group.parameters())), group.right(pixels[0], labels[0])
+
+    together, stacked, right = step([0, 1], torch.float32)
+    first, gradients, right_first = step([0], torch.float32)
+    second, _, right_second = step([1], torch.float32)
+    assert together == pytest.approx(first + second, rel=1e-4)
+    assert right.tolist() == [right_first.item(), right_second.item()]
+    for one, of_both in zip(gradients, stacked, strict=True):
+        torch.testing.assert_close(of_both[0], one, rtol=1e-3, atol=1e-4)
+    low, of_low, _ = step([0], torch.bfloat16)
+    assert low == pytest.approx(first, rel=0.02)
+    assert low != first
+    cosine = F.cosine_similarity(*(torch.cat([g.flatten() for g in gs]) for gs in (of_low, gradients)), dim=0)
+    assert cosine > 0.6  # norms over the few pixels of deep maps magnify rounding: 0.74 for instance norm here
+
+
 def test_low_precision_trains_the_same_network():
     def run(dtype: torch.dtype) -> dict[str, Tensor]:
         ours = network()

@@ -21,10 +21,17 @@ def require(module: str, *, extra: str, caller: str) -> ModuleType:
     """Import `module`, or say which extra of atom-distill brings it.
 
     Raises:
-        MissingExtraError: the module is not installed.
+        MissingExtraError: the module is not installed, or is and cannot be imported.
     """
     if not is_available(module):
         raise MissingExtraError(
             f"{caller} needs the package {module!r}. Install it with: pip install 'atom-distill[{extra}]'"
         )
-    return importlib.import_module(module)
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # torchvision beside another torch than its own dies of a RuntimeError
+        raise MissingExtraError(
+            f"{caller} needs the package {module!r}, which is installed but cannot be imported here "
+            f"({type(error).__name__}: {error}). Repair that package or the one named, "
+            f"e.g. with: pip install --upgrade 'atom-distill[{extra}]'"
+        ) from error

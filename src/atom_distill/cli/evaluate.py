@@ -29,7 +29,7 @@ _DESCRIPTION = (
 class ShapeOptions(BaseModel):
     """Departures from an architecture's defaults."""
 
-    depth: Annotated[int | None, shown("by the resolution")] = Field(
+    depth: Annotated[int | None, shown("for convnet by the resolution")] = Field(
         default=None, description="Blocks of the networks."
     )
     width: Annotated[int | None, shown("128 for convnet")] = Field(
@@ -41,7 +41,9 @@ class ShapeOptions(BaseModel):
     activation: Annotated[Activation | None, shown("relu")] = Field(
         default=None, description="Activation in the networks."
     )
-    pooling: Annotated[Pooling | None, shown("avg")] = Field(default=None, description="Pooling in the networks.")
+    pooling: Annotated[Pooling | None, shown("avg for convnet")] = Field(
+        default=None, description="Pooling in the networks."
+    )
 
 
 class ProtocolOptions(BaseModel):
@@ -92,7 +94,10 @@ class EvaluateCommand(BaseModel):
     dataset: Annotated[str | None, shown("the one distilled")] = Field(
         default=None, description="Data set to test on: a name or a path."
     )
-    arch: tuple[str, ...] = Field(default=("convnet",), description="Architectures, one or more.")
+    arch: tuple[str, ...] = Field(
+        default=("convnet",),
+        description="Architectures, one or more: convnet, alexnet, vgg11, resnet18, vit, timm:NAME.",
+    )
     repeats: int = Field(default=5, description="Networks per architecture.")
     seed: int = Field(default=0, description="Seed of every random draw.")
     protocol: str = Field(default="dm", description="How networks are trained; dm is what the field does.")

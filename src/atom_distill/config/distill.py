@@ -70,17 +70,33 @@ class DistillConfig(BaseModel):
         json_schema_extra=_told("zca for colour images up to 32x32, normalize otherwise"),
     )
     augment: Augmentation = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
-    arch: str = Field(default="convnet", description="Architecture of the matching network.")
+    arch: str = Field(
+        default="convnet",
+        description="Matching network: convnet, alexnet, vgg11, resnet18, vit, or timm:NAME.",
+    )
     depth: int | None = Field(
         default=None,
         ge=1,
         description="Blocks of the matching network.",
-        json_schema_extra=_told("3 up to 32x32, one more for each doubling"),
+        json_schema_extra=_told("for convnet 3 up to 32x32, one more for each doubling"),
     )
-    width: int = Field(default=128, ge=1, description="Channels per block of the matching network.")
-    norm: Norm = Field(default="instance", description="Normalisation in the matching network.")
-    activation: Activation = Field(default="relu", description="Activation in the matching network.")
-    pooling: Pooling = Field(default="avg", description="Pooling in the matching network.")
+    width: int | None = Field(
+        default=None,
+        ge=1,
+        description="Channels per block of the matching network.",
+        json_schema_extra=_told("128 for convnet"),
+    )
+    norm: Norm | None = Field(
+        default=None,
+        description="Normalisation in the matching network.",
+        json_schema_extra=_told("instance for convnet"),
+    )
+    activation: Activation | None = Field(
+        default=None, description="Activation in the matching network.", json_schema_extra=_told("relu")
+    )
+    pooling: Pooling | None = Field(
+        default=None, description="Pooling in the matching network.", json_schema_extra=_told("avg for convnet")
+    )
     selection_epochs: int = Field(
         default=10,
         ge=1,

@@ -32,7 +32,7 @@ from atom_distill.distillation.methods import METHODS, Recipe
 from atom_distill.distillation.selection import Candidates, Selection
 from atom_distill.distillation.state import RunState, last_step, load_newest_checkpoint
 from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.registry import Network, NetworkShape, build_model, mixes_images
 from atom_distill.ops.matching import StatisticsOf
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.execution import Execution as TrainingExecution
@@ -147,13 +147,14 @@ def _matching(
     if isinstance(recipe, GradientMatching):
         plan = TrainingExecution(device, dtype, execution.compiled, at_once=1)
         return GradientMatchingStep(sampler, network, plan, config.operations(), config.ipc, config.seed)
+    whole = training.num_classes * max(config.batch_real, config.ipc)
     return MatchingStep(
         sampler=sampler,
         encoder=Encoder(network, recipe, execution),
         operations=config.operations(),
         ipc=config.ipc,
         seed=config.seed,
-        chunk=execution.chunk,
+        chunk=whole if mixes_images(network) else execution.chunk,  # timm's have BatchNorm unasked
     )
 
 

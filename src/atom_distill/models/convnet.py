@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.models.registry import MODELS, Activations, Network, NetworkShape, Norm, Pooling
-from atom_distill.ops.features import Features
+from atom_distill.models.layers import Activations, Block, BlockNetwork, normalisation
+from atom_distill.models.registry import MODELS, NetworkShape, Pooling
 
 _SMALLEST = 2
 """Side of the smallest image, in pixels: one block can still pool it."""
-_GROUPS = 4
-"""Groups of `norm="group"`, as in the DC code."""
 
 
-class Block(nn.Module):
-    """3x3 convolution, norm and activation; the pooling is kept apart so that maps can be seen before it."""
-
-    def __init__(self, conv: nn.Conv2d, norm: nn.Module, activation: nn.Module, pool: nn.Module) -> None:
-        super().__init__()
-        self.conv, self.norm, self.activation, self.pool = conv, norm, activation, pool
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Give the map before pooling."""
-        out: Tensor = self.activation(self.norm(self.conv(images)))
-        return out
-
-
-class ConvNet(Network):
+class ConvNet(BlockNetwork):
     """`depth` blocks of 3x3 convolution, norm, activation and 2x2 pooling; then a linear classifier.
+
+    One map per block, [B, width, H / 2^l, W / 2^l].
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -49,7 +34,6 @@ class ConvNet(Network):
     """
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> None:
-        super().__init__()
         channels, height, width = image_shape
         if min(height, width) < _SMALLEST:
             raise ConfigError(f"a ConvNet needs images of at least {_SMALLEST}x{_SMALLEST}, got {height}x{width}")
@@ -66,7 +50,7 @@ class ConvNet(Network):
             blocks.append(
                 Block(
                     nn.Conv2d(channels, filters, kernel_size=3, padding=1),
-                    _norm(shape.norm or "instance", (filters, height, width)),
+                    normalisation(shape.norm or "instance", (filters, height, width)),
                     Activations[shape.activation or "relu"](),
                     _pool(pooling),
                 )
@@ -74,16 +58,7 @@ class ConvNet(Network):
             channels = filters
             if pooling != "none":
                 height, width = height // 2, width // 2
-        self.blocks = nn.ModuleList(blocks)
-        self.classifier = nn.Linear(filters * height * width, num_classes)
-
-    def features(self, images: Tensor) -> Features:
-        """See `Network.features`; one map per block, [B, width, H / 2^l, W / 2^l]."""
-        maps = []
-        for block in cast(Iterable[Block], self.blocks):
-            maps.append(block(images))
-            images = block.pool(maps[-1])
-        return Features(maps, images.flatten(1))
+        super().__init__(blocks, filters * height * width, num_classes)
 
 
 @MODELS.register("convnet")
@@ -95,24 +70,6 @@ def convnet(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkS
 def default_depth(resolution: int) -> int:
     """3 blocks up to 32 pixels, one more for each doubling; fewer where the image is smaller than 8."""
     return min(max(3, math.ceil(math.log2(resolution)) - 2), int(math.log2(resolution)))
-
-
-def _norm(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
-    channels = shape[0]
-    match kind:
-        case "none":
-            return nn.Identity()
-        case "batch":
-            return nn.BatchNorm2d(channels)
-        case "layer":
-            return nn.LayerNorm(shape)
-        case "instance":
-            # What the papers call InstanceNorm: it has an affine part, and no running statistics.
-            return nn.GroupNorm(channels, channels)
-        case "group":
-            if channels % _GROUPS:
-                raise ConfigError(f"norm group needs a width that is a multiple of {_GROUPS}, got {channels}")
-            return nn.GroupNorm(_GROUPS, channels)
 
 
 class _AveragePool(nn.Module):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor, nn
@@ -62,6 +61,27 @@ class NetworkShape:
             if value is not None and value < 1:
                 raise ConfigError(f"the {name} of a network must be at least 1, got {value}")
 
+    def allow(self, architecture: str, *settings: str) -> None:
+        """Refuse what an architecture cannot follow, which would otherwise be ignored.
+
+        Args:
+            architecture: whose settings they are.
+            settings: names of the fields that it has.
+
+        Raises:
+            ConfigError: another field is given.
+        """
+        names = [field.name for field in fields(self)]
+        stray = [name for name in names if name not in settings and getattr(self, name) is not None]
+        if stray:
+            has = f"its settings are {' and '.join(settings)}" if settings else "it has no such settings"
+            raise ConfigError(f"{architecture} cannot be given another {' or '.join(stray)}, leave it out: {has}")
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Say whether an image's features depend on the batch that it is in, as BatchNorm makes them."""
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
 
 class Builder(Protocol):
     """How an architecture is made for images of a shape and a number of classes."""
@@ -82,22 +102,19 @@ def build_model(
     """Build a network by name.
 
     Args:
-        name: an architecture, e.g. "convnet".
+        name: an architecture, e.g. "convnet", or "timm:" and the name of a timm model.
         image_shape: (C, H, W).
         num_classes: K.
         shape: departures from the architecture's defaults.
 
     Raises:
         UnknownNameError: no such architecture.
-        ConfigError: the image is too small for it.
+        ConfigError: the image is too small for it, or it does not have a setting of `shape`.
+        MissingExtraError: a timm model without timm.
     """
-    import atom_distill.models.convnet  # noqa: F401 (registers itself)
+    from atom_distill.models import alexnet, convnet, resnet, vgg, vit  # noqa: F401 (register themselves)
+    from atom_distill.models.timm_network import PREFIX, timm_network
 
+    if name.startswith(PREFIX):
+        return timm_network(name, image_shape, num_classes, shape or NetworkShape())
     return MODELS.get(name)(image_shape, num_classes, shape or NetworkShape())
-
-
-Activations: dict[Activation, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": lambda: nn.LeakyReLU(0.01),
-    "sigmoid": nn.Sigmoid,
-}

@@ -1,0 +1,94 @@
+"""What the convolutional networks are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.models.registry import Activation, Network, Norm
+from atom_distill.ops.features import Features
+
+_GROUPS = 4
+"""Groups of `norm="group"`, as in the DC code."""
+
+Activations: dict[Activation, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.01),
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def normalisation(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
+    """Build a norm for maps of shape (C, H, W).
+
+    Raises:
+        ConfigError: group norm of channels that its groups do not divide.
+    """
+    channels = shape[0]
+    match kind:
+        case "none":
+            return nn.Identity()
+        case "batch":
+            return nn.BatchNorm2d(channels)
+        case "layer":
+            return nn.LayerNorm(shape)
+        case "instance":
+            # What the papers call InstanceNorm: it has an affine part, and no running statistics.
+            return nn.GroupNorm(channels, channels)
+        case "group":
+            if channels % _GROUPS:
+                raise ConfigError(f"norm group needs a width that is a multiple of {_GROUPS}, got {channels}")
+            return nn.GroupNorm(_GROUPS, channels)
+
+
+def require_size(architecture: str, image_shape: tuple[int, int, int], smallest: int) -> None:
+    """Refuse images that an architecture leaves nothing of.
+
+    Raises:
+        ConfigError: a side is below `smallest` pixels.
+    """
+    _, height, width = image_shape
+    if min(height, width) < smallest:
+        raise ConfigError(
+            f"{architecture} needs images of at least {smallest}x{smallest}, got {height}x{width}: "
+            "use convnet, or load the data with a larger image size"
+        )
+
+
+class Block(nn.Module):
+    """Convolution, norm and activation; the pooling is kept apart so that maps can be seen before it."""
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.Module, activation: nn.Module, pool: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.norm, self.activation, self.pool = conv, norm, activation, pool
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the map before pooling."""
+        out: Tensor = self.activation(self.norm(self.conv(images)))
+        return out
+
+
+class BlockNetwork(Network):
+    """Blocks one after another, and a linear classifier of what the last one's pooling leaves.
+
+    Args:
+        blocks: from the images on.
+        embedding: values of an image after the last pooling.
+        num_classes: K.
+    """
+
+    def __init__(self, blocks: Sequence[Block], embedding: int, num_classes: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.classifier = nn.Linear(embedding, num_classes)
+
+    def features(self, images: Tensor) -> Features:
+        """See `Network.features`; one map per block."""
+        maps = []
+        for block in cast(Iterable[Block], self.blocks):
+            maps.append(block(images))
+            images = block.pool(maps[-1])
+        return Features(maps, images.flatten(1))

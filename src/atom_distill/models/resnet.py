@@ -1,0 +1,92 @@
+"""ResNet-18 in the small form that the dataset-distillation papers evaluate on."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from atom_distill.models.layers import Activations, normalisation, require_size
+from atom_distill.models.registry import MODELS, Activation, Network, NetworkShape, Norm
+from atom_distill.ops.features import Features
+
+_SMALLEST = 9
+"""Pixels from which the last stage has more than one: instance norm of a single pixel gives zero, whatever it was."""
+
+_Size = tuple[int, int, int]
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, before: _Size, after: _Size, norm: Norm, activation: Activation) -> None:
+        super().__init__()
+        stride, bias = (1 if before[1:] == after[1:] else 2), norm == "none"
+        self.conv1 = nn.Conv2d(before[0], after[0], 3, stride=stride, padding=1, bias=bias)
+        self.norm1 = normalisation(norm, after)
+        self.conv2 = nn.Conv2d(after[0], after[0], 3, padding=1, bias=bias)
+        self.norm2 = normalisation(norm, after)
+        self.shortcut = nn.Sequential()
+        if before != after:
+            projection = nn.Conv2d(before[0], after[0], 1, stride=stride, bias=bias)
+            self.shortcut = nn.Sequential(projection, normalisation(norm, after))
+        self.activation = Activations[activation]()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        inner = self.norm2(self.conv2(self.activation(self.norm1(self.conv1(maps)))))
+        out: Tensor = self.activation(inner + self.shortcut(maps))
+        return out
+
+
+class ResNet18(Network):
+    """A 3x3 convolution, four stages of two residual blocks, the mean over pixels, a linear classifier.
+
+    The first stage has `width` filters and the images' size; each further one twice the filters at half the size.
+    One map per stage; the embedding has 8 * width values.
+
+    Args:
+        image_shape: (C, H, W); at least 9x9, else the last stage sees a single pixel.
+        num_classes: K.
+        shape: width (64), norm ("instance", as in the DC code's `ResNet18`; "batch" is its `ResNet18BN`), activation
+            ("relu").
+
+    Raises:
+        ConfigError: the images are too small, or another setting is given.
+
+    Source: `ResNet18` of the DC code (Zhao, Mopuri & Bilen, ICLR 2021), after He et al., CVPR 2016.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> None:
+        super().__init__()
+        shape.allow("resnet18", "width", "norm", "activation")
+        require_size("resnet18", image_shape, _SMALLEST)
+        channels, height, width = image_shape
+        filters, norm, activation = shape.width or 64, shape.norm or "instance", shape.activation or "relu"
+        before = (filters, height, width)
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, filters, 3, padding=1, bias=norm == "none"),
+            normalisation(norm, before),
+            Activations[activation](),
+        )
+        stages = []
+        for stage in range(4):
+            after = before if stage == 0 else (2 * before[0], -(-before[1] // 2), -(-before[2] // 2))
+            stages.append(
+                nn.Sequential(_Residual(before, after, norm, activation), _Residual(after, after, norm, activation))
+            )
+            before = after
+        self.stages = nn.ModuleList(stages)
+        self.classifier = nn.Linear(before[0], num_classes)
+
+    def features(self, images: Tensor) -> Features:
+        """See `Network.features`; one map per stage, [B, width * 2^l, H / 2^l, W / 2^l]."""
+        out = self.stem(images)
+        maps = []
+        for stage in self.stages:
+            out = stage(out)
+            maps.append(out)
+        return Features(maps, out.mean((2, 3)))
+
+
+@MODELS.register("resnet18")
+def resnet18(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> ResNet18:
+    """See `ResNet18`."""
+    return ResNet18(image_shape, num_classes, shape)

@@ -1,0 +1,92 @@
+"""A vision transformer for small images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.models.registry import MODELS, Network, NetworkShape
+from atom_distill.ops.features import Features
+
+_GRID = 8
+"""Patches along each side of an image."""
+_HEAD = 64
+"""Channels of one attention head."""
+_POSITION_STD = 0.02
+
+
+class _Positions(nn.Module):
+    """Adds a learned vector to each token."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(tokens, width))
+        self.reset(None)
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator | None) -> None:
+        """Draw the vectors anew, on the CPU; see `initialization.SelfInitialised`."""
+        self.weight.copy_(torch.empty(self.weight.shape).normal_(std=_POSITION_STD, generator=generator))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens + self.weight
+
+
+class VisionTransformer(Network):
+    """Patches of an eighth of the image's side, pre-norm transformer blocks, the mean token, a linear classifier.
+
+    So there are 64 tokens at every resolution: patches of 4x4 pixels at 32x32, of 8x8 at 64x64. One map per block,
+    its tokens laid out as [B, width, 8, 8]; the embedding is the mean of the normalised tokens, [B, width].
+
+    Args:
+        image_shape: (C, H, W), H and W multiples of 8.
+        num_classes: K.
+        shape: depth (6), width (192, a multiple of 64: the channels of one head).
+
+    Raises:
+        ConfigError: the images cannot be cut into 8x8 patches, the width has no whole number of heads, or another
+            setting is given.
+
+    Source: Dosovitskiy et al., ICLR 2021, with the width, heads and MLP of DeiT-Tiny (Touvron et al., ICML 2021) and
+    half its depth.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> None:
+        super().__init__()
+        shape.allow("vit", "depth", "width")
+        channels, height, width = image_shape
+        if height % _GRID or width % _GRID:
+            raise ConfigError(
+                f"vit needs images whose height and width are multiples of {_GRID}, got {height}x{width}: "
+                "use convnet, or load the data with another image size"
+            )
+        size = shape.width or 3 * _HEAD
+        if size % _HEAD:
+            raise ConfigError(f"the width of a vit must be a multiple of {_HEAD}, got {size}")
+        patch = (height // _GRID, width // _GRID)
+        self.patches = nn.Conv2d(channels, size, patch, stride=patch)
+        self.positions = _Positions(_GRID * _GRID, size)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                size, size // _HEAD, 4 * size, dropout=0, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(shape.depth or 6)
+        )
+        self.norm = nn.LayerNorm(size)
+        self.classifier = nn.Linear(size, num_classes)
+
+    def features(self, images: Tensor) -> Features:
+        """See `Network.features`; maps are the tokens after each block."""
+        tokens = self.positions(self.patches(images).flatten(2).mT)
+        maps = []
+        for block in self.blocks:
+            tokens = block(tokens)
+            maps.append(tokens.mT.unflatten(2, (_GRID, _GRID)))
+        return Features(maps, self.norm(tokens).mean(1))
+
+
+@MODELS.register("vit")
+def vit(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> VisionTransformer:
+    """See `VisionTransformer`."""
+    return VisionTransformer(image_shape, num_classes, shape)

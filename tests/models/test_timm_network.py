@@ -1,0 +1,136 @@
+"""timm's models through a stand-in for timm: torchvision, which timm needs, is not everywhere."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import types
+from importlib.machinery import ModuleSpec
+
+import pytest
+import torch
+from torch import nn
+
+from atom_distill.base.errors import ConfigError, MissingExtraError, UnknownNameError
+from atom_distill.models.initialization import reinitialize
+from atom_distill.models.registry import NetworkShape, build_model, mixes_images
+
+
+class Opaque(nn.Module):
+    """What timm's models share: how they are built, initialised and called; with a parameter of no known layer."""
+
+    def __init__(self, num_classes: int, in_chans: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_chans, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.scale = nn.Parameter(torch.empty(4, 1, 1).normal_(std=0.01))
+        self.fc = nn.Linear(4, num_classes)
+
+    def forward(self, images):
+        return self.fc((self.norm(self.stem(images)) * self.scale).relu().mean((2, 3)))
+
+
+class Shown(Opaque):
+    def forward_intermediates(self, images, output_fmt):
+        assert output_fmt == "NCHW"
+        first = self.norm(self.stem(images))
+        last = (first * self.scale).relu()
+        return last, [first, last]
+
+    def forward_head(self, last, pre_logits):
+        pooled = last.mean((2, 3))
+        return pooled if pre_logits else self.fc(pooled)
+
+
+class Fixed(Shown):
+    def __init__(self, img_size: tuple[int, int], **rest: int) -> None:
+        super().__init__(**rest)
+        self.img_size = img_size
+
+
+MODELS = {"shown18": Shown, "opaque11": Opaque, "fixed_224": Fixed}
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = types.ModuleType("timm")
+    timm.__spec__ = ModuleSpec("timm", None)
+    timm.list_models = lambda: list(MODELS)
+    timm.is_model = lambda name: name in MODELS
+    timm.get_pretrained_cfg = lambda name: types.SimpleNamespace(fixed_input_size=name == "fixed_224")
+    timm.create_model = lambda name, *, pretrained, **settings: MODELS[name](**settings)
+    monkeypatch.setitem(sys.modules, "timm", timm)
+
+
+def test_a_model_by_name():
+    network = build_model("timm:shown18", (1, 9, 7), 5)
+    assert network.training
+    images = torch.randn(3, 1, 9, 7, requires_grad=True)
+    logits, (maps, embedding) = network(images), network.features(images)
+    assert logits.shape == (3, 5)
+    assert [tuple(each.shape) for each in maps] == [(3, 4, 7, 5)] * 2
+    torch.testing.assert_close(logits, network.model.fc(embedding))
+    for shown in (*maps, embedding, logits):
+        (gradient,) = torch.autograd.grad(shown.square().sum(), images, retain_graph=True)
+        assert gradient.abs().max() > 0
+    assert mixes_images(network)
+    assert not mixes_images(build_model("convnet", (1, 8, 8), 2))
+
+
+def test_a_model_of_one_size_is_told_the_size():
+    assert build_model("timm:fixed_224", (3, 24, 16), 5).model.img_size == (24, 16)
+
+
+def test_weights_are_timms_own_and_follow_the_generator():
+    first, second = (build_model("timm:shown18", (3, 8, 8), 5) for _ in range(2))
+    pointers = [tensor.data_ptr() for tensor in first.state_dict().values()]
+    first(torch.randn(4, 3, 8, 8))
+    before = torch.get_rng_state()
+    reinitialize(first, torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [tensor.data_ptr() for tensor in first.state_dict().values()] == pointers
+    assert first.model.norm.num_batches_tracked == 0
+    assert 0 < first.model.scale.abs().max() < 0.1  # not PyTorch's default, which does not know it
+    twin = copy.deepcopy(second)
+    for network in (second, twin):
+        reinitialize(network, torch.Generator().manual_seed(1))
+        for key, tensor in first.state_dict().items():
+            assert torch.equal(tensor, network.state_dict()[key]), key
+    reinitialize(second, torch.Generator().manual_seed(2))
+    for key in ("model.stem.weight", "model.scale", "model.fc.bias"):
+        assert not torch.equal(first.state_dict()[key], second.state_dict()[key]), key
+
+
+def test_a_model_that_shows_no_features_gives_logits_only():
+    network = build_model("timm:opaque11", (3, 8, 8), 5)
+    assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+    with pytest.raises(ConfigError, match="timm:opaque11 cannot be the matching network: timm gives no intermediate"):
+        network.features(torch.zeros(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "image_shape", "shape", "kind", "told"),
+    [
+        ("timm:shown81", (3, 8, 8), None, UnknownNameError, "timm has no model 'shown81'. Did you mean 'timm:shown18'"),
+        ("timm:zzz", (3, 8, 8), None, UnknownNameError, "timm has no model 'zzz'. timm.list_models() names them all"),
+        ("timm:shown18", (3, 2, 2), None, ConfigError, "timm:shown18 cannot take 3x2x2 images (RuntimeError: "),
+        (
+            "timm:shown18",
+            (3, 8, 8),
+            NetworkShape(norm="batch"),
+            ConfigError,
+            "timm:shown18 cannot be given another norm",
+        ),
+    ],
+)
+def test_refusals(name, image_shape, shape, kind, told):
+    with pytest.raises(kind) as caught:
+        build_model(name, image_shape, 5, shape)
+    assert told in str(caught.value)
+
+
+def test_without_timm_the_extra_is_named(monkeypatch):
+    monkeypatch.delitem(sys.modules, "timm")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"the architecture timm:resnet10t needs .*atom-distill\[timm\]"):
+        build_model("timm:resnet10t", (3, 32, 32), 10)
