@@ -17,7 +17,31 @@ SCORES_FILE = "scores.json"
 Subject = Literal["distilled", "random", "whole"]
 
 
-class Score(BaseModel):
+class Runs(BaseModel):
+    """A number of each of several networks, with what sums them up.
+
+    Attributes:
+        runs: one for each network, percent or percentage points.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    runs: tuple[float, ...]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def mean(self) -> float:
+        """Mean over networks."""
+        return statistics.fmean(self.runs)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def std(self) -> float:
+        """Standard deviation over networks (n - 1), percentage points; 0 for one network."""
+        return statistics.stdev(self.runs) if len(self.runs) > 1 else 0.0
+
+
+class Score(Runs):
     """Test accuracy of networks trained from scratch on a set.
 
     Attributes:
@@ -37,8 +61,6 @@ class Score(BaseModel):
         seconds: wall clock of all of it.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     subject: Subject
     which: Literal["last", "best"] = "last"
     dataset: str
@@ -51,20 +73,7 @@ class Score(BaseModel):
     protocol: Protocol
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int
-    runs: tuple[float, ...]
     seconds: float
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def mean(self) -> float:
-        """Mean accuracy over networks, percent."""
-        return statistics.fmean(self.runs)
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def std(self) -> float:
-        """Standard deviation over networks (n - 1), percentage points; 0 for one network."""
-        return statistics.stdev(self.runs) if len(self.runs) > 1 else 0.0
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} +- {self.std:.1f} % (n={len(self.runs)}, {self.arch}, protocol {self.protocol.name})"

@@ -10,6 +10,7 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, shown
 from atom_distill.cli.output import print_json, print_table
 from atom_distill.config.distill import Activation, Norm, Pooling, Preprocess
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from atom_distill.artifact.scores import Score
     from atom_distill.data.dataset import ImageDataset
     from atom_distill.evaluation.evaluate import Evaluation
+    from atom_distill.evaluation.ranking import RankingPlan
 
 _DESCRIPTION = (
     "Train networks from scratch on a distilled set and test them on the real test split; the scores are kept in "
-    "the run folder. For reference, --random trains on random real images and --whole on all of them."
+    "the run folder. For reference, --random trains on random real images and --whole on all of them; --ddranking "
+    "compares the three."
 )
 
 
@@ -103,6 +106,7 @@ class EvaluateCommand(BaseModel):
     protocol: str = Field(default="dm", description="How networks are trained; dm is what the field does.")
     training: ProtocolOptions = Field(default_factory=ProtocolOptions)
     shape: ShapeOptions = Field(default_factory=ShapeOptions)
+    ranking: RankingOptions = Field(default_factory=RankingOptions)
     execution: ExecutionOptions = Field(default_factory=ExecutionOptions)
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
     data: DataOptions = Field(default_factory=DataOptions)
@@ -118,6 +122,11 @@ def command(arguments: Sequence[str]) -> None:
     _refuse_stray_options(options)
     distilled = _run_folder(options)
     dataset = _dataset(options, distilled)
+    if options.ranking.ddranking:
+        assert distilled is not None  # `_run_folder` has made sure
+        plans = [_ranking_plan(options, arch, dataset) for arch in options.arch]
+        rank(plans, distilled, dataset, as_json=options.json_output)
+        return
     evaluations = [_evaluation(options, arch, dataset) for arch in options.arch]
     scores = []
     for evaluation in evaluations:
@@ -133,6 +142,7 @@ def _refuse_stray_options(options: EvaluateCommand) -> None:
         raise ConfigError("--ipc is for --random; a distilled or whole set has the images it has")
     if options.preprocess is not None and not (options.random or options.whole):
         raise ConfigError("--preprocess is for --random and --whole; a distilled set lives in its own")
+    options.ranking.check(run_only=not (options.random or options.whole))
 
 
 def _run_folder(options: EvaluateCommand) -> DistilledDataset | None:
@@ -170,8 +180,15 @@ def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> Im
     return dataset
 
 
-def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> Evaluation:
-    """Set an evaluation up; a wrong name or size fails here, before the first network is trained."""
+def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **training: Any) -> Evaluation:
+    """Set an evaluation up; a wrong name or size fails here, before the first network is trained.
+
+    Args:
+        options: of the command.
+        arch: architecture.
+        dataset: what is trained or tested on.
+        training: departures from the training options.
+    """
     from atom_distill.base.device import pick_device
     from atom_distill.config.protocol import PROTOCOLS
     from atom_distill.evaluation.evaluate import Evaluation
@@ -184,10 +201,22 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> E
         arch=arch,
         shape=shape,
         repeats=options.repeats,
-        protocol=PROTOCOLS.get(options.protocol).changed(**given(options.training)),
+        protocol=PROTOCOLS.get(options.protocol).changed(**given(options.training.model_copy(update=training))),
         seed=options.seed,
         device=pick_device(options.execution.device),
         wishes=Wishes(options.execution.precision, options.execution.compile, options.execution.at_once),
+    )
+
+
+def _ranking_plan(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> RankingPlan:
+    from atom_distill.evaluation.ranking import RankingPlan
+
+    accuracy, epochs = options.ranking.whole_accuracy, options.ranking.whole_epochs
+    on_whole = {} if epochs is None else {"epochs": epochs}
+    return RankingPlan(
+        augmented=_evaluation(options, arch, dataset),
+        plain=_evaluation(options, arch, dataset, augment="none"),
+        whole=_evaluation(options, arch, dataset, **on_whole) if accuracy is None else accuracy,
     )
 
 
