@@ -21,6 +21,7 @@ LEVELS = {
     "artifact": 2,
     "distillation": 3,
     "evaluation": 3,
+    "importing": 3,
     "api": 4,
     "search": 4,
     "report": 4,

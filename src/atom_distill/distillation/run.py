@@ -81,7 +81,7 @@ def run(
         if files.is_finished(out, config.steps):
             note(f"{out} is finished: it has its {config.steps} steps")
             return DistilledDataset.load(out)
-    description = _describe(dataset)
+    description = dataset.identity()
     prepared = _prepare(dataset, training, config, out)
     matching = MatchingStep(
         sampler=ClassSampler(
@@ -144,7 +144,7 @@ def _prepare(dataset: ImageDataset, training: ImageDataset, config: DistillConfi
         if files.holds_run(out):
             record = files.load_config(out)["record"]
         # The config comes first: it marks the folder as this run's, whatever happens next.
-        files.save_config(out, settings=config.model_dump(), dataset=_describe(dataset), record=record)
+        files.save_config(out, settings=config.model_dump(), dataset=dataset.identity(), record=record)
     preprocessing = _preprocessing(dataset, config, out)
     state = load_newest_checkpoint(out) if out is not None else None
     if state is None:
@@ -245,14 +245,3 @@ def _parts(dataset: ImageDataset, config: DistillConfig) -> tuple[Network, Stati
 
 def _facts(dataset: ImageDataset) -> SetFacts:
     return SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train))
-
-
-def _describe(dataset: ImageDataset) -> dict[str, Any]:
-    return {
-        "name": dataset.name,
-        "source": dataset.source,
-        "fingerprint": dataset.fingerprint,
-        "request": dict(dataset.request),
-        "train_size": len(dataset.train),
-        "test_size": len(dataset.test),
-    }
