@@ -193,6 +193,8 @@ def _config(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
 
 def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) -> DistillConfig:
     stored = files.load_config(out)
+    if "imported" in stored["record"]:
+        raise ArtifactError(f"{out} was imported, so there is no run in it to go on with; give another --out")
     fingerprint = stored["dataset"].get("fingerprint")
     if fingerprint != dataset.fingerprint:
         asked = ", ".join(f"{name} {value}" for name, value in stored["dataset"].get("request", {}).items())

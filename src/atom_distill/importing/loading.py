@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def load_tensors(path: Path) -> Any:
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(_STAND_INS):
+        with torch.serialization.safe_globals(_STAND_INS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that torch did not write; they fail or are fine
             return torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise DataError(f"{path} is not a readable safetensors file ({error}); fetch it again") from None

@@ -91,6 +91,8 @@ def _lacks_labels(content: Any) -> bool:
 
 
 def _experiment(path: Path, pairs: Sequence[Any], experiment: int | None) -> Published:
+    if not pairs:
+        raise DataError(f"{path} holds no experiment: its 'data' list is empty")
     chosen = len(pairs) - 1 if experiment is None else experiment
     if not 0 <= chosen < len(pairs):
         raise ConfigError(f"{path} has experiments 0 to {len(pairs) - 1}, and not {chosen}; give one with --experiment")

@@ -54,10 +54,10 @@ def import_distilled(
     """
     source = Path(path).expanduser()
     published = _read(source, dataset, Path(labels).expanduser() if labels is not None else None, experiment)
-    note(f"recognised {published.form}")
     _check_images(published, dataset)
     order, targets = by_class(targets_of(published.labels, dataset.num_classes), dataset.num_classes)
     preprocessing = fit_preprocessing(preprocess, dataset)
+    note(f"recognised {published.form}")
     images = published.images.detach()[order]
     if images.dtype == torch.uint8:
         images = preprocessing.apply(images)
