@@ -56,7 +56,9 @@ def test_the_version_is_the_distributions():
     assert atom_distill.__version__ == version("atom-distill")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["distill", "--help"], ["evaluate", "--help"], ["data", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["distill", "--help"], ["evaluate", "--help"], ["data", "--help"], ["import", "--help"]]
+)
 def test_help_does_not_import_torch(arguments):
     done = run("-X", "importtime", "-m", "atom_distill", *arguments)
     modules = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}

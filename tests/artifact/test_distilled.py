@@ -103,6 +103,20 @@ def test_pixels_of_real_images_are_those_images(kind):
     assert int((tiny.pixels().int() - pixels.int()).abs().max()) <= 1
 
 
+def test_soft_labels_are_kept_and_given_to_train_on(tmp_path):
+    tiny, _ = distilled()
+    assert tiny.targets is tiny.labels
+    tiny.soft_labels = torch.rand(6, 3).softmax(1)
+    tiny.save(tmp_path / "saved")
+    loaded = DistilledDataset.load(tmp_path / "saved")
+    assert torch.equal(loaded.soft_labels, tiny.soft_labels)
+    assert torch.equal(loaded.labels, tiny.labels)
+    assert loaded.targets is loaded.soft_labels
+    assert torch.equal(loaded.to_torch()[4][1], tiny.soft_labels[4])
+    with pytest.raises(ShapeError, match=r"soft labels must be of shape \(6, 3\), got \(6, 4\)"):
+        DistilledDataset(tiny.images, tiny.labels, NAMES, tiny.preprocessing, {}, soft_labels=torch.zeros(6, 4))
+
+
 def test_pixels_outside_the_range_are_clipped_and_not_wrapped():
     tiny, _ = distilled()
     tiny.images = tiny.images * 100

@@ -15,6 +15,7 @@ from atom_distill.data import cifar, npm
 from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from atom_distill.data.describe import describe
 from atom_distill.data.load import load_dataset
+from atom_distill.data.preprocessing import fit_preprocessing
 
 FORMS = ("parent", "folder", "archive", "archive parent")
 CIFAR10 = [(f"cifar10 {kind}", form) for kind in ("python2", "python3", "binary") for form in FORMS]
@@ -153,6 +154,10 @@ def test_the_real_cifar10():
     assert facts["test"]["per_class"] == [1000] * 10
     assert facts["mean"] == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
     assert facts["std"] == pytest.approx([0.2470, 0.2435, 0.2616], abs=5e-5)
+    # what the field's code divides by is the mean of per-image deviations
+    parts = [part.double().flatten(2).std(2).mean(0) / 255 for part in dataset.train.images.split(1000)]
+    legacy = fit_preprocessing("legacy-normalize", dataset)
+    assert torch.stack(parts).mean(0).tolist() == pytest.approx(legacy.std.tolist(), abs=2e-4)
     # the order of the published files: frog, truck, truck, deer, automobile; cat, ship, ship, airplane, frog
     assert dataset.train.labels[:5].tolist() == [6, 9, 9, 4, 1]
     assert torch.equal(dataset.test.labels[:5], torch.tensor([3, 8, 8, 0, 6]))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from kornia.enhance import zca_mean
 
 import oracles.zca as oracle
-from atom_distill.base.errors import ShapeError
+from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.data import statistics
 from atom_distill.data.dataset import ImageDataset, Split
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.statistics import channel_statistics, mean_and_covariance
+from atom_distill.ops.preprocessing import preprocessing_from_tensors
 
 CHUNKS = [1, 200, 1 << 24]
 """Bytes: images one by one, two or three together with a rest, all at once."""
@@ -74,3 +77,28 @@ def test_the_fitted_whitening_is_kornias():
     fitted = fit_preprocessing("zca", in_memory(images))
     want = (images.flatten(1).double() / 255 - mean) @ transform
     torch.testing.assert_close(fitted.apply(images).flatten(1), want.float(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [
+        ("cifar10", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        ("cifar100", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        ("tiny-imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ],
+)
+def test_legacy_constants_are_those_of_published_code(name, mean, std):
+    images = torch.from_numpy(pictures())
+    fitted = fit_preprocessing("legacy-normalize", replace(in_memory(images), name=name))
+    want = (pictures() / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    np.testing.assert_allclose(fitted.apply(images).numpy(), want, atol=1e-5)
+    again = preprocessing_from_tensors(fitted.kind, fitted.tensors())
+    assert again.kind == "legacy-normalize"
+    assert torch.equal(again.apply(images), fitted.apply(images))
+
+
+def test_legacy_constants_are_for_colour_and_for_the_sets_they_belong_to():
+    images = torch.from_numpy(pictures())
+    for other in (in_memory(images), replace(in_memory(images[:, :1]), name="cifar10")):
+        with pytest.raises(ConfigError, match="there are no legacy constants for"):
+            fit_preprocessing("legacy-normalize", other)

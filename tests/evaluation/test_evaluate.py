@@ -42,6 +42,16 @@ def distilled(ipc: int = 5) -> DistilledDataset:
     )
 
 
+def test_soft_labels_are_what_is_learnt():
+    """Labels say one class, soft labels the next: the networks then say the next."""
+    tiny = distilled()
+    right = evaluation(repeats=1).of_distilled(tiny, DATA).mean
+    tiny.soft_labels = torch.eye(3)[(tiny.labels + 1) % 3] * 0.9 + 0.1 / 3
+    misled = evaluation(repeats=1).of_distilled(tiny, DATA).mean
+    assert right > 80
+    assert misled < 20
+
+
 def test_a_distilled_set_is_scored():
     score = evaluation().of_distilled(distilled(), DATA)
     assert score.mean > 80

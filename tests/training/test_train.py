@@ -231,6 +231,43 @@ def test_other_architectures_train_together_as_alone_and_in_low_precision(arch, 
     assert cosine > 0.6  # norms over the few pixels of deep maps magnify rounding: 0.74 for instance norm here
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_soft_labels_are_learnt_as_probabilities(count):
+    """Loss and gradients against the float64 sum over classes of -p log q, mean over images, for each network."""
+    random = torch.Generator().manual_seed(7)
+    shown = torch.randn(count, 5, 3, 8, 8, generator=random)
+    soft = torch.randn(count, 5, 3, generator=random).softmax(2)
+    group = networks_for(network(), EAGER, count)
+    group.initialise([generator(SEED, "evaluation network", repeat) for repeat in range(count)])
+    loss = group.loss(shown, soft)
+    loss.backward()
+    wanted = torch.zeros((), dtype=torch.float64)
+    for index in range(count):
+        exact = network()
+        reinitialize(exact, generator(SEED, "evaluation network", index))
+        logits = exact.double().train()(shown[index].double())
+        log_q = logits - logits.exp().sum(1, keepdim=True).log()
+        one = -(soft[index].double() * log_q).sum() / 5
+        one.backward()
+        wanted += one.detach()
+        for ours, theirs in zip(group.parameters(), exact.parameters(), strict=True):
+            found = ours.grad if count == 1 else ours.grad[index]
+            torch.testing.assert_close(found, theirs.grad.float(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(loss.detach().double(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_one_hot_soft_labels_train_the_network_of_class_numbers():
+    def after(labels: Tensor) -> dict[str, Tensor]:
+        ours = network()
+        stored = StoredTensors(images()[0], labels, CPU)
+        train(networks_for(ours, EAGER, 1), [stored], PLAIN, seed=0, repeats=[0], on_epoch=lambda: None)
+        return ours.state_dict()
+
+    hard, soft = after(images()[1]), after(F.one_hot(images()[1], 3).float())
+    for name, value in hard.items():
+        torch.testing.assert_close(soft[name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_low_precision_trains_the_same_network():
     def run(dtype: torch.dtype) -> dict[str, Tensor]:
         ours = network()

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
 
 GRID_FILE = "grid.png"
+IMPORTED = "imported"
+"""The method of a set that was made elsewhere, by nobody knows what."""
 
 _TEMPLATE = """\
 ---
@@ -25,7 +27,7 @@ size_categories:
 # {dataset}, distilled to {images} images
 
 {images} synthetic images ({ipc} per class, {classes} classes, {shape}) that stand in for the
-{train_size} training images of {dataset}, made by {method} in {steps} steps with atom-distill {version}.
+{train_size} training images of {dataset}, {made} with atom-distill {version}.
 
 ![the distilled images]({grid})
 
@@ -51,7 +53,7 @@ Train on the tensors of `distilled.safetensors`, not on the pictures: they live 
 
 | file | what |
 |---|---|
-| `distilled.safetensors` | images [N, C, H, W] float32 in model space, labels [N] int64 |
+| `distilled.safetensors` | images [N, C, H, W] float32 in model space, {labels} |
 | `preprocessing.safetensors` | the transform between pixels and model space |
 | `images/` | the same through the inverse transform, as PNG |
 | `config.yaml` | every setting, the data set, versions, seed |
@@ -75,12 +77,27 @@ def card(distilled: DistilledDataset) -> str:
         ipc=distilled.ipc,
         classes=len(distilled.class_names),
         shape="x".join(map(str, distilled.images.shape[1:])),
-        steps=distilled.steps,
+        made=_made(distilled),
+        labels=_labels(distilled),
         version=distilled.record.get("atom_distill", "?"),
         grid=GRID_FILE,
         scores=scores_table(distilled.scores) or "Not evaluated yet: `atom evaluate` adds its scores here.",
         preprocess=distilled.preprocessing.kind,
     )
+
+
+def _made(distilled: DistilledDataset) -> str:
+    method, imported = distilled.settings["method"], distilled.record.get("imported")
+    if imported is None:
+        return f"made by {method} in {distilled.steps} steps"
+    by = "" if method == IMPORTED else f"made by {method}, "
+    return f"{by}imported from {', '.join(imported['files'])} ({imported['format']})"
+
+
+def _labels(distilled: DistilledDataset) -> str:
+    if distilled.soft_labels is None:
+        return "labels [N] int64"
+    return "labels [N] int64 for sorting, soft_labels [N, K] float32 (probabilities) to train on"
 
 
 def scores_table(scores: Sequence[Score]) -> str:

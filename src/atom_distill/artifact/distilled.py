@@ -33,6 +33,7 @@ class DistilledDataset:
         images: in model space, float32 [K * ipc, C, H, W], class after class.
         labels: int64 [K * ipc].
         class_names: index = label.
+        soft_labels: float32 [K * ipc, K], probabilities to learn in place of the labels; None for most sets.
         preprocessing: between pixels and model space; apply it to the real images you test on.
         settings: the run's final settings, by name.
         dataset: name, source, fingerprint and loading request of the real set.
@@ -58,6 +59,7 @@ class DistilledDataset:
     which: Which = "last"
     best: DistilledDataset | None = None
     folder: Path | None = None
+    soft_labels: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
@@ -65,6 +67,9 @@ class DistilledDataset:
                 "a distilled set needs images [N, C, H, W] and labels [N], "
                 f"got {tuple(self.images.shape)} and {tuple(self.labels.shape)}"
             )
+        wanted = (len(self.labels), len(self.class_names))
+        if self.soft_labels is not None and self.soft_labels.shape != wanted:
+            raise ShapeError(f"soft labels must be of shape {wanted}, got {tuple(self.soft_labels.shape)}")
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.images.shape[1:]))
@@ -79,16 +84,21 @@ class DistilledDataset:
         """Images per class."""
         return len(self.labels) // len(self.class_names)
 
+    @property
+    def targets(self) -> Tensor:
+        """What a network is trained to say: labels int64 [N], or the soft labels float32 [N, K] if there are any."""
+        return self.labels if self.soft_labels is None else self.soft_labels
+
     def pixels(self) -> Tensor:
         """Give the images through the inverse preprocessing, rounded and clipped: uint8 [N, C, H, W]."""
         intensities = self.preprocessing.invert(self.images)
         return intensities.mul(255).round().clamp(0, 255).to(torch.uint8)
 
     def to_torch(self) -> TensorDataset:
-        """Give a PyTorch dataset of (image in model space, label)."""
+        """Give a PyTorch dataset of (image in model space, label); the label is [K] probabilities if it is soft."""
         from torch.utils.data import TensorDataset
 
-        return TensorDataset(self.images, self.labels)
+        return TensorDataset(self.images, self.targets)
 
     def to_hf(self) -> datasets.Dataset:
         """Give a Hugging Face dataset of pictures (`image`) and named labels (`label`)."""
@@ -111,7 +121,7 @@ class DistilledDataset:
     def write_into(self, folder: Path) -> None:
         """Write all files into a folder that is this set's own already; each appears whole or not at all."""
         (folder / files.CARD_FILE).unlink(missing_ok=True)  # it marks a folder whose other files are all written
-        files.save_tensors(folder, self.images, self.labels, self.class_names, self.steps)
+        files.save_tensors(folder, self.images, self.labels, self.class_names, self.steps, soft_labels=self.soft_labels)
         files.save_preprocessing(folder, self.preprocessing)
         if self.best is not None:
             best = self.best
@@ -165,4 +175,5 @@ class DistilledDataset:
             steps=stored.steps,
             which=which,
             folder=source,
+            soft_labels=stored.soft_labels,
         )

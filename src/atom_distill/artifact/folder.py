@@ -35,12 +35,14 @@ class StoredImages(NamedTuple):
         labels: int64 [N].
         class_names: index = label.
         steps: steps done when they were taken.
+        soft_labels: float32 [N, K], probabilities of the classes, where the set has them.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
     steps: int
+    soft_labels: Tensor | None = None
 
 
 def holds_run(folder: Path) -> bool:
@@ -91,10 +93,13 @@ def save_tensors(
     class_names: Sequence[str],
     steps: int,
     *,
+    soft_labels: Tensor | None = None,
     which: str = "last",
 ) -> None:
     """Write images and labels."""
     tensors = {"images": images.contiguous(), "labels": labels}
+    if soft_labels is not None:
+        tensors["soft_labels"] = soft_labels.contiguous()
     _write(folder / _TENSOR_FILES[which], tensors, {"class_names": list(class_names), "steps": steps})
 
 
@@ -110,7 +115,8 @@ def load_tensors(folder: Path, which: str) -> StoredImages:
     tensors, metadata = _read(path)
     try:
         names = tuple(metadata["class_names"])
-        return StoredImages(tensors["images"], tensors["labels"], names, int(metadata["steps"]))
+        steps = int(metadata["steps"])
+        return StoredImages(tensors["images"], tensors["labels"], names, steps, tensors.get("soft_labels"))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
 

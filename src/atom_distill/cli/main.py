@@ -17,6 +17,7 @@ from atom_distill.base.registry import unknown_name
 _COMMANDS = {
     "data": "fetch, check and describe a data set",
     "distill": "distil a data set to a few images per class",
+    "import": "read a distilled set that others published",
     "reproduce": "run a table of the papers beside the published figures",
     "evaluate": "train networks from scratch on a distilled set and test them",
 }

@@ -89,6 +89,17 @@ class ImageDataset:
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
+    def identity(self) -> dict[str, Any]:
+        """Return what a result keeps of the set it was made from; all YAML-able."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "request": dict(self.request),
+            "train_size": len(self.train),
+            "test_size": len(self.test),
+        }
+
     def class_indices(self) -> list[Tensor]:
         """Return, for each class, the indices of its training images (int64)."""
         order = torch.argsort(self.train.labels, stable=True)

@@ -67,8 +67,8 @@ def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
     if "train" in tops and test is not None:
         if options.test_fraction is not None:
             raise needless_fraction(str(listing.root))
-        return _with_test(listing, _classes(listing, "train/"), _classes(listing, f"{test}/"), test)
-    classes = _classes(listing, "train/" if "train" in tops else "")
+        return _with_test(listing, class_files(listing, "train/"), class_files(listing, f"{test}/"), test)
+    classes = class_files(listing, "train/" if "train" in tops else "")
     if not classes:
         raise _no_classes(listing)
     if options.test_fraction is None:
@@ -76,7 +76,7 @@ def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
     return _cut(listing, classes, options)
 
 
-def _classes(listing: Listing, prefix: str) -> dict[str, list[str]]:
+def class_files(listing: Listing, prefix: str = "") -> dict[str, list[str]]:
     """Return the image files of each class folder below `prefix`, at any depth."""
     depth = prefix.count("/")
     found: dict[str, list[str]] = {

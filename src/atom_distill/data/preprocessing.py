@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from atom_distill.base.errors import ArtifactError
+from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.files import atomic_path, cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
@@ -22,6 +22,13 @@ from atom_distill.ops.preprocessing import (
 
 ZCA_EPS = 0.1
 """Added to the covariance's eigenvalues; the value of the MTT, DataDAM and ATOM papers."""
+_LEGACY = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "tiny-imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+"""Mean and deviation in the code of DC, DSA, DM, MTT and DATM: CIFAR-10's mean of per-image deviations, used for
+CIFAR-100 too, and ImageNet's figures. DataDAM's are the same but for CIFAR-100, where they are those over pixels."""
 _SLOW_VALUES = 2e7
 """Values (images x C x H x W) from which fitting takes seconds and is worth a note and a cache file."""
 
@@ -30,22 +37,40 @@ def fit_preprocessing(kind: str, dataset: ImageDataset) -> Preprocessing:
     """Fit on the training images.
 
     Args:
-        kind: "normalize" (channel mean and standard deviation) or "zca".
+        kind: "normalize" (channel mean and standard deviation), "zca", or "legacy-normalize" (constants of published
+            code, for the named sets it knows).
         dataset: its training images are used, without their labels.
 
     Raises:
         UnknownNameError: there is no such kind.
+        ConfigError: the legacy constants are asked for, and there are none for this set.
     """
     if kind == "normalize":
         return _fit_normalization(dataset)
     if kind == "zca":
         return _fit_zca(dataset)
-    raise unknown_name("preprocessing", kind, ["normalize", "zca"])
+    if kind == "legacy-normalize":
+        return _legacy_normalization(dataset)
+    raise unknown_name("preprocessing", kind, ["normalize", "zca", "legacy-normalize"])
+
+
+def has_legacy_constants(dataset: ImageDataset) -> bool:
+    """Say whether "legacy-normalize" is known for a set."""
+    return dataset.name in _LEGACY and dataset.image_shape[0] == 3
 
 
 def _fit_normalization(dataset: ImageDataset) -> ChannelNormalization:
     mean, std = channel_statistics(dataset.train.images)
     return ChannelNormalization(mean.float(), torch.where(std > 0, std, torch.ones_like(std)).float())
+
+
+def _legacy_normalization(dataset: ImageDataset) -> ChannelNormalization:
+    if not has_legacy_constants(dataset):
+        raise ConfigError(
+            f"there are no legacy constants for {dataset.name}, only for {', '.join(sorted(_LEGACY))}; use normalize"
+        )
+    mean, std = _LEGACY[dataset.name]
+    return ChannelNormalization(torch.tensor(mean), torch.tensor(std), "legacy-normalize")
 
 
 def _fit_zca(dataset: ImageDataset) -> Preprocessing:

@@ -186,7 +186,7 @@ def _optimise(
 def _prepare(dataset: ImageDataset, training: ImageDataset, config: DistillConfig, out: Path | None) -> _Prepared:
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
     record: Mapping[str, Any] = run_record()
-    description = _describe(dataset)
+    description = dataset.identity()
     if out is not None:
         if files.holds_run(out):
             record = files.load_config(out)["record"]
@@ -240,6 +240,8 @@ def _config(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
 
 def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) -> DistillConfig:
     stored = files.load_config(out)
+    if "imported" in stored["record"]:
+        raise ArtifactError(f"{out} was imported, so there is no run in it to go on with; give another --out")
     fingerprint = stored["dataset"].get("fingerprint")
     if fingerprint != dataset.fingerprint:
         asked = ", ".join(f"{name} {value}" for name, value in stored["dataset"].get("request", {}).items())
@@ -292,14 +294,3 @@ def _parts(dataset: ImageDataset, config: DistillConfig) -> tuple[Network, Recip
 
 def _facts(dataset: ImageDataset) -> SetFacts:
     return SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train))
-
-
-def _describe(dataset: ImageDataset) -> dict[str, Any]:
-    return {
-        "name": dataset.name,
-        "source": dataset.source,
-        "fingerprint": dataset.fingerprint,
-        "request": dict(dataset.request),
-        "train_size": len(dataset.train),
-        "test_size": len(dataset.test),
-    }

@@ -70,7 +70,7 @@ class Evaluation:
                 f"the distilled set has classes {', '.join(distilled.class_names[:5])}..., and {dataset.name} has "
                 f"{', '.join(dataset.class_names[:5])}...; evaluate on the data set it was distilled from"
             )
-        images = StoredTensors(distilled.images, distilled.labels, self.device)
+        images = StoredTensors(distilled.images, distilled.targets, self.device)
         runs = self._runs(lambda _: images, dataset, distilled.preprocessing)
         score = self._score("distilled", dataset, distilled.preprocessing, runs)
         return score.model_copy(

@@ -46,6 +46,7 @@ class ChannelNormalization:
     Attributes:
         mean: of intensities in [0, 1], float32, shape [C].
         std: likewise, over all pixels of all images; a constant channel has std 1.
+        kind: "normalize", or "legacy-normalize" for constants of other people's code.
     """
 
     mean: Tensor
@@ -149,10 +150,10 @@ def preprocessing_from_tensors(kind: str, tensors: Mapping[str, Tensor]) -> Prep
         ArtifactError: the kind is not known or a tensor is missing.
     """
     try:
-        if kind == "normalize":
+        if kind in ("normalize", "legacy-normalize"):
             if tensors["mean"].shape != tensors["std"].shape:
                 raise ArtifactError("the stored normalisation has means and deviations of different shapes")
-            return ChannelNormalization(tensors["mean"], tensors["std"])
+            return ChannelNormalization(tensors["mean"], tensors["std"], kind)
         if kind == "zca":
             return ZCAWhitening(tensors["mean"], _symmetric(tensors["transform_upper"], len(tensors["mean"])))
     except KeyError as missing:

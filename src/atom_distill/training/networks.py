@@ -38,7 +38,7 @@ class Networks(Protocol):
 
         Args:
             images: [R, B, C, H, W] in model space.
-            labels: [R, B].
+            labels: int64 [R, B], or probabilities of the classes, float32 [R, B, K].
         """
 
     def right(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class StackedNetworks:
     def _summed_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         logits = self._logits(images, of_each=0)
         # The batches are equally large, so the sum of means is the sum over all images by the size of one batch.
-        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum") / labels.shape[1]
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="sum") / labels.shape[1]
 
     def _logits_of_same(self, images: Tensor) -> Tensor:
         return self._logits(images, of_each=None)

@@ -19,7 +19,7 @@ class TrainingImages(Protocol):
         """How many there are."""
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Give images float32 [B, C, H, W] and labels int64 [B] on the device."""
+        """Give images float32 [B, C, H, W] and labels int64 [B] (or probabilities [B, K]) on the device."""
 
 
 class StoredTensors:
@@ -27,7 +27,7 @@ class StoredTensors:
 
     Args:
         images: float32 [N, C, H, W].
-        labels: int64 [N].
+        labels: int64 [N], or probabilities of the classes, float32 [N, K].
         device: where batches are wanted; all images are kept there.
     """
 

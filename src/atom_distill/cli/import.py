@@ -1,0 +1,98 @@
+"""`atom import`: read a distilled set that others published into a run folder."""
+
+# ruff: noqa: N999 (a command's module has its name, and none imports it by statement)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from pydantic import BaseModel, Field
+
+from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.cli.options import DataOptions, JsonFlag, parse, shown
+from atom_distill.cli.output import print_json, print_line
+
+if TYPE_CHECKING:
+    from atom_distill.artifact.distilled import DistilledDataset
+
+_DESCRIPTION = (
+    "Read a distilled set that others published into a folder like those of `atom distill`, to look at it and to score "
+    "it with `atom evaluate`. Understood are the .pt files of DC, DSA, DM, DataDAM, MTT and DATM, images and labels in "
+    ".pt or .safetensors files, and class folders of pictures. Code in a file is refused."
+)
+
+
+class ImportCommand(BaseModel):
+    """Options of `atom import`."""
+
+    source: tyro.conf.Positional[Path] = Field(
+        description="A file of images (and labels), a folder with such files, or class folders of pictures."
+    )
+    dataset: Annotated[str | None, tyro.conf.arg(name="as", help_behavior_hint="(none, give it)")] = Field(
+        default=None, description="The data set that was distilled: a name or a path."
+    )
+    preprocess: Annotated[Literal["zca", "normalize", "legacy-normalize"] | None, shown("none, give it")] = Field(
+        default=None,
+        description="The space the images live in; legacy-normalize: by the constants in the code of DC, DM, MTT.",
+    )
+    out: Annotated[Path | None, shown("runs/DATASET-METHOD-ipcN")] = Field(
+        default=None, description="Folder for the result."
+    )
+    labels: Annotated[Path | None, shown("beside the images")] = Field(default=None, description="File of the labels.")
+    experiment: Annotated[int | None, shown("the last")] = Field(
+        default=None, description="Which set of a DC, DSA, DM or DataDAM result file, from 0."
+    )
+    method: str = Field(default="imported", description="What to call the method that made it, e.g. dm.")
+    json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
+    data: DataOptions = Field(default_factory=DataOptions)
+
+
+def command(arguments: Sequence[str]) -> None:
+    """Run `atom import`."""
+    options = parse(ImportCommand, command="import", description=_DESCRIPTION, arguments=arguments)
+    if options.dataset is None:
+        raise ConfigError("which data set was distilled? Give it with --as, e.g. --as cifar10")
+    if options.preprocess is None:
+        raise ConfigError(
+            "which space do the images live in? Give --preprocess zca, normalize, or legacy-normalize "
+            "(what the code of DC, DSA and DM does)"
+        )
+    from atom_distill.artifact.folder import holds_run
+    from atom_distill.importing.run import import_distilled
+
+    if options.out is not None and holds_run(options.out):
+        raise ArtifactError(f"{options.out} already holds a run; give another --out")
+    distilled = import_distilled(
+        options.source,
+        options.data.load(options.dataset),
+        options.preprocess,
+        labels=options.labels,
+        experiment=options.experiment,
+        method=options.method,
+    )
+    out = options.out or Path("runs") / f"{distilled.dataset['name']}-{options.method}-ipc{distilled.ipc}"
+    if holds_run(out):
+        raise ArtifactError(f"{out} already holds a run; give another --out")
+    distilled.save(out)
+    _print(distilled, out, as_json=options.json_output)
+
+
+def _print(distilled: DistilledDataset, out: Path, *, as_json: bool) -> None:
+    from atom_distill.artifact.card import GRID_FILE
+    from atom_distill.base.progress import note
+
+    rate, picture = distilled.settings.get("network_lr"), out / GRID_FILE
+    if as_json:
+        facts = {"folder": out, "picture": picture, "images": len(distilled), "ipc": distilled.ipc}
+        more = {"soft_labels": distilled.soft_labels is not None, "network_lr": rate}
+        print_json({**facts, **distilled.record["imported"], **more})
+        return
+    soft = ", soft labels" if distilled.soft_labels is not None else ""
+    print_line(f"{len(distilled)} images, {distilled.ipc} a class{soft}: {out}")
+    print_line(f"picture:  {picture}")
+    print_line(f"next:     atom evaluate {out}")
+    if rate is not None:
+        note(f"networks were meant to learn from it at a rate of {rate:.4g}: atom evaluate {out} --lr {rate:.4g}")

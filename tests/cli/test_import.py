@@ -1,0 +1,95 @@
+"""`atom import` as people and scripts use it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from atom_distill.artifact.distilled import DistilledDataset
+
+
+@pytest.fixture
+def published(atom, finished, tmp_path) -> Path:
+    """A set of ten digits as others might publish it, made of a run's."""
+    stored = load_file(finished / "distilled.safetensors")
+    path = tmp_path / "res_DM_digits.pt"
+    torch.save({"data": [[stored["images"], stored["labels"]]], "accs_all_exps": {}}, path)
+    return path
+
+
+def test_an_imported_set_is_scored_as_one_of_ours(atom, finished, published):
+    answer = atom("import --as digits --preprocess normalize --method dm", published)
+    assert answer.code == 0, answer.err
+    assert "10 images, 1 a class: runs/digits-dm-ipc1" in answer.out
+    assert "recognised DC/DSA/DM/DataDAM result" in answer.err
+    with Image.open("runs/digits-dm-ipc1/grid.png") as ours, Image.open(finished / "grid.png") as theirs:
+        assert ours.tobytes() == theirs.tobytes()
+    quick = "--repeats 1 --epochs 3 --width 8 --device cpu --json"
+    scores = [atom(f"evaluate {folder} {quick}").json for folder in ("runs/digits-dm-ipc1", finished)]
+    assert scores[0]["runs"] == scores[1]["runs"]
+    assert len(DistilledDataset.load("runs/digits-dm-ipc1").scores) == 1
+
+
+def test_import_for_scripts_with_soft_labels_and_a_rate(atom, published, tmp_path):
+    (images, labels), *_ = torch.load(published, weights_only=True)["data"]
+    for name, content in (("images", images), ("labels", 3 * torch.eye(10)[labels]), ("lr", torch.tensor(0.0321))):
+        torch.save(content, tmp_path / f"{name}_best.pt")
+    answer = atom(
+        "import --as digits --preprocess normalize --json --out", tmp_path / "run", tmp_path / "images_best.pt"
+    )
+    facts = answer.json
+    assert (facts["images"], facts["ipc"], facts["soft_labels"]) == (10, 1, True)
+    assert facts["network_lr"] == pytest.approx(0.0321)
+    assert facts["files"] == ["images_best.pt", "labels_best.pt", "lr_best.pt"]
+    people = atom("import --as digits --preprocess normalize --out", tmp_path / "again", tmp_path / "images_best.pt")
+    assert f"atom evaluate {tmp_path}/again --lr 0.0321" in people.err
+    score = atom("evaluate --repeats 1 --epochs 3 --width 8 --device cpu --json", tmp_path / "run").json
+    assert score["protocol_settings"]["lr"] == 0.01  # the set's own rate changes no protocol
+
+
+def test_code_in_a_file_is_refused_and_not_run(refused, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "boom"),)
+
+    torch.save({"data": [[torch.zeros(10, 1, 8, 8), Bomb()]]}, tmp_path / "res.pt")
+    line = refused("import --as digits --preprocess normalize --out run", tmp_path / "res.pt")
+    assert "res.pt asks for posix.mkdir, which is code and not data: refused, and nothing of it was run" in line
+    assert not (tmp_path / "boom").exists()
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("import", "which data set was distilled? Give it with --as"),
+        (
+            "import --as digits",
+            "which space do the images live in? Give --preprocess zca, normalize, or legacy-normalize",
+        ),
+        ("import --as digit --preprocess zca", "unknown data set 'digit'. Did you mean 'digits'"),
+        ("import --as digits --preprocess legacy-normalize", "no legacy constants for digits"),
+        ("import --as digits --preprocess zca --experiment 3", "has experiments 0 to 0, and not 3"),
+        ("import --as digits --preprocess zca --labels nowhere.pt", "there is no nowhere.pt"),
+    ],
+)
+def test_wrong_lines(refused, published, line, told):
+    assert told in refused(line, published)
+
+
+def test_a_folder_in_use_is_refused(refused, published, run_folder):
+    before = (run_folder / "distilled.safetensors").read_bytes()
+    line = refused("import --as digits --preprocess normalize --out", run_folder, published)
+    assert f"{run_folder} already holds a run; give another --out" in line
+    assert (run_folder / "distilled.safetensors").read_bytes() == before
+
+
+def test_an_imported_set_cannot_be_gone_on_with(atom, refused, published, tmp_path):
+    atom("import --as digits --preprocess normalize --out", tmp_path / "run", published)
+    line = refused("distill digits --ipc 1 --resume --out", tmp_path / "run")
+    assert "was imported" in line

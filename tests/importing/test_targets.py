@@ -1,0 +1,92 @@
+"""Labels of every kind against probabilities worked out in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.base.errors import DataError
+from atom_distill.importing.run import import_distilled
+from atom_distill.importing.targets import by_class, targets_of
+
+
+def softmax(rows: np.ndarray) -> np.ndarray:
+    powers = np.exp(rows - rows.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def test_class_numbers_of_any_type(capfd):
+    for dtype in (torch.int32, torch.float16, torch.float64, torch.bool):
+        found = targets_of(torch.tensor([0, 1, 1, 0], dtype=dtype), 2)
+        assert found.hard.tolist() == [0, 1, 1, 0]
+        assert found.soft is None
+    assert targets_of(torch.tensor([[2], [0]]), 3).hard.tolist() == [2, 0]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_one_hot_rows_are_class_numbers(dtype):
+    found = targets_of(torch.eye(3, dtype=dtype)[[2, 0, 1]], 3)
+    assert found.hard.tolist() == [2, 0, 1]
+    assert found.soft is None
+
+
+def test_probabilities_stay_what_they_are(randn, near, capfd):
+    wanted = softmax(randn(0, 5, 4).numpy())
+    found = targets_of(torch.from_numpy(wanted).half(), 4)
+    assert found.soft.dtype == torch.float32
+    near(found.soft, wanted, atol=1e-3)
+    near(found.soft.sum(1), np.ones(5))
+    assert found.hard.tolist() == wanted.argmax(1).tolist()
+    assert capfd.readouterr().err == ""
+
+
+def test_logits_go_through_a_softmax(randn, near, capfd):
+    logits = 5 * randn(1, 6, 3)
+    found = targets_of(logits.float(), 3)
+    near(found.soft, softmax(logits.numpy()))
+    assert found.hard.tolist() == logits.argmax(1).tolist()
+    assert "the soft labels are logits" in capfd.readouterr().err
+
+
+def test_order_is_that_of_the_artifact():
+    soft = torch.tensor([[0.1, 0.9], [0.7, 0.3], [0.4, 0.6], [0.8, 0.2]])
+    order, found = by_class(targets_of(soft, 2), 2)
+    assert order.tolist() == [1, 3, 0, 2]
+    assert found.hard.tolist() == [0, 0, 1, 1]
+    assert torch.equal(found.soft, soft[order])
+
+
+def test_labels_that_drifted_belong_where_they_lie(capfd):
+    soft = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8], [0.1, 0.9]])
+    order, found = by_class(targets_of(soft, 2), 2)
+    assert order.tolist() == list(range(6))
+    assert found.hard.tolist() == [0, 0, 0, 1, 1, 1]
+    assert torch.equal(found.soft, soft)
+    assert "1 soft labels have their largest entry at another class" in capfd.readouterr().err
+    with pytest.raises(DataError, match="classes have 1 to 5 images"):  # most disagree: they lie in no such order
+        by_class(targets_of(soft[[3, 4, 5, 0, 4, 5]], 2), 2)
+
+
+def test_soft_labels_and_a_learning_rate_come_through_the_artifact(tmp_path, write, data, images, labels, near):
+    logits = torch.eye(3)[labels] * 4 + torch.arange(18.0).view(6, 3) / 10
+    shuffled = torch.tensor([4, 0, 5, 2, 1, 3])
+    path = write("images_best.pt", images[shuffled])
+    write("labels_best.pt", logits[shuffled].requires_grad_())
+    write("lr_best.pt", torch.tensor(0.02))
+    import_distilled(path, data, "normalize").save(tmp_path / "run")
+    tiny = DistilledDataset.load(tmp_path / "run")
+    by_label = torch.argsort(labels[shuffled], stable=True)
+    assert torch.equal(tiny.images, images[shuffled][by_label])
+    near(tiny.soft_labels, softmax(logits[shuffled][by_label].double().numpy()))
+    assert tiny.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(tiny.to_torch()[3][1], tiny.soft_labels[3])
+    assert tiny.settings["network_lr"] == pytest.approx(0.02)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "imported from images_best.pt, labels_best.pt, lr_best.pt (MTT/DATM images and labels)" in card
+    assert "soft_labels [N, K] float32 (probabilities) to train on" in card
+    assert tiny.record["imported"]["sha256"].keys() == {"images_best.pt", "labels_best.pt", "lr_best.pt"}
+    assert (tmp_path / "run" / "grid.png").exists()
+    assert len(list((tmp_path / "run" / "images").glob("*/*.png"))) == 6
