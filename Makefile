@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # Idle threads spin briefly, then sleep: as fast alone, five times faster where other programs want the cores.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: install demo test lint format clean help
+.PHONY: install demo test results lint format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +30,9 @@ lint: install  ## style, spelling and types
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell src tests examples docs README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/mypy
+
+results: install  ## write docs/results.md from the committed results
+	$(BIN)/python -m atom_distill.reproduce.document results docs/results.md
 
 format: install  ## put the code in shape
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from atom_distill.reproduce.cell import PAPER_STEPS, Result
 from atom_distill.reproduce.cost import Cost
 
-_TITLES = {
+TITLES = {
     "table1": "Accuracy by method",
     "cross-arch": "Other architectures, trained on sets made with a ConvNet",
     "components": "What each term of ATOM's objective adds",
@@ -15,11 +15,12 @@ _TITLES = {
     "curve": "Accuracy against steps",
     "cost": "Time of a step and peak memory",
 }
+"""Headings, in the order of the page of results."""
 
 
 def title(table: str) -> str:
     """Give the heading of a table."""
-    return _TITLES.get(table, table)
+    return TITLES.get(table, table)
 
 
 def grid(results: Sequence[Result | Cost]) -> tuple[list[str], list[list[str]]]:

@@ -1,0 +1,175 @@
+"""Tables run on small sets: what is kept, what is found again, and what is said beside the figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.base.errors import ArtifactError
+from atom_distill.models.registry import NetworkShape
+from atom_distill.reproduce import runner as module
+from atom_distill.reproduce.cell import Budget, Cell, Result
+from atom_distill.reproduce.cost import Cost
+from atom_distill.reproduce.document import document
+from atom_distill.reproduce.plot import plot
+from atom_distill.reproduce.render import grid, markdown, notes
+from atom_distill.reproduce.runner import Results, Runner, read_results
+from distillation.toys import SETTINGS, go, toy_dataset
+
+ROOT = Path(__file__).parents[2]
+DATA = toy_dataset()
+QUICK = {name: value for name, value in SETTINGS.items() if name != "checkpoint_every"}
+
+
+def cell(method: str = "dm", column: str = "toy", **more) -> Cell:
+    return Cell(method, column, "toy", {**QUICK, "method": method, **more})
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "load_dataset", lambda _name: DATA)
+
+    def make(repeats: int = 2, epochs: int = 3) -> Runner:
+        budget = Budget(repeats=repeats, epochs=epochs)
+        return Runner(tmp_path, budget, judge=lambda *_: 0.0, arch_shape=NetworkShape(width=8), device="cpu")
+
+    return make
+
+
+@pytest.fixture
+def nothing_is_computed(monkeypatch):
+    def forbid():
+        for name in ("of_distilled", "of_random"):
+            monkeypatch.setattr(module.Evaluation, name, lambda *_: pytest.fail("evaluated again"))
+
+    return forbid
+
+
+@pytest.mark.parametrize("method", ["random", "herding", "dm"])
+def test_a_cell_is_found_again_and_not_computed_twice(runner, nothing_is_computed, method):
+    first = runner().run(cell(method), None)
+    nothing_is_computed()
+    again = runner().run(cell(method), first)
+    assert again == first
+    assert len(first.runs) == 2
+    assert first.steps == (8 if method == "dm" else 0)
+    assert first.protocol == "dm(epochs=3)"
+
+
+def test_another_effort_is_another_score_of_the_same_set(runner):
+    first, second = runner().run(cell(), None), runner(epochs=4).run(cell(), None)
+    assert (first.protocol, second.protocol) == ("dm(epochs=3)", "dm(epochs=4)")
+    assert second.distil_seconds is None  # the set was there
+    assert first.distil_seconds > 0
+
+
+def test_the_set_is_that_of_a_run_alone(runner, tmp_path):
+    runner().run(cell(), None)
+    (folder,) = (tmp_path / "sets").iterdir()
+    assert torch.equal(DistilledDataset.load(folder).images, go(method="dm").images)
+
+
+def test_a_later_point_of_a_curve_equals_a_longer_run(runner, tmp_path):
+    short = cell(steps=3)
+    long = Cell("dm", "later", "toy", {**QUICK, "method": "dm", "steps": 8}, continues=short)
+    first = runner().run(short, None)
+    second = runner().run(long, None)
+    assert (first.steps, second.steps) == (3, 8)
+    sets = {DistilledDataset.load(path).steps: DistilledDataset.load(path) for path in (tmp_path / "sets").iterdir()}
+    assert torch.equal(sets[8].images, go(method="dm").images)
+    assert [len(one.scores) for one in sets.values()] == [1, 1]
+
+
+def result(
+    row: str, column: str = "cifar10 ipc 1", *, mean: float = 30.0, published: float | None = None, **more
+) -> Result:
+    facts = {"steps": 500, "settings": {"method": row}, "protocol": "dm", "preprocess": "zca", **more}
+    return Result(
+        row=row,
+        column=column,
+        published=published,
+        runs=(mean - 1, mean + 1),
+        mean=mean,
+        std=2**0.5,
+        arch="convnet",
+        precision="float32",
+        distil_seconds=None,
+        evaluate_seconds=1.0,
+        **facts,
+    )
+
+
+def test_results_are_kept_after_each_cell_and_added_to(tmp_path):
+    path = tmp_path / "table1.json"
+    Results(path, "table1").add(result("dm"))
+    more = Results(path, "table1")
+    more.add(result("atom"))
+    more.add(result("dm", mean=40.0))
+    assert [(found.row, found.mean) for found in read_results(path)] == [("dm", 40.0), ("atom", 30.0)]
+    with pytest.raises(ArtifactError, match="holds the table table1; give another --out"):
+        Results(path, "powers")
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(ArtifactError, match="is damaged"):
+        Results(path, "table1")
+
+
+def test_costs_and_accuracies_come_back_as_what_they_were(tmp_path):
+    path = tmp_path / "cost.json"
+    cost = Cost(row="dm", column="c", seconds_per_step=0.2, peak_mb=500, steps=10, settings={"method": "dm"})
+    results = Results(path, "cost")
+    results.add(cost)
+    assert read_results(path) == [cost]
+    assert "0.2 s, 500 MB" in markdown("cost", results.all())
+
+
+def test_the_grid_has_a_dash_where_nothing_was_run():
+    header, rows = grid([result("dm", published=26.0), result("atom", "cifar10 ipc 10")])
+    assert header == ["", "cifar10 ipc 1", "cifar10 ipc 10"]
+    assert rows == [["dm", "30.0 ± 1.4 (26.0)", "-"], ["atom", "-", "30.0 ± 1.4"]]
+
+
+def test_every_departure_is_told_by_row():
+    text = "\n".join(
+        notes(
+            [
+                result("random", steps=0),
+                result("dsa", steps=50),
+                result("atom", published=34.8, steps=8000, protocol="dm(epochs=9)"),
+            ]
+        )
+    )
+    assert "none (real images): random" in text
+    assert "50 of the published 1000: dsa" in text
+    assert "8000: atom" in text
+    assert "dm: random, dsa; dm(epochs=9): atom" in text
+    assert "best evaluation on the test split" in text
+    assert "a draw of its own" in text
+
+
+def test_a_plot_is_written_for_bars_and_curves(tmp_path):
+    found = [result("dm", published=26.0), result("atom"), result("atom", "cifar10 ipc 10", steps=900)]
+    for table in ("table1", "curve"):
+        plot(table, found, tmp_path / f"{table}.png")
+        assert (tmp_path / f"{table}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_of_results_is_that_of_the_committed_files():
+    assert (ROOT / "docs" / "results.md").read_text("utf-8") == document(ROOT / "results"), "run `make results`"
+
+
+def test_the_page_names_file_command_and_commit(tmp_path):
+    results = Results(tmp_path / "table1.json", "table1")
+    results.add(result("atom", published=34.8))
+    content = json.loads((tmp_path / "table1.json").read_text())
+    content |= {"commit": "abc1234", "remark": "A remark."}
+    (tmp_path / "table1.json").write_text(json.dumps(content))
+    (tmp_path / "benchmark.json").write_text('{"rows": []}')
+    page = document(tmp_path)
+    assert "30.0 ± 1.4 (34.8)" in page
+    assert "A remark." in page
+    assert "commit abc1234" in page
+    assert page.count("## ") == 1

@@ -1,0 +1,88 @@
+"""The declared grids: which cells there are, what each asks for, and which share a set."""
+
+from __future__ import annotations
+
+import pytest
+
+from atom_distill.config.presets import SetFacts, resolve
+from atom_distill.distillation.methods import METHODS
+from atom_distill.reproduce.cell import Budget, Cell
+from atom_distill.reproduce.tables import TABLES, Request
+
+CIFAR10 = SetFacts((3, 32, 32), 10, 50_000)
+
+
+def cells(table: str, **request) -> dict[tuple[str, str], Cell]:
+    return {(cell.row, cell.column): cell for cell in TABLES.get(table)(Request(**request))}
+
+
+@pytest.mark.parametrize("table", list(TABLES))
+def test_every_cell_has_a_place_of_its_own_and_settings_that_hold(table):
+    request = Request(ipc=(1, 10), preprocess=("zca", "normalize"), settings={"norm": "batch"})
+    found = TABLES.get(table)(request)
+    assert len({(cell.row, cell.column) for cell in found}) == len(found)
+    for cell in found:
+        config = resolve(CIFAR10, cell.settings).config
+        METHODS.get(config.method)(config)
+        assert config.norm == "batch"
+
+
+def test_table1_has_every_method_and_the_published_figures():
+    found = cells("table1")
+    assert len(found) == 9 * 3
+    assert found["atom", "cifar10 ipc 50"].published == 68.8
+    assert found["herding", "cifar10 ipc 1"].published == 21.5
+    assert found["k-center", "cifar10 ipc 1"].published is None
+
+
+def test_steps_are_for_methods_that_have_some():
+    found = cells("table1", ipc=(1,), budget=Budget(steps=500))
+    with_steps = {row for (row, _), cell in found.items() if "steps" in cell.settings}
+    assert with_steps == {"dc", "dsa", "dm", "datadam", "atom"}
+    assert found["atom", "cifar10 ipc 1"].settings["steps"] == 500
+
+
+def test_both_preprocessings_are_two_columns():
+    found = cells("table1", methods=("dm",), ipc=(1,), preprocess=("zca", "normalize"))
+    assert {column: cell.settings["preprocess"] for (_, column), cell in found.items()} == {
+        "cifar10 ipc 1 zca": "zca",
+        "cifar10 ipc 1 normalize": "normalize",
+    }
+
+
+def test_components_are_all_combinations_and_known_ones_share_their_set_with_table1():
+    found = cells("components", ipc=(1,), budget=Budget(steps=500))
+    assert len(found) == 7
+    table1 = cells("table1", ipc=(1,), budget=Budget(steps=500))
+    for row, method in (
+        ("embedding", "dm"),
+        ("spatial + embedding", "datadam"),
+        ("spatial + channel + embedding", "atom"),
+    ):
+        assert found[row, "cifar10 ipc 1"].folder() == table1[method, "cifar10 ipc 1"].folder()
+    switches = found["spatial + channel", "cifar10 ipc 1"].settings
+    assert (switches["spatial"], switches["channel"], switches["embedding"]) == (True, True, False)
+    assert len({cell.folder() for cell in found.values()}) == 7
+
+
+def test_powers_cover_the_square_and_the_papers_pair_is_atom_itself():
+    found = cells("powers", ipc=(1,))
+    assert len(found) == 16
+    assert found["p_s 4", "cifar10 ipc 1 p_c 4"].folder() == cells("table1", ipc=(1,))["atom", "cifar10 ipc 1"].folder()
+    cell = found["p_s 1", "cifar10 ipc 1 p_c 8"]
+    assert (cell.settings["spatial_power"], cell.settings["channel_power"]) == (1.0, 8.0)
+
+
+def test_architectures_share_the_set_and_carry_the_published_figure():
+    found = cells("cross-arch")
+    mine = [cell for (row, _), cell in found.items() if row == "atom"]
+    assert [cell.arch for cell in mine] == ["convnet", "alexnet", "vgg11", "resnet18", "vit"]
+    assert len({cell.folder() for cell in mine}) == 1
+    assert [cell.published for cell in mine] == [68.8, 64.1, 66.4, 64.5, None]
+    assert all(cell.published is None for cell in cells("cross-arch", ipc=(1,), archs=("vgg11",)).values())
+
+
+def test_each_point_of_a_curve_continues_the_one_before():
+    points = [cell for (row, _), cell in cells("curve", ipc=(1,), budget=Budget(steps=160)).items() if row == "dm"]
+    assert [cell.settings["steps"] for cell in points] == [10, 20, 40, 80, 120, 160]
+    assert [cell.continues for cell in points] == [None, *points[:-1]]
