@@ -151,7 +151,7 @@ class Runner:
             _copy(self._sets / cell.continues.folder(), out)
         fresh = not out.exists()
         started = time.perf_counter()
-        distilled = run(dataset, cell.settings, out=out, resume=True, judge=self._judge)
+        distilled = run(dataset, cell.settings, out=out, resume=not fresh, judge=self._judge)
         return distilled, time.perf_counter() - started if fresh else None
 
     def _score(self, cell: Cell, distilled: DistilledDataset, dataset: ImageDataset) -> Score:

@@ -1,0 +1,49 @@
+"""`atom reproduce` on digits: what it prints, what it leaves, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+QUICK = "reproduce table1 --datasets digits --ipc 1 --steps 2 --repeats 2 --epochs 2"
+
+
+def test_a_table_is_printed_kept_and_added_to(atom, tmp_path):
+    out = tmp_path / "tables"
+    first = atom(f"{QUICK} --methods random dm --json --out", out)
+    assert first.code == 0
+    assert [(cell["row"], len(cell["runs"])) for cell in first.json["cells"]] == [("random", 2), ("dm", 2)]
+    again = atom(f"{QUICK} --methods dm --out", out)
+    assert again.code == 0
+    for told in ("Accuracy by method", "digits ipc 1", "2 of the published 8000: dm", "dm(epochs=2)"):
+        assert told in again.out
+    assert {path.name for path in out.iterdir()} == {"sets", "table1.json", "table1.md", "table1.png"}
+    stored = json.loads((out / "table1.json").read_text())
+    assert stored["cells"] == first.json["cells"]
+
+
+def test_cells_are_listed_and_picked(atom, tmp_path):
+    listed = atom("reproduce powers --ipc 1 --dry-run --json --cells", "p_s 4/*")
+    assert [cell["row"] for cell in listed.json["cells"]] == ["p_s 4"] * 4
+    wrong = atom("reproduce table1 --cells atm/* --out", tmp_path)
+    assert wrong.code == 2
+    assert "no cell matches atm/*" in wrong.err
+
+
+def test_a_budget_shrinks_steps_and_networks(atom):
+    cells = atom("reproduce table1 --methods dm random --ipc 1 --budget 0.05 --dry-run --json").json["cells"]
+    assert [cell.get("steps") for cell in cells] == [400, None]
+
+
+def test_costs_are_measured_in_a_process_of_their_own(atom, tmp_path):
+    answer = atom("reproduce cost --datasets digits --ipc 1 --methods dm --steps 1 --json --out", tmp_path / "cost")
+    assert answer.code == 0
+    (cell,) = answer.json["cells"]
+    assert cell["seconds_per_step"] > 0
+    assert 100 < cell["peak_mb"] < 8000
+
+
+def test_a_wrong_method_is_told_with_the_known_ones(atom, tmp_path):
+    answer = atom(f"{QUICK} --methods dam --out", tmp_path / "out")
+    assert answer.code == 2
+    assert "unknown method 'dam'" in answer.err
+    assert "Traceback" not in answer.err
