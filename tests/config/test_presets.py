@@ -62,6 +62,14 @@ def test_what_is_given_wins_and_its_origin_is_told():
     assert set(origin) == set(DistillConfig.model_fields)
 
 
+def test_gradient_matching_has_the_settings_of_its_own_papers():
+    dc = resolve(CIFAR10, {"ipc": 1, "method": "dc"}).config
+    assert (dc.steps, dc.batch_real, dc.image_lr, dc.augment) == (1000, 256, 0.1, "none")
+    dsa = resolve(CIFAR10, {"ipc": 1, "method": "dsa", "steps": 5})
+    assert (dsa.config.steps, dsa.config.image_lr, len(dsa.config.operations())) == (5, 0.1, 6)
+    assert (dsa.origin["steps"], dsa.origin["image_lr"]) == ("given", "paper")
+
+
 def test_a_preset_stands_between_the_papers_and_what_is_given():
     fast = resolve(CIFAR10, {"ipc": 1, "preset": "fast", "batch_real": 40})
     assert (fast.config.image_optimizer, fast.config.batch_real, fast.config.task_balance) == ("adam", 40, 0.01)
