@@ -56,7 +56,7 @@ def _optimizer(images: Tensor, config: DistillConfig) -> Optimizer:
 class RunningAverage:
     """An exponential average of the images over the steps, in place of their last state.
 
-    A small set is drawn to and fro by each step's network, real images and augmentation; the average is not.
+    A small set is pushed about by each step's network, real images and augmentation; the average is not.
 
     Args:
         decay: weight of the past, in (0, 1): it reaches back about 1 / (1 - decay) steps. 0: the images themselves.
