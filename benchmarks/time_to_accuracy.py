@@ -42,7 +42,7 @@ class Snapshot:
 
     Attributes:
         step: steps done.
-        seconds: since the first step began.
+        seconds: since the run began, reading what the cache holds included.
         distilled: the set as it would be stored.
     """
 
@@ -102,7 +102,7 @@ def _judge(snapshots: Sequence[Snapshot], evaluation: Evaluation, dataset: Image
         "step": snapshots[0].step,
         "seconds": statistics.fmean(snapshot.seconds for snapshot in snapshots),
         "accuracy": statistics.fmean(accuracies),
-        "std": statistics.stdev(accuracies),
+        "std": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
     }
 
 
@@ -114,9 +114,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=500, help="steps after which to give up")
     parser.add_argument("--seeds", type=int, default=3, help="runs, each from a seed of its own")
     parser.add_argument("--networks", type=int, default=2, help="networks for each look at each run")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the run")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the run"
+    )
     parser.add_argument("--json", help="file for the curve")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not 1 <= options.every <= options.steps:
+        parser.error("--every must be from 1 to --steps")
+    return options
 
 
 def _print(curve: list[dict[str, float]], target: float) -> None:

@@ -94,3 +94,13 @@ def test_sets_print_in_a_line():
     assert repr(data) == "ImageDataset(digits, 1438 train, 359 test, 1x8x8, 10 classes)"
     tiny = ad.DistilledDataset(torch.zeros(2, 1, 8, 8), torch.arange(2), ("a", "b"), None, {"method": "atom"}, steps=7)
     assert repr(tiny) == "DistilledDataset(2 images 1x8x8, 2 classes, atom, 7 steps)"
+
+
+def test_a_preset_beside_a_file_of_all_settings_is_refused(refused, tmp_path):
+    (tmp_path / "config.yaml").write_text("ipc: 1\n")
+    told = refused("distill digits --preset fast --config", tmp_path / "config.yaml")
+    assert "give --preset or --config, not both" in told
+
+
+def test_a_dry_run_of_a_run_to_resume_is_refused(refused, tmp_path):
+    assert "config.yaml" in refused("distill digits --ipc 1 --dry-run --resume --out", tmp_path)

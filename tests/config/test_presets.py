@@ -82,6 +82,9 @@ def test_a_preset_stands_between_the_papers_and_what_is_given():
     paper = resolve(CIFAR10, {"ipc": 1, "preset": "paper"}).config
     assert paper == resolve(CIFAR10, {"ipc": 1}).config
     assert (paper.image_optimizer, paper.image_average) == ("sgd", 0.0)
+    assert (fast.config.image_lr, fast.origin["image_lr"]) == (0.02, "default")
+    sgd = resolve(CIFAR10, {"ipc": 1, "preset": "fast", "image_optimizer": "sgd"}).config
+    assert (sgd.image_lr, sgd.batch_real) == (1.0, 16)
     with pytest.raises(ConfigError, match="preset: Input should be 'paper' or 'fast', got 'quick'"):
         resolve(CIFAR10, {"ipc": 1, "preset": "quick"})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from atom_distill.artifact.distilled import DistilledDataset
@@ -304,6 +304,21 @@ def test_two_checkpoints_are_kept_and_one_is_enough_to_go_on(tmp_path):
     assert torch.equal(loaded.average, average)
     assert (loaded.best.step, loaded.best.accuracy) == (1, 12.5)
     assert torch.equal(loaded.best.images, state.best.images)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata"),
+    [
+        pytest.param({"images": torch.rand(2, 1, 4, 4), "momentum": torch.rand(2, 1, 4, 4)}, {"state": '{"step": 5}'}),
+        pytest.param({"images": torch.rand(2, 1, 4, 4)}, None),
+    ],
+    ids=["of another format", "without its metadata"],
+)
+def test_a_checkpoint_that_is_not_understood_gives_way(tmp_path, capsys, tensors, metadata):
+    save_checkpoint(tmp_path, RunState(3, torch.rand(2, 1, 4, 4)))
+    save_file(tensors, tmp_path / "checkpoint-000005.safetensors", metadata=metadata)
+    assert load_newest_checkpoint(tmp_path).step == 3
+    assert "checkpoint-000005.safetensors is damaged" in capsys.readouterr().err
 
 
 def test_a_checkpoint_put_aside_is_left_alone(tmp_path):

@@ -13,10 +13,12 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import ConfigError, ShapeError, UnknownNameError
 from atom_distill.config.protocol import Protocol
+from atom_distill.data.load import load_dataset
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import evaluate as module
 from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.evaluation.execution import Wishes
 from atom_distill.models.registry import NetworkShape
 from distillation.toys import toy_dataset
 
@@ -165,3 +167,11 @@ def test_the_python_call_scores_and_remembers():
     score = evaluate(tiny, DATA, repeats=1, protocol=QUICK, shape=SMALL, seed=5, device="cpu")
     assert score.runs == evaluation(repeats=1, seed=5).of_distilled(tiny, DATA).runs
     assert tiny.scores == [score]
+
+
+def test_networks_together_take_the_digits_as_they_lie():
+    """Their one channel has a stride that no plain layout has, which vmap's group norm refuses."""
+    digits = load_dataset("digits")
+    assert digits.test.images.stride() != digits.test.images.clone(memory_format=torch.contiguous_format).stride()
+    runs = [evaluation(wishes=Wishes(at_once=count)).of_random(digits, 2, "normalize").runs for count in (1, 2)]
+    assert runs[0] == pytest.approx(runs[1], abs=1)

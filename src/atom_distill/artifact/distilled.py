@@ -139,7 +139,9 @@ class DistilledDataset:
         if self.folder is None:
             self.scores = [*self.scores, score]
             return
-        self.scores = [*load_scores(self.folder), score]  # another process may have added some
+        stored = load_scores(self.folder)  # another process may have added some
+        again = [old for old in stored if old.model_copy(update={"seconds": score.seconds}) == score]
+        self.scores = [*(old for old in stored if old not in again), score]
         save_scores(self.folder, self.scores)
         # The card is that of the last images, whichever were scored.
         shown = self if self.which == "last" else DistilledDataset.load(self.folder)

@@ -53,6 +53,10 @@ def command(arguments: Sequence[str]) -> None:
     settings = {**_from_file(options.config), **flags}
     if "ipc" not in settings and not (options.resume and options.out):
         raise ConfigError("how many images per class? Give --ipc N, e.g. --ipc 1 or --ipc 10")
+    if options.config and "preset" in flags:
+        raise ConfigError("--config holds all settings already; give --preset or --config, not both")
+    if options.dry_run and options.resume:
+        raise ConfigError("--dry-run shows the settings of a new run; those of a run to resume are in its config.yaml")
     from atom_distill.api import judge
     from atom_distill.distillation.run import run, settings_for
 

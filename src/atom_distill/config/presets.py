@@ -27,7 +27,7 @@ _OF_METHOD: Mapping[str, Mapping[str, Any]] = {
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
-    "fast": {"image_optimizer": "adam", "image_lr": _ADAM_LR, "batch_real": 16, "image_average": 0.95},
+    "fast": {"image_optimizer": "adam", "batch_real": 16, "image_average": 0.95},
 }
 """Settings that differ from the papers', by name; docs/performance.md has the measurements behind `fast`."""
 
@@ -85,10 +85,12 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
     """
     ipc = given.get("ipc")
     paper = paper_settings(facts, ipc if isinstance(ipc, int) else 1, str(given.get("method", "atom")))
-    if given.get("image_optimizer") == "adam":
-        paper["image_lr"] = _ADAM_LR  # the papers' is for SGD
     preset = PRESETS.get(str(given.get("preset")), {})
-    config = validated(DistillConfig, {**paper, **preset, **given})
+    default = {}
+    if {**preset, **given}.get("image_optimizer") == "adam":
+        del paper["image_lr"]  # it is for SGD
+        default["image_lr"] = _ADAM_LR
+    config = validated(DistillConfig, {**default, **paper, **preset, **given})
     sources = {"given": given, "preset": preset, "paper": paper}
     origin = {
         name: next((source for source, names in sources.items() if name in names), "default")

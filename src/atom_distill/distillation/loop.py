@@ -98,11 +98,12 @@ class Loop:
 
     def _checkpoint(self, state: RunState, *, now: bool) -> None:
         every = self.config.checkpoint_every
-        if self.folder is None or not (now or (every and state.step % every == 0)):
+        if not (now or (every and state.step % every == 0)):
             return
         if not bool(torch.isfinite(state.images).all()):
             raise self._not_finite("the images became NaN or infinite", state.step - 1)
-        save_checkpoint(self.folder, state)
+        if self.folder is not None:
+            save_checkpoint(self.folder, state)
 
     def _not_finite(self, what: str, step: int) -> NonFiniteError:
         saved = checkpoints(self.folder) if self.folder is not None else []

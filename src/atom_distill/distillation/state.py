@@ -17,6 +17,7 @@ from atom_distill.base.progress import note
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before it in case the newest is damaged."""
+_KNOWN = {"images", "average", "best_images"}
 _OPTIMIZER = "optimizer."
 """Before the names of the optimizer's tensors."""
 
@@ -98,7 +99,7 @@ def load_newest_checkpoint(folder: Path) -> RunState | None:
     for path in reversed(found):
         try:
             return _load(path)
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             note(f"checkpoint {path} is damaged ({error}); trying the one before")
     if found:
         raise ArtifactError(
@@ -123,6 +124,9 @@ def _load(path: Path) -> RunState:
     best = None
     if "best_images" in tensors:
         best = Best(tensors["best_images"], metadata["best_step"], metadata["best_accuracy"])
+    strange = [name for name in tensors if name not in _KNOWN and not name.startswith(_OPTIMIZER)]
+    if strange:
+        raise ValueError(f"it has the unknown tensor {strange[0]!r}")
     optimizer = {
         name.removeprefix(_OPTIMIZER): tensor for name, tensor in tensors.items() if name.startswith(_OPTIMIZER)
     }

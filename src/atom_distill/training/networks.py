@@ -141,13 +141,13 @@ class StackedNetworks:
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """See `Networks.loss`."""
         self._structure.train()
-        return self._loss(images, labels)
+        return self._loss(_in_order(images), labels)
 
     @torch.no_grad()
     def right(self, images: Tensor, labels: Tensor) -> Tensor:
         """See `Networks.right`."""
         self._structure.eval()
-        return (self._predict(images).argmax(2) == labels).sum(1)
+        return (self._predict(_in_order(images)).argmax(2) == labels).sum(1)
 
     def _summed_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         logits = self._logits(images, of_each=0)
@@ -168,6 +168,11 @@ class StackedNetworks:
         with torch.autocast(images.device.type, self._execution.dtype if low else None, enabled=low):
             logits = torch.vmap(one, in_dims=(0, 0, of_each))(self._parameters, self._buffers, images)
         return logits.float()
+
+
+def _in_order(images: Tensor) -> Tensor:
+    """Lay images out plainly: vmap cannot tell the layout of others, one-channel images of odd strides included."""
+    return images.clone(memory_format=torch.contiguous_format)
 
 
 # Functions, not methods: torch.compile then knows them again for the next network of the same structure.
