@@ -18,8 +18,8 @@ from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import evaluate as module
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.evaluation.execution import Wishes
 from atom_distill.models.registry import NetworkShape
+from atom_distill.training.execution import Wishes
 from distillation.toys import toy_dataset
 
 QUICK = Protocol(name="quick", epochs=30, batch_size=16, lr=0.05, augment="none")
