@@ -55,11 +55,13 @@ def mean_and_covariance(images: Tensor, *, show_progress: bool = False) -> tuple
     centre = images[: _chunk_of(images)].flatten(1).float().mean(dim=0).round()
     total = torch.zeros(size, dtype=torch.float64)
     products = torch.zeros(size, size, dtype=torch.float64)
+    # Written over again and again: fresh ones for each part would leave the memory in pieces.
+    differences, squares = torch.empty(min(len(images), _chunk_of(images)), size), torch.empty(size, size)
     with Progress("measure the covariance", total=len(images), unit="images", enabled=show_progress) as bar:
         for part in images.split(_chunk_of(images)):
-            difference = part.flatten(1).float().sub_(centre)
+            difference = torch.sub(part.flatten(1), centre, out=differences[: len(part)])
             total += difference.sum(dim=0, dtype=torch.float64)
-            products += difference.T @ difference
+            products += torch.mm(difference.T, difference, out=squares)
             bar.advance(len(part))
     shift = total / len(images)
     covariance = products.addr_(shift, shift, alpha=-len(images)).div_((len(images) - 1) * 255.0**2)
