@@ -32,7 +32,7 @@ lint: install  ## style, spelling and types
 	$(BIN)/mypy
 
 results: install  ## write docs/results.md from the committed results
-	$(BIN)/python -m atom_distill.reproduce.document results docs/results.md
+	$(BIN)/python -m atom_distill.reproduce.document results/tables docs/results.md
 
 format: install  ## put the code in shape
 	$(BIN)/ruff check --fix .

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import subprocess
 
 import torch
 
-from atom_distill.base.record import run_record
+from atom_distill.base.record import commit_of, run_record
 
 
 def test_the_record_is_json_and_names_versions_machine_and_time():
@@ -22,5 +23,43 @@ def test_the_record_is_json_and_names_versions_machine_and_time():
 def test_the_command_is_written_as_it_was_typed(monkeypatch):
     monkeypatch.setattr("sys.argv", ["/usr/bin/atom", "distill", "digits", "--ipc", "1"])
     assert run_record()["command"] == "atom distill digits --ipc 1"
-    monkeypatch.setattr("sys.argv", ["/somewhere/script.py", "--secret"])
+    monkeypatch.setattr("sys.argv", ["/home/me/atom_distill/__main__.py", "reproduce", "--cells", "atom/*"])
+    assert run_record()["command"] == "atom reproduce --cells 'atom/*'"
+    monkeypatch.setattr("sys.argv", ["-c"])
     assert run_record()["command"] == "python"
+
+
+def test_a_script_is_named_by_its_place_below_here_and_never_above(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["bench/step.py", "--rounds", "5"])
+    assert run_record()["command"] == "python bench/step.py --rounds 5"
+    monkeypatch.setattr("sys.argv", [str(tmp_path.parent / "private" / "step.py")])
+    assert run_record()["command"] == "python step.py"
+
+
+def test_the_commit_is_that_of_the_source_and_says_where_it_was_changed(tmp_path):
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        return subprocess.run(
+            ["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    source = tmp_path / "source"
+    source.mkdir()
+    assert commit_of(source) is None
+    (source / "a.py").write_text("1")
+    (tmp_path / ".gitignore").write_text("installed")
+    git("init", "-q")
+    assert commit_of(source) is None  # a repository that does not track it
+    git("add", ".")
+    git("commit", "-qm", "one")
+    head = git("rev-parse", "--short", "HEAD").strip()
+    assert commit_of(source) == head
+    (tmp_path / "elsewhere.txt").write_text("")
+    assert commit_of(source) == head
+    (source / "a.py").write_text("2")
+    assert commit_of(source) == f"{head}-dirty"
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    (installed / "b.py").write_text("")
+    assert commit_of(installed) is None

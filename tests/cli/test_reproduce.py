@@ -30,8 +30,8 @@ def test_cells_are_listed_and_picked(atom, tmp_path):
 
 
 def test_a_budget_shrinks_steps_and_networks(atom):
-    cells = atom("reproduce table1 --methods dm random --ipc 1 --budget 0.05 --dry-run --json").json["cells"]
-    assert [cell.get("steps") for cell in cells] == [400, None]
+    cells = atom("reproduce table1 --methods dm dsa random --ipc 1 --budget 0.05 --dry-run --json").json["cells"]
+    assert [cell.get("steps") for cell in cells] == [400, 50, None]
 
 
 def test_costs_are_measured_in_a_process_of_their_own(atom, tmp_path):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.scores import load_scores, save_scores
 from atom_distill.base.errors import ArtifactError
 from atom_distill.models.registry import NetworkShape
 from atom_distill.reproduce import runner as module
@@ -17,7 +17,8 @@ from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.document import document
 from atom_distill.reproduce.plot import plot
 from atom_distill.reproduce.render import grid, markdown, notes
-from atom_distill.reproduce.runner import Results, Runner, read_results
+from atom_distill.reproduce.results import Results, load_results
+from atom_distill.reproduce.runner import Runner
 from distillation.toys import SETTINGS, go, toy_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +34,8 @@ def cell(method: str = "dm", column: str = "toy", **more) -> Cell:
 def runner(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "load_dataset", lambda _name: DATA)
 
-    def make(repeats: int = 2, epochs: int = 3) -> Runner:
-        budget = Budget(repeats=repeats, epochs=epochs)
+    def make(**budget) -> Runner:
+        budget = Budget(**{"repeats": 2, "epochs": 3, **budget})
         return Runner(tmp_path, budget, judge=lambda *_: 0.0, arch_shape=NetworkShape(width=8), device="cpu")
 
     return make
@@ -105,25 +106,40 @@ def result(
 
 def test_results_are_kept_after_each_cell_and_added_to(tmp_path):
     path = tmp_path / "table1.json"
-    Results(path, "table1").add(result("dm"))
-    more = Results(path, "table1")
+    first = load_results(path, "table1")
+    first.add(result("dm"))
+    first.save(path)
+    more = load_results(path, "table1")
     more.add(result("atom"))
     more.add(result("dm", mean=40.0))
-    assert [(found.row, found.mean) for found in read_results(path)] == [("dm", 40.0), ("atom", 30.0)]
+    more.save(path)
+    found = load_results(path)
+    assert [(cell.row, cell.mean) for cell in found.cells] == [("dm", 40.0), ("atom", 30.0)]
+    assert found.accuracy("dm", "cifar10 ipc 1").mean == 40.0
+    assert found.accuracy("dm", "elsewhere") is None
     with pytest.raises(ArtifactError, match="holds the table table1; give another --out"):
-        Results(path, "powers")
+        load_results(path, "powers")
     path.write_text(path.read_text()[:100])
     with pytest.raises(ArtifactError, match="is damaged"):
-        Results(path, "table1")
+        load_results(path, "table1")
+
+
+def test_each_way_of_making_is_recorded_once(monkeypatch):
+    results = Results(table="table1")
+    for command in ("one", "one", "two"):
+        monkeypatch.setattr("sys.argv", ["/bin/atom", command])
+        results.add(result("dm"))
+    assert [record["command"] for record in results.records] == ["atom one", "atom two"]
 
 
 def test_costs_and_accuracies_come_back_as_what_they_were(tmp_path):
     path = tmp_path / "cost.json"
     cost = Cost(row="dm", column="c", seconds_per_step=0.2, peak_mb=500, steps=10, settings={"method": "dm"})
-    results = Results(path, "cost")
+    results = Results(table="cost")
     results.add(cost)
-    assert read_results(path) == [cost]
-    assert "0.2 s, 500 MB" in markdown("cost", results.all())
+    results.save(path)
+    assert load_results(path).cells == [cost]
+    assert "0.2 s, 500 MB" in markdown("cost", results.cells)
 
 
 def test_the_grid_has_a_dash_where_nothing_was_run():
@@ -158,18 +174,34 @@ def test_a_plot_is_written_for_bars_and_curves(tmp_path):
 
 
 def test_the_page_of_results_is_that_of_the_committed_files():
-    assert (ROOT / "docs" / "results.md").read_text("utf-8") == document(ROOT / "results"), "run `make results`"
+    assert (ROOT / "docs" / "results.md").read_text("utf-8") == document(ROOT / "results" / "tables"), (
+        "run `make results`"
+    )
 
 
-def test_the_page_names_file_command_and_commit(tmp_path):
-    results = Results(tmp_path / "table1.json", "table1")
+def test_the_page_names_file_command_and_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/atom", "reproduce", "table1"])
+    results = Results(table="table1", remark="A remark.")
     results.add(result("atom", published=34.8))
-    content = json.loads((tmp_path / "table1.json").read_text())
-    content |= {"commit": "abc1234", "remark": "A remark."}
-    (tmp_path / "table1.json").write_text(json.dumps(content))
-    (tmp_path / "benchmark.json").write_text('{"rows": []}')
+    results.records[0]["commit"] = "abc1234"
+    results.save(tmp_path / "table1.json")
+    Results(table="powers").save(tmp_path / "a.json")
     page = document(tmp_path)
     assert "30.0 ± 1.4 (34.8)" in page
     assert "A remark." in page
-    assert "commit abc1234" in page
-    assert page.count("## ") == 1
+    assert "`atom reproduce table1` at commit abc1234" in page
+    assert page.index("## Accuracy by method") < page.index("## ATOM by the powers")
+
+
+def test_a_score_of_random_images_is_not_taken_for_the_sets(runner, nothing_is_computed, tmp_path):
+    made = runner().run(cell(), None)
+    (folder,) = (tmp_path / "sets").iterdir()
+    scores = load_scores(folder)
+    save_scores(folder, [scores[0].model_copy(update={"subject": "random", "runs": (1.0, 2.0)}), *scores])
+    nothing_is_computed()
+    assert runner().run(cell(), None).runs == made.runs
+
+
+def test_another_precision_is_another_score(runner):
+    assert runner(precision="bfloat16").run(cell(), None).precision == "bfloat16"
+    assert runner(precision="float32").run(cell(), None).precision == "float32"

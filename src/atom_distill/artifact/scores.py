@@ -6,10 +6,9 @@ import statistics
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
-from atom_distill.base.errors import ArtifactError
-from atom_distill.base.files import write_json
+from atom_distill.base.files import read_json_as, write_json
 from atom_distill.config.protocol import Protocol
 
 SCORES_FILE = "scores.json"
@@ -89,14 +88,7 @@ def load_scores(folder: Path) -> list[Score]:
         ArtifactError: the file is damaged.
     """
     path = folder / SCORES_FILE
-    if not path.exists():
-        return []
-    try:
-        return _SCORES.validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ArtifactError(
-            f"{path} is damaged ({error.error_count()} problems); move it away and evaluate again"
-        ) from None
+    return read_json_as(_SCORES, path, advice="evaluate again") if path.exists() else []
 
 
 def save_scores(folder: Path, scores: list[Score]) -> None:

@@ -9,7 +9,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from atom_distill.base.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 
 def cache_root() -> Path:
@@ -76,6 +83,26 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json_as(kind: TypeAdapter[T], path: Path, *, advice: str) -> T:
+    """Read a JSON file of ours as what it should hold.
+
+    Args:
+        kind: of what it should hold.
+        path: of the file.
+        advice: what brings the file back, e.g. "evaluate again".
+
+    Raises:
+        ArtifactError: it holds something else.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind.validate_json(path.read_bytes())
+    except ValidationError as error:
+        problems = f"{error.error_count()} problems"
+        raise ArtifactError(f"{path} is damaged ({problems}); move it away and {advice}") from None
 
 
 def _umask() -> int:

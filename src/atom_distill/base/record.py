@@ -4,24 +4,61 @@ from __future__ import annotations
 
 import datetime
 import platform
+import shlex
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 
 def run_record() -> dict[str, Any]:
-    """Return versions, machine, command and time; all JSON-able."""
+    """Return versions, commit, machine, command and time; all JSON-able."""
     import torch
 
     return {
         "atom_distill": _version("atom-distill"),
+        "commit": commit_of(Path(__file__).parents[1]),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "machine": _processor(),
         "threads": torch.get_num_threads(),
-        "command": " ".join(["atom", *sys.argv[1:]]) if sys.argv[0].endswith(("atom", "__main__.py")) else "python",
+        "command": _command(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def commit_of(source: Path) -> str | None:
+    """Name the commit that a source folder is at, with "-dirty" where it was changed since.
+
+    Args:
+        source: the folder. One that git does not track, as an installed package in somebody else's project, has none.
+    """
+    if not _git(source, "ls-files", "."):
+        return None
+    head = _git(source, "rev-parse", "--short", "HEAD")
+    return f"{head}-dirty" if head and _git(source, "status", "--porcelain", ".") else head
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Ask git about a folder; None where there is no git, no repository or no answer."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _command() -> str:
+    """Say what was typed: `atom ...`, or the script with its arguments; no more of its path than is below here."""
+    script = Path(sys.argv[0])
+    if script.name == "atom" or script.parts[-2:] == ("atom_distill", "__main__.py"):
+        return shlex.join(["atom", *sys.argv[1:]])
+    if script.suffix != ".py":
+        return "python"
+    path = script.resolve()
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name
+    return shlex.join(["python", str(shown), *sys.argv[1:]])
 
 
 def _version(distribution: str) -> str:

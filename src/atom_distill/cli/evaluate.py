@@ -13,7 +13,7 @@ from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, shown
 from atom_distill.cli.output import print_json, print_table
-from atom_distill.config.distill import Activation, Norm, Pooling, Preprocess
+from atom_distill.config.distill import Activation, Norm, Pooling, Precision, Preprocess
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
@@ -68,7 +68,7 @@ class ExecutionOptions(BaseModel):
     """How it is computed on this machine; changes speed and rounding, not meaning."""
 
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         default="auto", description="Of convolutions; auto: bfloat16 where that is faster. It is stored with the score."
     )
     compile: Literal["auto", "on", "off"] = Field(

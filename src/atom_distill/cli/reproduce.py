@@ -15,18 +15,18 @@ from atom_distill.base.files import write_text
 from atom_distill.base.progress import note
 from atom_distill.cli.options import Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
-from atom_distill.config.distill import Norm, Preprocess
+from atom_distill.config.distill import Norm, Precision, Preprocess
 
 if TYPE_CHECKING:
-    from atom_distill.reproduce.cell import Cell
-    from atom_distill.reproduce.runner import Results
+    from atom_distill.reproduce.cell import Budget, Cell
+    from atom_distill.reproduce.results import Results
     from atom_distill.reproduce.tables import Request
 
 _DESCRIPTION = (
     "Run a table of the papers. Every cell is kept as soon as it is found: the same command goes on where it was "
     "stopped, and another --cells or --methods adds to the table. Reduced effort is named under the table."
 )
-_PAPER_STEPS, _PAPER_NETWORKS = 8000, 5
+_PAPER_NETWORKS = 5
 _COST_STEPS = 10
 
 
@@ -55,11 +55,16 @@ class ReproduceCommand(BaseModel):
     cells: tuple[str, ...] = Field(default=("*",), description="Cells to run: patterns of row/column, e.g. 'atom/*'.")
     budget: float = Field(default=1.0, gt=0, le=1, description="Share of the papers' steps and networks to spend.")
     steps: Annotated[int | None, shown("the papers', by --budget")] = Field(
-        default=None, ge=1, description="Updates of the images (steps)."
+        default=None, ge=1, description="Updates of the images; for cost, those that are timed (steps)."
     )
     repeats: Annotated[int | None, shown("5, by --budget")] = Field(default=None, ge=1, description="Networks a cell.")
     epochs: Annotated[int | None, shown("1000")] = Field(
         default=None, ge=1, description="Length of each network's training (epochs)."
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="Of the networks' convolutions; auto: bfloat16 where that is faster, which is rough on deep "
+        "networks with instance norm.",
     )
     dry_run: Flag = Field(default=False, description="List the cells and stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
@@ -69,18 +74,18 @@ def command(arguments: Sequence[str]) -> None:
     """Run `atom reproduce`."""
     options = parse(ReproduceCommand, command="reproduce", description=_DESCRIPTION, arguments=arguments)
     from atom_distill.reproduce.render import grid, notes, title
-    from atom_distill.reproduce.runner import Results
+    from atom_distill.reproduce.results import load_results
     from atom_distill.reproduce.tables import TABLES
 
     cells = _wanted(TABLES.get(options.table)(_request(options)), options.cells)
     if options.dry_run:
         _list(cells, as_json=options.json_output)
         return
-    results = Results(options.out / f"{options.table}.json", options.table)
+    results = load_results(options.out / f"{options.table}.json", options.table)
     _run(cells, results, options)
-    header, rows = grid(results.all())
+    header, rows = grid(results.cells)
     if options.json_output:
-        print_json({"table": options.table, "cells": results.as_json()})
+        print_json({"table": options.table, "cells": [cell.model_dump(mode="json") for cell in results.cells]})
         return
     print_table(title(options.table), header, rows)
     for told in notes(results.accuracies()):
@@ -89,12 +94,8 @@ def command(arguments: Sequence[str]) -> None:
 
 
 def _request(options: ReproduceCommand) -> Request:
-    from atom_distill.reproduce.cell import Budget
     from atom_distill.reproduce.tables import Request
 
-    steps = options.steps
-    if steps is None and options.budget < 1:
-        steps = max(1, round(options.budget * _PAPER_STEPS))
     settings: dict[str, Any] = {"norm": options.norm} if options.norm else {}
     if options.seed:
         settings["seed"] = options.seed
@@ -105,12 +106,15 @@ def _request(options: ReproduceCommand) -> Request:
         preprocess=options.preprocess,
         archs=options.archs,
         settings=settings,
-        budget=Budget(steps, _repeats(options), options.epochs),
+        budget=_budget(options),
     )
 
 
-def _repeats(options: ReproduceCommand) -> int:
-    return options.repeats or max(1, round(options.budget * _PAPER_NETWORKS))
+def _budget(options: ReproduceCommand) -> Budget:
+    from atom_distill.reproduce.cell import Budget
+
+    repeats = options.repeats or max(1, round(options.budget * _PAPER_NETWORKS))
+    return Budget(options.budget, options.steps, repeats, options.epochs, options.precision)
 
 
 def _wanted(cells: list[Cell], patterns: Sequence[str]) -> list[Cell]:
@@ -134,21 +138,21 @@ def _list(cells: list[Cell], *, as_json: bool) -> None:
 def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None:
     from atom_distill.api import judge
     from atom_distill.models.registry import NetworkShape
-    from atom_distill.reproduce.cell import Budget
     from atom_distill.reproduce.cost import measure
     from atom_distill.reproduce.plot import plot
     from atom_distill.reproduce.render import markdown
     from atom_distill.reproduce.runner import Runner
 
-    budget = Budget(options.steps, _repeats(options), options.epochs)
     shape = NetworkShape(norm=options.norm)
-    runner = Runner(options.out, budget, judge=judge, arch_shape=shape, seed=options.seed)
+    runner = Runner(options.out, _budget(options), judge=judge, arch_shape=shape, seed=options.seed)
+    path = options.out / f"{options.table}.json"
     for number, cell in enumerate(cells, start=1):
         note(f"cell {number} of {len(cells)}: {cell.name}")
         if options.table == "cost":
             results.add(measure(cell, options.steps or _COST_STEPS))
         else:
-            results.add(runner.run(cell, results.accuracy(cell)))
-        write_text(options.out / f"{options.table}.md", markdown(options.table, results.all()))
+            results.add(runner.run(cell, results.accuracy(cell.row, cell.column)))
+        results.save(path)
+        write_text(path.with_suffix(".md"), markdown(options.table, results.cells))
         if results.accuracies():
-            plot(options.table, results.accuracies(), options.out / f"{options.table}.png")
+            plot(options.table, results.accuracies(), path.with_suffix(".png"))

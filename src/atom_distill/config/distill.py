@@ -13,7 +13,7 @@ Init = Literal["real", "noise"]
 Preprocess = Literal["zca", "normalize"]
 ImageOptimizer = Literal["sgd", "adam"]
 CompileMode = Literal["auto", "on", "off"]
-RealDtype = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Norm = Literal["none", "batch", "layer", "instance", "group"]
 Activation = Literal["relu", "leaky_relu", "sigmoid"]
 Pooling = Literal["none", "max", "avg"]
@@ -111,7 +111,7 @@ class DistillConfig(BaseModel):
     checkpoint_every: int = Field(default=100, ge=0, description="Steps between checkpoints; 0: only on Ctrl-C.")
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
     compile: CompileMode = Field(default="auto", description="torch.compile; auto: where the run is long enough.")
-    real_dtype: RealDtype = Field(
+    real_dtype: Precision = Field(
         default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
     )
     chunk: int = Field(default=0, ge=0, description="Images in one forward; 0: chosen from the resolution.")

@@ -103,6 +103,12 @@ class Evaluation:
         runs = self._runs(lambda _: whole, dataset, preprocessing)
         return self._score("whole", dataset, preprocessing, runs)
 
+    def would_repeat(self, score: Score) -> bool:
+        """Say whether a score of the same images is what this evaluation would find, up to rounding."""
+        asked = (self.arch, asdict(self.shape), self.repeats, self.protocol, self.seed)
+        done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
+        return asked == done and self.wishes.precision in ("auto", score.precision)
+
     def _runs(
         self,
         images_of: Callable[[int], TrainingImages],

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Runs, Score, Subject
-from atom_distill.base.errors import ArtifactError, ConfigError
-from atom_distill.base.files import write_json
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.files import read_json_as, write_json
 from atom_distill.base.progress import note
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.evaluation.ddranking import (
@@ -201,7 +201,7 @@ def _stored_or_trained(
     # A score does not say which version of the data it is of: where that changed, nothing stored counts.
     unchanged = dataset.fingerprint == distilled.dataset.get("fingerprint")
     for score in distilled.scores if unchanged else ():
-        if _is_score_of(score, subject, evaluation, distilled, dataset):
+        if evaluation.would_repeat(score) and _is_score_of(score, subject, distilled, dataset):
             note(f"{subject} set, protocol {evaluation.protocol.name}: scored before, not trained again")
             return score
     note(f"{subject} set, protocol {evaluation.protocol.name}: {evaluation.repeats} networks")
@@ -215,10 +215,8 @@ def _stored_or_trained(
     return score
 
 
-def _is_score_of(
-    score: Score, subject: Subject, evaluation: Evaluation, distilled: DistilledDataset, dataset: ImageDataset
-) -> bool:
-    """Say whether a score is what the evaluation would find, up to rounding."""
+def _is_score_of(score: Score, subject: Subject, distilled: DistilledDataset, dataset: ImageDataset) -> bool:
+    """Say whether a score is of these images, or of real ones that a ranking sets beside them."""
     taken = {"which": distilled.which, "steps": distilled.steps} if subject == "distilled" else {}
     wanted: dict[str, Any] = {
         **taken,
@@ -226,13 +224,8 @@ def _is_score_of(
         "dataset": dataset.name,
         "preprocess": distilled.preprocessing.kind,
         "images": len(dataset.train) if subject == "whole" else len(distilled),
-        "arch": evaluation.arch,
-        "shape": asdict(evaluation.shape),
-        "protocol": evaluation.protocol,
-        "seed": evaluation.seed,
     }
-    same = all(getattr(score, name) == value for name, value in wanted.items())
-    return same and len(score.runs) == evaluation.repeats and evaluation.wishes.precision in ("auto", score.precision)
+    return all(getattr(score, name) == value for name, value in wanted.items())
 
 
 _RANKINGS = TypeAdapter(list[Ranking])
@@ -245,14 +238,7 @@ def load_rankings(folder: Path) -> list[Ranking]:
         ArtifactError: the file is damaged.
     """
     path = folder / RANKINGS_FILE
-    if not path.exists():
-        return []
-    try:
-        return _RANKINGS.validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ArtifactError(
-            f"{path} is damaged ({error.error_count()} problems); move it away and evaluate again"
-        ) from None
+    return read_json_as(_RANKINGS, path, advice="evaluate again") if path.exists() else []
 
 
 def add_ranking(folder: Path, ranking: Ranking) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-PAPER_STEPS = 8000
-"""Updates of the images in the papers of DataDAM and ATOM."""
+from atom_distill.config.distill import Precision
+from atom_distill.config.presets import published_steps
+
+SELECTIONS = ("random", "herding", "k-center", "forgetting")
+"""Methods that choose real images; they take no steps."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,24 @@ class Budget:
     """How much of the published effort is spent.
 
     Attributes:
-        steps: updates of the images; None for each method's own.
+        share: of each method's published updates of the images.
+        steps: updates of the images, in place of a share.
         repeats: networks a cell.
         epochs: of each network's training; None for the protocol's own.
+        precision: of their convolutions.
     """
 
+    share: float = 1.0
     steps: int | None = None
     repeats: int = 5
     epochs: int | None = None
+    precision: Precision = "auto"
+
+    def steps_of(self, method: str) -> int:
+        """Give the updates of the images; 0 for a selection."""
+        if method in SELECTIONS:
+            return 0
+        return self.steps or max(1, round(self.share * published_steps(method)))
 
 
 @dataclass(frozen=True)

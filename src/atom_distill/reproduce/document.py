@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from atom_distill.base.files import write_text
 from atom_distill.reproduce.render import TITLES, markdown
-from atom_distill.reproduce.runner import read_results
+from atom_distill.reproduce.results import Results, load_results
 
 _HEAD = """\
 # Results
 
-Built by `make results` from the files in `results/` that `atom reproduce` wrote; each table names its file, where every
-network's accuracy, all settings, versions and the machine are.
+Built by `make results` from what `atom reproduce` left in `results/tables/`. Each table names its file, where
+the accuracies of all networks, every setting, the versions and the machine are.
 """
 
 
@@ -24,24 +24,22 @@ def document(folder: Path) -> str:
     Raises:
         ArtifactError: a file is damaged.
     """
-    sections = []
-    for path in sorted(folder.glob("*.json"), key=_place):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if "table" not in content:
-            continue  # a benchmark's
-        record = content["record"]
-        made = f"{record['machine']}, {record['threads']} threads, torch {record['torch']}, commit {content['commit']}"
-        said = [f"{content['remark']}\n"] if content.get("remark") else []
-        source = f"[{path.name}](../results/{path.name}): `{record['command']}`; {made}.\n"
-        sections += [markdown(content["table"], read_results(path)), *said, source]
-    return "\n".join([_HEAD, *sections])
+    tables = {path.name: load_results(path) for path in sorted(folder.glob("*.json"))}
+    names = sorted(tables, key=lambda name: (list(TITLES).index(tables[name].table), name))
+    return "\n".join([_HEAD, *(_section(name, tables[name]) for name in names)])
 
 
-def _place(path: Path) -> tuple[int, str]:
-    """Order tables as in the paper."""
-    table = json.loads(path.read_text(encoding="utf-8")).get("table")
-    names = list(TITLES)
-    return (names.index(table) if table in names else len(names), path.name)
+def _section(name: str, results: Results) -> str:
+    """Write a table, what it comes to, and how it was made."""
+    remark = f"{results.remark}\n\n" if results.remark else ""
+    made = "\n".join(f"- {_making(record)}" for record in results.records)
+    file = f"[{name}](../results/tables/{name})"
+    return f"{markdown(results.table, results.cells)}\n{remark}Every figure is in {file}, made by\n\n{made}\n"
+
+
+def _making(record: dict[str, Any]) -> str:
+    machine = f"{record['machine']}, {record['threads']} threads"
+    return f"`{record['command']}` at commit {record['commit']}, torch {record['torch']}, {machine}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from atom_distill.reproduce.cell import PAPER_STEPS, Result
+from atom_distill.config.presets import published_steps
+from atom_distill.reproduce.cell import Result
 from atom_distill.reproduce.cost import Cost
 
 TITLES = {
@@ -56,6 +57,7 @@ def notes(results: Sequence[Result]) -> list[str]:
         )
     told += [f"Networks a cell: {_grouped(results, lambda result: str(len(result.runs)))}."]
     told += [f"Protocol: {_grouped(results, lambda result: result.protocol)}."]
+    told += [f"Precision of their convolutions: {_grouped(results, lambda result: result.precision)}."]
     told += [f"Preprocessing: {_grouped(results, lambda result: result.preprocess)}."]
     told += [f"Updates of the images: {_grouped(results, _steps)}."]
     if any(result.settings["method"] == "random" for result in results):
@@ -66,7 +68,7 @@ def notes(results: Sequence[Result]) -> list[str]:
 def _steps(result: Result) -> str:
     if result.steps == 0:
         return "none (real images)"
-    published = 1000 if result.settings["method"] in ("dc", "dsa") else PAPER_STEPS
+    published = published_steps(result.settings["method"])
     return f"{result.steps}" if result.steps == published else f"{result.steps} of the published {published}"
 
 

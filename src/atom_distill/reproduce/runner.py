@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.device import pick_device
-from atom_distill.base.errors import ArtifactError
-from atom_distill.base.files import write_json
 from atom_distill.base.progress import note
-from atom_distill.base.record import run_record
 from atom_distill.config.presets import SetFacts, paper_settings
 from atom_distill.config.protocol import PROTOCOLS
 from atom_distill.data.dataset import ImageDataset
@@ -27,65 +19,7 @@ from atom_distill.distillation.run import Judge, run
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.models.registry import NetworkShape
 from atom_distill.reproduce.cell import Budget, Cell, Result
-from atom_distill.reproduce.cost import Cost
-
-_RESULTS: TypeAdapter[list[Result | Cost]] = TypeAdapter(list[Result | Cost])
-
-
-class Results:
-    """The finished cells of a table, in a JSON file that is rewritten after each.
-
-    Args:
-        path: the file; cells of earlier commands in it stay, unless they are found anew.
-        table: its name.
-
-    Raises:
-        ArtifactError: the file is damaged, or of another table.
-    """
-
-    def __init__(self, path: Path, table: str) -> None:
-        self._path, self._table = path, table
-        self._found: dict[tuple[str, str], Result | Cost] = {}
-        if path.exists():
-            self._found = {(result.row, result.column): result for result in read_results(path, table)}
-
-    def add(self, result: Result | Cost) -> None:
-        """Keep one more."""
-        self._found[result.row, result.column] = result
-        content = {"table": self._table, "cells": self.as_json(), "record": run_record()}
-        write_json(self._path, content)
-
-    def accuracy(self, cell: Cell) -> Result | None:
-        """Give what is known of a cell."""
-        found = self._found.get((cell.row, cell.column))
-        return found if isinstance(found, Result) else None
-
-    def all(self) -> list[Result | Cost]:
-        """Give all, in the order in which they were first found."""
-        return list(self._found.values())
-
-    def accuracies(self) -> list[Result]:
-        """Give those that are accuracies."""
-        return [result for result in self.all() if isinstance(result, Result)]
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """Give all as plain values."""
-        return [result.model_dump(mode="json") for result in self.all()]
-
-
-def read_results(path: Path, table: str | None = None) -> list[Result | Cost]:
-    """Read a file of `Results`.
-
-    Raises:
-        ArtifactError: it is damaged, or of another table than `table`.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if table is not None and content["table"] != table:
-            raise ArtifactError(f"{path} holds the table {content['table']}; give another --out")
-        return _RESULTS.validate_python(content["cells"])
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ArtifactError(f"{path} is damaged ({type(error).__name__}); move it away and run again") from None
+from atom_distill.training.execution import Wishes
 
 
 class Runner:
@@ -93,7 +27,7 @@ class Runner:
 
     Args:
         folder: where.
-        budget: networks and epochs of each cell.
+        budget: networks of each cell, their epochs and precision.
         seed: of the evaluations.
         judge: for distillations that are judged on the way.
         arch_shape: departures of the evaluated networks from their architecture.
@@ -118,6 +52,7 @@ class Runner:
             protocol=protocol if budget.epochs is None else protocol.changed(epochs=budget.epochs),
             seed=seed,
             device=pick_device(device),
+            wishes=Wishes(budget.precision),
         )
         self._datasets: dict[str, ImageDataset] = {}
 
@@ -156,7 +91,8 @@ class Runner:
 
     def _score(self, cell: Cell, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
         evaluation = self._of(cell)
-        found = _matching(distilled.scores, evaluation)
+        done = (score for score in distilled.scores if score.subject == "distilled" and score.which == "last")
+        found = next(filter(evaluation.would_repeat, done), None)
         if found is None:
             found = evaluation.of_distilled(distilled, dataset)
             distilled.add_score(found)
@@ -167,7 +103,7 @@ class Runner:
         folder = self._sets / cell.folder()
         scores = load_scores(folder)
         evaluation = self._of(cell)
-        found = _matching(scores, evaluation)
+        found = next(filter(evaluation.would_repeat, scores), None)
         if found is None:
             facts = SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train))
             ipc = int(cell.settings["ipc"])
@@ -197,15 +133,6 @@ class Runner:
             distil_seconds=distil_seconds,
             evaluate_seconds=score.seconds,
         )
-
-
-def _matching(scores: Sequence[Score], evaluation: Evaluation) -> Score | None:
-    """Find the score that this evaluation would give."""
-    for score in scores:
-        asked = (evaluation.arch, evaluation.protocol, evaluation.seed, evaluation.repeats, asdict(evaluation.shape))
-        if (score.arch, score.protocol, score.seed, len(score.runs), score.shape) == asked:
-            return score
-    return None
 
 
 def _copy(source: Path, target: Path) -> None:

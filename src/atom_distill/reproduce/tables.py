@@ -8,10 +8,9 @@ from itertools import product
 from typing import Any
 
 from atom_distill.base.registry import Registry
-from atom_distill.reproduce.cell import PAPER_STEPS, Budget, Cell
+from atom_distill.reproduce.cell import SELECTIONS, Budget, Cell
 from atom_distill.reproduce.published import published, published_transfer
 
-SELECTIONS = ("random", "herding", "k-center", "forgetting")
 GRADIENT_METHODS = ("dc", "dsa")
 MATCHING = ("dm", "datadam", "atom")
 
@@ -27,7 +26,7 @@ class Request:
         preprocess: "zca", "normalize" or both; empty for the paper's choice.
         archs: columns, where columns are architectures.
         settings: of every distillation, by name (norm, seed, preset, ...).
-        budget: steps, networks and epochs.
+        budget: steps, networks, their epochs and precision.
     """
 
     datasets: tuple[str, ...] = ()
@@ -46,9 +45,8 @@ class Request:
 
     def steps_of(self, method: str) -> dict[str, int]:
         """Give the steps of a method as a setting: none where real images are chosen."""
-        if method in SELECTIONS or self.budget.steps is None:
-            return {}
-        return {"steps": self.budget.steps}
+        steps = self.budget.steps_of(method)
+        return {"steps": steps} if steps else {}
 
 
 Table = Callable[[Request], list[Cell]]
@@ -125,13 +123,12 @@ def powers(request: Request) -> list[Cell]:
 @TABLES.register("curve")
 def curve(request: Request) -> list[Cell]:
     """Accuracy against steps (the paper's figure 3). Each point goes on where the one before it ended."""
-    steps = request.budget.steps or PAPER_STEPS
-    marks = sorted({max(1, steps * part // 16) for part in (1, 2, 4, 8, 12, 16)})
     cells: list[Cell] = []
     for label, dataset, settings in request.columns(ipc=(50,)):
         for method in request.methods or MATCHING:
             before: Cell | None = None
-            for mark in marks:
+            steps = request.budget.steps_of(method)
+            for mark in sorted({max(1, steps * part // 16) for part in (1, 2, 4, 8, 12, 16)}):
                 given = {"method": method, **settings, "steps": mark}
                 before = Cell(method, f"{label} after {mark}", dataset, given, continues=before)
                 cells.append(before)

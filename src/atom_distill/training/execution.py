@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from atom_distill.base.device import can_compile, fast_dtype, memory_format
 from atom_distill.base.errors import ConfigError
-
-Precision = Literal["auto", "float32", "bfloat16"]
-CompileMode = Literal["auto", "on", "off"]
+from atom_distill.config.distill import CompileMode, Precision
 
 _COMPILE_FROM = 3e7
 """Pixels that pass through training in all from which compiling pays: it takes about 15 s on two cores, and saves about
