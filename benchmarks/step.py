@@ -17,6 +17,7 @@ import multiprocessing
 import resource
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,28 +110,24 @@ def _times(case: Case, rounds: int) -> dict[str, float]:
 
 def _memory(case: Case) -> dict[str, float]:
     """Measure each loop in a fresh process, so that neither counts the other's memory."""
-    context = multiprocessing.get_context("spawn")
     found = {}
     for name in ("plain", "ours"):
-        queue: Any = context.Queue()
-        process = context.Process(target=_peak_memory, args=(name, case, queue))
-        process.start()
-        found[f"{name}_mb"] = queue.get()
-        process.join()
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            found[f"{name}_mb"] = process.submit(_peak_memory, name, case).result()
     return found
 
 
-def _peak_memory(name: str, case: Case, queue: Any) -> None:
+def _peak_memory(name: str, case: Case) -> float:
+    """Take a few steps in this process and give its peak, MB."""
     step = plain_step(case) if name == "plain" else our_step(case)
     if case.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         for _ in range(3):
             step()
-        queue.put(torch.cuda.max_memory_allocated() / 1e6)
-        return
+        return torch.cuda.max_memory_allocated() / 1e6
     for _ in range(3):
         step()
-    queue.put(_peak_resident_bytes() / 1e6)
+    return _peak_resident_bytes() / 1e6
 
 
 def _peak_resident_bytes() -> int:

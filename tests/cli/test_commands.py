@@ -115,7 +115,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(atom, tmp_path, monkeypatch):
     assert answer.out == ""
     assert answer.err == (
         f"atom distill: stopped after step 2, which is saved in {tmp_path}/cut. "
-        f"To go on: the same command with --resume (and --out {tmp_path}/cut)\n"
+        f"To go on: the same command, for `atom distill` with --resume (and --out {tmp_path}/cut)\n"
     )
     assert atom(f"{DISTILL} --resume --out", tmp_path / "cut").code == 0
     assert atom(f"{DISTILL} --out", tmp_path / "whole").code == 0

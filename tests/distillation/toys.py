@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,3 +55,9 @@ def go(
     out: Path | None = None, *, data: ImageDataset | None = None, resume: bool = False, **changes
 ) -> DistilledDataset:
     return distill(data or toy_dataset(), out=out, resume=resume, show_progress=False, **{**SETTINGS, **changes})
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    """Give step and loss of every line of a run's metrics."""
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(entry["step"], entry["loss"]) for entry in entries]

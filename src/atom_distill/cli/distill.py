@@ -58,7 +58,8 @@ def command(arguments: Sequence[str]) -> None:
     if options.dry_run and options.resume:
         raise ConfigError("--dry-run shows the settings of a new run; those of a run to resume are in its config.yaml")
     from atom_distill.api import judge
-    from atom_distill.distillation.run import run, settings_for
+    from atom_distill.distillation.run import run
+    from atom_distill.distillation.settings import settings_for
 
     dataset = options.data.load(options.dataset)
     if options.dry_run:

@@ -36,7 +36,9 @@ class DistillConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: Preset = Field(default="paper", description="Where defaults come from: the papers, or what is soon good.")
-    method: str = Field(default="atom", description="Method by name; `atom distill --help` lists them.")
+    method: str = Field(
+        default="atom", description="Method: atom, datadam, dm, dc, dsa, random, herding, k-center, forgetting."
+    )
     ipc: int = Field(ge=1, description="Synthetic images per class (images).")
     steps: int = Field(default=8000, ge=1, description="Updates of the images (steps).")
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")

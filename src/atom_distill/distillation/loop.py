@@ -118,7 +118,7 @@ class Loop:
             return InterruptedRunError(f"stopped after step {step}; nothing is saved, for the run has no folder")
         return InterruptedRunError(
             f"stopped after step {step}, which is saved in {self.folder}. "
-            f"To go on: the same command with --resume (and --out {self.folder})"
+            f"To go on: the same command, for `atom distill` with --resume (and --out {self.folder})"
         )
 
 

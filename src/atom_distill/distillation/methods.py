@@ -57,6 +57,24 @@ METHODS.register("k-center")(lambda _config: Selection(by_k_center))
 METHODS.register("forgetting")(lambda _config: Selection(by_forgetting))
 
 
+_OF_STATISTICS = frozenset("task_balance spatial_power channel_power spatial channel embedding chunk".split())
+_OF_SYNTHESIS = frozenset(
+    "steps init batch_real augment eval_every eval_epochs eval_repeats holdout "
+    "image_optimizer image_lr image_momentum image_average".split()
+)
+
+
+def unused_settings(recipe: Recipe) -> frozenset[str]:
+    """Name the settings that change nothing of what a method does."""
+    match recipe:
+        case Selection():
+            return _OF_STATISTICS | _OF_SYNTHESIS
+        case GradientMatching():
+            return _OF_STATISTICS | {"selection_epochs"}
+        case _:
+            return frozenset({"selection_epochs"})
+
+
 def _mixer(config: DistillConfig, *, spatial: bool, channel: bool) -> StatisticsOf:
     """Build the one objective; the user's switches come before the method's."""
     spatial = spatial if config.spatial is None else config.spatial

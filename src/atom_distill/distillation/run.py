@@ -1,4 +1,4 @@
-"""A whole run: settings, folder, preprocessing, loop, artifact."""
+"""A whole run: folder, preprocessing, loop, artifact."""
 
 from __future__ import annotations
 
@@ -7,50 +7,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import load_scores
-from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
-from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
-from atom_distill.config.presets import Resolved, SetFacts, resolve, validated
+from atom_distill.config.distill import DistillConfig
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.sampler import ClassSampler
-from atom_distill.data.subset import hold_out
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.execution import Execution, plan_execution
 from atom_distill.distillation.gradient_matching import GradientMatching, GradientMatchingStep
 from atom_distill.distillation.initial import initial_images, synthetic_labels
 from atom_distill.distillation.journal import Journal
 from atom_distill.distillation.loop import Loop, Matching
-from atom_distill.distillation.methods import METHODS, Recipe
+from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.selection import Candidates, Selection
-from atom_distill.distillation.state import RunState, last_step, load_newest_checkpoint
+from atom_distill.distillation.settings import matching_network, note_unused, settled, training_images
+from atom_distill.distillation.state import RunState, load_newest_checkpoint
 from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.registry import Network, NetworkShape, build_model, mixes_images
+from atom_distill.models.registry import Network, mixes_images
 from atom_distill.ops.matching import StatisticsOf
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.execution import Execution as TrainingExecution
 
 Judge = Callable[[DistilledDataset, ImageDataset, DistillConfig], float]
 """From a set, held-out real images (as a test split) and settings to accuracy, percent."""
-
-
-def settings_for(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
-    """Give the final settings of a run and where each came from, without running it.
-
-    Raises:
-        ConfigError, UnknownNameError: the settings do not hold together.
-    """
-    resolved = resolve(_facts(dataset), given)
-    _parts(_training(dataset, resolved.config), resolved.config)
-    plan_execution(resolved.config, dataset.image_shape, dataset.num_classes)
-    return resolved
 
 
 def run(
@@ -75,9 +60,11 @@ def run(
     Raises:
         AtomError: settings, data or folder do not allow it; nothing was changed.
     """
-    config = _config(dataset, given, out, resume=resume)
-    training = _training(dataset, config)
-    network, recipe = _parts(training, config)
+    config = settled(dataset, given, out, resume=resume)
+    recipe = METHODS.get(config.method)(config)
+    training = training_images(dataset, config, recipe)
+    network = matching_network(training, config)
+    note_unused(given, config, recipe)
     if out is not None:
         files.enter(out) if resume else files.claim(out)
         load_scores(out)  # if they are damaged, say so now and not after the last step
@@ -208,89 +195,3 @@ def _preprocessing(dataset: ImageDataset, config: DistillConfig, out: Path | Non
     if out is not None:
         files.save_preprocessing(out, preprocessing)
     return preprocessing
-
-
-def _training(dataset: ImageDataset, config: DistillConfig) -> ImageDataset:
-    """Give the images to distil; where the run is to be judged on some, those are its test split."""
-    return hold_out(dataset, config.holdout, config.seed) if config.eval_every else dataset
-
-
-def _config(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *, resume: bool) -> DistillConfig:
-    """Settle every setting, those left to the machine included, so that the run can be continued exactly."""
-    if resume:
-        if out is None:
-            raise ConfigError("--resume needs the run's folder: give it with --out")
-        if files.holds_run(out):
-            return _resumed_config(dataset, given, out)
-        if "ipc" in given:
-            note(f"{out} holds no run yet; starting one")
-        else:
-            raise ConfigError(f"{out} holds no run to go on with; to start one there, give --ipc N")
-    config = resolve(_facts(dataset), given).config
-    execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
-    return config.model_copy(
-        update={
-            "device": str(execution.device),
-            "real_dtype": str(execution.real_dtype).removeprefix("torch."),
-            "compile": "on" if execution.compiled else "off",
-            "chunk": execution.chunk,
-        }
-    )
-
-
-def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) -> DistillConfig:
-    stored = files.load_config(out)
-    if "imported" in stored["record"]:
-        raise ArtifactError(f"{out} was imported, so there is no run in it to go on with; give another --out")
-    fingerprint = stored["dataset"].get("fingerprint")
-    if fingerprint != dataset.fingerprint:
-        asked = ", ".join(f"{name} {value}" for name, value in stored["dataset"].get("request", {}).items())
-        raise ArtifactError(
-            f"{out} was started on another data set, {stored['dataset'].get('name')} ({asked or 'made in memory'}); "
-            "resume with the same data options, or give another --out"
-        )
-    changes = {
-        name: value
-        for name, value in given.items()
-        if value != stored["settings"].get(name) and not _left_to_machine(name, value)
-    }
-    moved = sorted(EXECUTION & changes.keys())
-    if moved:
-        note(
-            f"resuming with another {', '.join(moved)}: the result will differ from an uninterrupted run's by rounding"
-        )
-    fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME | EXECUTION}
-    if fixed:
-        told = ", ".join(f"{name} {stored['settings'].get(name)}, not {value}" for name, value in fixed.items())
-        raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another --out")
-    config = validated(DistillConfig, {**stored["settings"], **changes})
-    done = last_step(out)
-    if config.steps < done:
-        raise ArtifactError(f"{out} has done {done} steps already; give --steps {done} or more, or another --out")
-    return config
-
-
-def _left_to_machine(name: str, value: object) -> bool:
-    """Say whether a setting asks for what the run has settled on: the same command may resume it."""
-    return name in EXECUTION and value in ("auto", 0)
-
-
-def _parts(dataset: ImageDataset, config: DistillConfig) -> tuple[Network, Recipe]:
-    """Build what the settings name, which is also how they are checked."""
-    recipe = METHODS.get(config.method)(config)
-    shape = NetworkShape(**config.network_shape())
-    network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape)
-    if config.init == "real":
-        counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
-        smallest = int(counts.argmin())
-        available = int(counts[smallest])
-        if config.ipc > available:
-            raise ConfigError(
-                f"ipc {config.ipc} is more than the {available} training images of class "
-                f"{dataset.class_names[smallest]!r}: use --ipc {available} or less, or --init noise"
-            )
-    return network, recipe
-
-
-def _facts(dataset: ImageDataset) -> SetFacts:
-    return SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from atom_distill.models.layers import Activations, Block, BlockNetwork, normalisation, require_size
+from atom_distill.models.layers import BlockNetwork, Convolution, max_pooled_network
 from atom_distill.models.registry import MODELS, NetworkShape
 
-_LAYERS = ((128, 5, True), (192, 5, True), (256, 3, False), (192, 3, False), (192, 3, True))
-"""Filters, kernel and whether 2x2 max-pooling follows."""
+_LAYERS = (
+    Convolution(128, kernel=5, pooled=True),
+    Convolution(192, kernel=5, pooled=True),
+    Convolution(256, kernel=3, pooled=False),
+    Convolution(192, kernel=3, pooled=False),
+    Convolution(192, kernel=3, pooled=True),
+)
 
 
 @MODELS.register("alexnet")
@@ -29,22 +32,6 @@ def alexnet(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkS
     Source: `AlexNet` of the DC code (Zhao, Mopuri & Bilen, ICLR 2021).
     """
     shape.allow("alexnet", "norm", "activation")
-    channels, height, width = image_shape
-    margin = 2 if channels == 1 else 0
-    require_size("alexnet", image_shape, 8 - 2 * margin)
-    height, width = height + 2 * margin, width + 2 * margin
-    blocks: list[Block] = []
-    for filters, kernel, pooled in _LAYERS:
-        padding = kernel // 2 + (0 if blocks else margin)
-        blocks.append(
-            Block(
-                nn.Conv2d(channels, filters, kernel, padding=padding),
-                normalisation(shape.norm or "none", (filters, height, width)),
-                Activations[shape.activation or "relu"](),
-                nn.MaxPool2d(2) if pooled else nn.Identity(),
-            )
-        )
-        channels = filters
-        if pooled:
-            height, width = height // 2, width // 2
-    return BlockNetwork(blocks, channels * height * width, num_classes)
+    return max_pooled_network(
+        "alexnet", image_shape, num_classes, _LAYERS, shape.norm or "none", shape.activation or "relu"
+    )

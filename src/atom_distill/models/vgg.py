@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from atom_distill.models.layers import Activations, Block, BlockNetwork, normalisation, require_size
+from atom_distill.models.layers import BlockNetwork, Convolution, max_pooled_network
 from atom_distill.models.registry import MODELS, NetworkShape
 
 _LAYERS = ((1, True), (2, True), (4, False), (4, True), (8, False), (8, True), (8, False), (8, True))
@@ -31,22 +29,8 @@ def vgg11(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkSha
     ICLR 2015.
     """
     shape.allow("vgg11", "width", "norm", "activation")
-    channels, height, width = image_shape
-    margin = 2 if channels == 1 else 0
-    require_size("vgg11", image_shape, 32 - 2 * margin)
-    height, width = height + 2 * margin, width + 2 * margin
-    blocks: list[Block] = []
-    for multiple, pooled in _LAYERS:
-        filters = multiple * (shape.width or 64)
-        blocks.append(
-            Block(
-                nn.Conv2d(channels, filters, kernel_size=3, padding=1 if blocks else 1 + margin),
-                normalisation(shape.norm or "instance", (filters, height, width)),
-                Activations[shape.activation or "relu"](),
-                nn.MaxPool2d(2) if pooled else nn.Identity(),
-            )
-        )
-        channels = filters
-        if pooled:
-            height, width = height // 2, width // 2
-    return BlockNetwork(blocks, channels * height * width, num_classes)
+    width = shape.width or 64
+    layers = [Convolution(multiple * width, 3, pooled) for multiple, pooled in _LAYERS]
+    return max_pooled_network(
+        "vgg11", image_shape, num_classes, layers, shape.norm or "instance", shape.activation or "relu"
+    )
