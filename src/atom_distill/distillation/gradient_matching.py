@@ -49,6 +49,9 @@ class GradientMatchingStep:
         ipc: synthetic images per class.
         seed: the run's seed.
 
+    With BatchNorm each class is normalised by its own batch's statistics; the DC code freezes those of a batch of all
+    classes first. The papers' networks have InstanceNorm, where there is no difference.
+
     Source: Zhao, Mopuri & Bilen (ICLR 2021), Algorithm 1; Zhao & Bilen, "Differentiable Siamese Augmentation" (ICML
     2021), Algorithm 1.
     """

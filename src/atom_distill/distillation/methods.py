@@ -57,10 +57,24 @@ METHODS.register("k-center")(lambda _config: Selection(by_k_center))
 METHODS.register("forgetting")(lambda _config: Selection(by_forgetting))
 
 
-_OF_STATISTICS = frozenset("task_balance spatial_power channel_power spatial channel embedding chunk".split())
+_OF_STATISTICS = frozenset(
+    ["task_balance", "spatial_power", "channel_power", "spatial", "channel", "embedding", "chunk"]
+)
 _OF_SYNTHESIS = frozenset(
-    "steps init batch_real augment eval_every eval_epochs eval_repeats holdout "
-    "image_optimizer image_lr image_momentum image_average".split()
+    [
+        "steps",
+        "init",
+        "batch_real",
+        "augment",
+        "eval_every",
+        "eval_epochs",
+        "eval_repeats",
+        "holdout",
+        "image_optimizer",
+        "image_lr",
+        "image_momentum",
+        "image_average",
+    ]
 )
 
 
