@@ -57,7 +57,10 @@ def pets(tmp_path: Path) -> Path:
         ("evaluate digits --random", "how many random images per class? Give --ipc N"),
         ("evaluate digits --random --whole", "--random and --whole exclude each other"),
         ("evaluate digits --random --ipc 0", "ipc must be at least 1, got 0"),
-        ("evaluate digits --random --ipc 500", "fewer than ipc 500"),
+        (
+            "evaluate digits --random --ipc 500",
+            "ipc 500 is more than the 139 training images of class '8': use --ipc 139 or less",
+        ),
         ("evaluate digits --random --ipc 1 --arch resnt", "unknown architecture 'resnt'"),
         (
             "evaluate digits --random --ipc 1 --arch convnet resnet18",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 QUICK = "reproduce table1 --datasets digits --ipc 1 --steps 2 --repeats 2 --epochs 2"
 
 
@@ -47,3 +49,39 @@ def test_a_wrong_method_is_told_with_the_known_ones(atom, tmp_path):
     assert answer.code == 2
     assert "unknown method 'dam'" in answer.err
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("components --methods dc", "--methods changes nothing in components: leave it out"),
+        ("table1 --archs vit", "--archs changes nothing in table1"),
+        ("cost --epochs 3", "--epochs changes nothing in cost"),
+        ("cross-arch --datasets digits --ipc 1 --norm batch --archs vit", "vit cannot be given another norm"),
+        ("table1 --datasets digits --ipc 500 --methods herding", "use --ipc 139 or less"),
+        ("table1 --datasets nope", "unknown data set 'nope'"),
+        ("cost --methods herding --ipc 1", "herding take no steps"),
+    ],
+)
+def test_what_cannot_be_run_is_told_before_anything_is(atom, tmp_path, line, told):
+    answer = atom(f"reproduce {line} --out", tmp_path / "out")
+    assert answer.code == 2
+    assert told in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_not_of_a_table_are_left_alone(atom, tmp_path):
+    (tmp_path / "table1.md").write_text("mine")
+    answer = atom(f"{QUICK} --methods random --out", tmp_path)
+    assert answer.code == 2
+    assert "table1.md is not of a table that was begun here" in answer.err
+    assert (tmp_path / "table1.md").read_text() == "mine"
+    (tmp_path / "file").write_text("mine")
+    assert "is a file; give a folder" in atom(f"{QUICK} --methods random --out", tmp_path / "file").err
+
+
+def test_another_seed_or_norm_is_another_column(atom, tmp_path):
+    atom(f"{QUICK} --methods dm --out", tmp_path / "out")
+    both = atom(f"{QUICK} --methods dm --norm batch --seed 3 --json --out", tmp_path / "out").json
+    assert [cell["column"] for cell in both["cells"]] == ["digits ipc 1", "digits ipc 1 norm batch seed 3"]
+    assert "Steps: 2 of the published 8000." in both["notes"]

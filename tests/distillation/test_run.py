@@ -145,11 +145,21 @@ def test_batch_norm_that_nobody_asked_for_sees_the_whole_batch(monkeypatch):
     ("settings", "told"),
     [
         (
-            {"method": "random", "image_lr": 2.0, "eval_every": 3},
-            "random has no use for batch_real, eval_every, image_lr, steps",
+            {"method": "random", "image_lr": 2.0, "depth": 2},
+            "batch_real, checkpoint_every, compile, depth, image_lr, steps, width",
+        ),
+        (
+            {"method": "herding", "eval_every": 3, "holdout": 0.3},
+            "herding has no use for batch_real, checkpoint_every, ",
         ),
         ({"method": "dc", "spatial_power": 2.0, "batch_real": 4}, "dc has no use for spatial_power"),
         ({"method": "atom", "selection_epochs": 3}, "atom has no use for selection_epochs"),
+        (
+            {"method": "dm", "spatial_power": 2.0, "channel_power": 2.0},
+            "dm has no use for channel_power, spatial_power",
+        ),
+        ({"method": "datadam", "channel_power": 2.0, "eval_epochs": 2}, "no use for channel_power, eval_epochs"),
+        ({"embedding": False, "task_balance": 2.0}, "atom has no use for task_balance"),
     ],
 )
 def test_settings_that_a_method_has_no_use_for_are_told(capsys, settings, told):
@@ -160,6 +170,7 @@ def test_settings_that_a_method_has_no_use_for_are_told(capsys, settings, told):
 def test_settings_that_count_are_not_told_as_unused(capsys):
     for method in ("atom", "dc"):
         go(method=method, steps=1)
+    go(steps=1, task_balance=2.0, spatial_power=2.0, eval_every=1, eval_epochs=1, holdout=0.3)
     assert "no use for" not in capsys.readouterr().err
 
 
@@ -167,3 +178,18 @@ def test_a_selection_chooses_from_all_images_whatever_is_held_out_for_others():
     data = toy_dataset((2, 2, 2))
     chosen, again = (go(data=data, method="random", ipc=2, eval_every=every).images for every in (0, 1))
     assert torch.equal(chosen, again)
+
+
+def test_gradients_of_a_transformer_are_matched():
+    first, second = (go(method="dc", arch="vit", width=64, depth=1, steps=steps).images for steps in (1, 2))
+    assert torch.isfinite(second).all()
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("method", ["random", "herding"])
+def test_a_selection_of_more_than_there_is_is_refused_before_a_folder_is_made(tmp_path, method):
+    with pytest.raises(
+        ConfigError, match=r"ipc 6 is more than the 5 training images of class 'class 1': use --ipc 5 or less$"
+    ):
+        go(tmp_path / "run", data=toy_dataset((9, 5, 9)), method=method, ipc=6)
+    assert not (tmp_path / "run").exists()

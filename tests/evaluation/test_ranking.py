@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
@@ -123,6 +124,18 @@ def test_a_given_accuracy_trains_nothing_on_the_whole_set(tiny, trained):
     assert (found.references.whole.runs, found.references.whole.protocol) == ((95,), None)
 
 
+def test_a_set_with_soft_labels_is_ranked_by_its_images_with_hard_ones(tiny, trained, capsys):
+    smoothed = torch.full((6, 3), 0.2).scatter(1, tiny.labels[:, None], 0.6)
+    soft = replace(tiny, soft_labels=smoothed)
+    soft.add_score(plan().augmented.of_distilled(soft, DATA))
+    assert soft.scores[0].labels == "soft"
+    want = plan().rank(tiny, DATA)
+    assert plan().rank(soft, DATA) == want  # the soft score is not taken for one of these
+    assert [score.labels for score in soft.scores] == ["soft", *["hard"] * 5]
+    assert soft.soft_labels is smoothed
+    assert "the set has soft labels" in capsys.readouterr().err
+
+
 def test_what_is_scored_already_is_not_trained_again(tiny, trained, capsys):
     first = plan().rank(tiny, DATA)
     trained.clear()
@@ -179,10 +192,10 @@ def test_the_file_keeps_each_ranking_once(tiny, tmp_path):
 def test_a_plan_that_cannot_be_ranked_is_refused():
     with pytest.raises(ConfigError, match="protocol quick has none: leave --augment none out"):
         plan(protocol=QUICK.model_copy(update={"augment": "none"}))
-    for accuracy in (-1, 100.5, float("nan")):
-        with pytest.raises(ConfigError, match=f"must be a percentage, 0 to 100, got {accuracy}"):
+    for accuracy in (-1, 0.98, 100.5, float("nan")):
+        with pytest.raises(ConfigError, match=f"must be a percentage, 1 to 100, got {accuracy}"):
             plan(whole=accuracy)
-    for accuracy in (0, 100):
+    for accuracy in (1.5, 100):
         assert plan(whole=accuracy).whole == accuracy
 
 

@@ -129,7 +129,7 @@ def test_classes_come_in_any_order(write, data, images, labels):
     assert torch.equal(tiny.images, images[torch.tensor([0, 1, 3, 2, 5, 4])])  # within a class as they came
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float8_e5m2])
 def test_other_float_types_become_float32(write, data, images, labels, dtype):
     tiny = import_distilled(write("set.pt", (images.to(dtype), labels)), data, "normalize")
     assert torch.equal(tiny.images, images.to(dtype).float())

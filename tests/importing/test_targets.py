@@ -18,7 +18,7 @@ def softmax(rows: np.ndarray) -> np.ndarray:
 
 
 def test_class_numbers_of_any_type(capfd):
-    for dtype in (torch.int32, torch.float16, torch.float64, torch.bool):
+    for dtype in (torch.int32, torch.uint16, torch.float16, torch.float8_e4m3fn, torch.float64, torch.bool):
         found = targets_of(torch.tensor([0, 1, 1, 0], dtype=dtype), 2)
         assert found.hard.tolist() == [0, 1, 1, 0]
         assert found.soft is None

@@ -75,8 +75,9 @@ def test_a_bare_pickle_and_damaged_files(tmp_path, data, images):
     torch.save(images, whole)
     for content in (stream.getvalue(), b"", b"PK\x03\x04 rubbish", whole.getvalue()[:-700]):
         (tmp_path / "images.pt").write_bytes(content)
-        with pytest.raises(DataError, match=r"images\.pt "):
+        with pytest.raises(DataError, match=r"images\.pt ") as caught:
             import_distilled(tmp_path / "images.pt", data, "normalize")
+        assert "weights_only" not in str(caught.value)  # no advice to switch safety off
     (tmp_path / "images.safetensors").write_bytes(b"rubbish")
     with pytest.raises(DataError, match="not a readable safetensors file"):
         import_distilled(tmp_path / "images.safetensors", data, "normalize")
@@ -94,6 +95,7 @@ def test_a_bare_pickle_and_damaged_files(tmp_path, data, images):
         (lambda x, y: (x, y[0]), r"labels \(\)"),
         (lambda x, y: (x.int(), y), "images must be floats in model space or uint8 pixels, got torch.int32"),
         (lambda x, y: (x.index_fill(0, torch.tensor([1, 4]), torch.nan), y), "2 of the 6 images hold NaN or infinite"),
+        (lambda x, y: (x.double() * 1e300, y), "6 of the 6 images hold NaN or infinite"),
         (lambda x, y: (x / 0, y), "6 of the 6 images hold NaN or infinite"),
         (lambda x, y: (x.to_sparse(), y), "must be plain dense tensors"),
         (lambda x, y: (x, y + 1), "labels run from 1 to 3, but the data set has 3 classes"),

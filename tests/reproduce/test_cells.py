@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import load_scores, save_scores
-from atom_distill.base.errors import ArtifactError
+from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.models.registry import NetworkShape
 from atom_distill.reproduce import runner as module
 from atom_distill.reproduce.cell import Budget, Cell, Result
@@ -85,10 +86,43 @@ def test_a_later_point_of_a_curve_equals_a_longer_run(runner, tmp_path):
     assert [len(one.scores) for one in sets.values()] == [1, 1]
 
 
+def test_a_later_point_alone_starts_from_the_beginning(runner):
+    never_run = cell(steps=3)
+    long = Cell("dm", "later", "toy", {**QUICK, "method": "dm", "steps": 8}, continues=never_run)
+    assert runner().run(long, None).steps == 8
+
+
+def test_changed_images_are_scored_anew(runner, monkeypatch):
+    first = runner().run(cell("random"), None)
+    monkeypatch.setattr(module, "load_dataset", lambda _name: toy_dataset((30, 30, 30)))
+    assert runner().run(cell("random"), None).evaluate_seconds != first.evaluate_seconds
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (cell("dam"), "unknown method 'dam'"),
+        (cell(batch_real=0), "batch_real"),
+        (replace(cell(), arch="vgg11"), "vgg11 needs images of at least 32x32"),
+    ],
+)
+def test_a_wrong_cell_is_told_before_the_first_is_run(runner, wrong, told):
+    with pytest.raises(AtomError, match=told):
+        runner().check([cell(), wrong])
+
+
+def test_a_damaged_set_says_that_the_table_can_make_it_again(runner, tmp_path):
+    runner().run(cell(), None)
+    (folder,) = (tmp_path / "sets").iterdir()
+    (folder / "config.yaml").unlink()
+    with pytest.raises(ArtifactError, match=f"Or remove {folder}: the table then makes that set again"):
+        runner().run(cell(), None)
+
+
 def result(
     row: str, column: str = "cifar10 ipc 1", *, mean: float = 30.0, published: float | None = None, **more
 ) -> Result:
-    facts = {"steps": 500, "settings": {"method": row}, "protocol": "dm", "preprocess": "zca", **more}
+    facts = {"steps": 500, "settings": {"method": row, "ipc": 1}, "protocol": "dm", "preprocess": "zca", **more}
     return Result(
         row=row,
         column=column,
@@ -126,15 +160,18 @@ def test_results_are_kept_after_each_cell_and_added_to(tmp_path):
 
 def test_each_way_of_making_is_recorded_once(monkeypatch):
     results = Results(table="table1")
-    for command in ("one", "one", "two"):
+    for mean, command in enumerate(("one", "one", "two")):
         monkeypatch.setattr("sys.argv", ["/bin/atom", command])
-        results.add(result("dm"))
-    assert [record["command"] for record in results.records] == ["atom one", "atom two"]
+        results.add(result("dm", mean=mean))
+    assert [record.command for record in results.records] == ["atom one", "atom two"]
+    monkeypatch.setattr("sys.argv", ["/bin/atom", "three"])
+    results.add(result("dm", mean=mean))  # found again, not made
+    assert len(results.records) == 2
 
 
 def test_costs_and_accuracies_come_back_as_what_they_were(tmp_path):
     path = tmp_path / "cost.json"
-    cost = Cost(row="dm", column="c", seconds_per_step=0.2, peak_mb=500, steps=10, settings={"method": "dm"})
+    cost = Cost(row="dm", column="c", seconds_per_step=0.2, peak_mb=500, steps=10, settings={"method": "dm", "ipc": 1})
     results = Results(table="cost")
     results.add(cost)
     results.save(path)
@@ -166,6 +203,19 @@ def test_every_departure_is_told_by_row():
     assert "a draw of its own" in text
 
 
+def test_points_of_a_curve_stand_in_order_whenever_they_were_found():
+    found = [result("dm", f"toy after {steps}", steps=steps) for steps in (8, 2, 100)]
+    assert grid(found)[0] == ["", "toy after 2", "toy after 8", "toy after 100"]
+
+
+def test_a_step_of_gradient_matching_is_explained_where_it_is_several_updates():
+    told = "A step of dc and dsa is a network with as many updates"
+    assert told in "\n".join(notes([result("dsa", settings={"method": "dsa", "ipc": 10})]))
+    assert told not in "\n".join(notes([result("dsa", settings={"method": "dsa", "ipc": 1})]))
+    cost = Cost(row="dc", column="c", seconds_per_step=1, peak_mb=1, steps=1, settings={"method": "dc", "ipc": 10})
+    assert told in markdown("cost", [cost])
+
+
 def test_a_plot_is_written_for_bars_and_curves(tmp_path):
     found = [result("dm", published=26.0), result("atom"), result("atom", "cifar10 ipc 10", steps=900)]
     for table in ("table1", "curve"):
@@ -183,7 +233,7 @@ def test_the_page_names_file_command_and_commit(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/bin/atom", "reproduce", "table1"])
     results = Results(table="table1", remark="A remark.")
     results.add(result("atom", published=34.8))
-    results.records[0]["commit"] = "abc1234"
+    results.records[0] = results.records[0].model_copy(update={"commit": "abc1234"})
     results.save(tmp_path / "table1.json")
     Results(table="powers").save(tmp_path / "a.json")
     page = document(tmp_path)

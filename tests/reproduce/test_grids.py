@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.config.presets import SetFacts, resolve
 from atom_distill.distillation.methods import METHODS
 from atom_distill.reproduce.cell import Budget, Cell
 from atom_distill.reproduce.tables import TABLES, Request
+from distillation.toys import toy_dataset
 
+DATA = toy_dataset()
 CIFAR10 = SetFacts((3, 32, 32), 10, 50_000)
 
 
@@ -18,13 +21,14 @@ def cells(table: str, **request) -> dict[tuple[str, str], Cell]:
 
 @pytest.mark.parametrize("table", list(TABLES))
 def test_every_cell_has_a_place_of_its_own_and_settings_that_hold(table):
-    request = Request(ipc=(1, 10), preprocess=("zca", "normalize"), settings={"norm": "batch"})
+    request = Request(ipc=(1, 10), preprocess=("zca", "normalize"), settings={"norm": "batch", "seed": 5})
     found = TABLES.get(table)(request)
     assert len({(cell.row, cell.column) for cell in found}) == len(found)
     for cell in found:
         config = resolve(CIFAR10, cell.settings).config
         METHODS.get(config.method)(config)
-        assert config.norm == "batch"
+        assert (config.norm, config.seed) == ("batch", 5)
+        assert "norm batch seed 5" in cell.column
 
 
 def test_table1_has_every_method_and_the_published_figures():
@@ -59,16 +63,18 @@ def test_components_are_all_combinations_and_known_ones_share_their_set_with_tab
         ("spatial + embedding", "datadam"),
         ("spatial + channel + embedding", "atom"),
     ):
-        assert found[row, "cifar10 ipc 1"].folder() == table1[method, "cifar10 ipc 1"].folder()
+        assert found[row, "cifar10 ipc 1"].folder(DATA) == table1[method, "cifar10 ipc 1"].folder(DATA)
     switches = found["spatial + channel", "cifar10 ipc 1"].settings
     assert (switches["spatial"], switches["channel"], switches["embedding"]) == (True, True, False)
-    assert len({cell.folder() for cell in found.values()}) == 7
+    assert len({cell.folder(DATA) for cell in found.values()}) == 7
 
 
 def test_powers_cover_the_square_and_the_papers_pair_is_atom_itself():
     found = cells("powers", ipc=(1,))
     assert len(found) == 16
-    assert found["p_s 4", "cifar10 ipc 1 p_c 4"].folder() == cells("table1", ipc=(1,))["atom", "cifar10 ipc 1"].folder()
+    assert found["p_s 4", "cifar10 ipc 1 p_c 4"].folder(DATA) == cells("table1", ipc=(1,))[
+        "atom", "cifar10 ipc 1"
+    ].folder(DATA)
     cell = found["p_s 1", "cifar10 ipc 1 p_c 8"]
     assert (cell.settings["spatial_power"], cell.settings["channel_power"]) == (1.0, 8.0)
 
@@ -77,7 +83,7 @@ def test_architectures_share_the_set_and_carry_the_published_figure():
     found = cells("cross-arch")
     mine = [cell for (row, _), cell in found.items() if row == "atom"]
     assert [cell.arch for cell in mine] == ["convnet", "alexnet", "vgg11", "resnet18", "vit"]
-    assert len({cell.folder() for cell in mine}) == 1
+    assert len({cell.folder(DATA) for cell in mine}) == 1
     assert [cell.published for cell in mine] == [68.8, 64.1, 66.4, 64.5, None]
     assert all(cell.published is None for cell in cells("cross-arch", ipc=(1,), archs=("vgg11",)).values())
 
@@ -86,3 +92,20 @@ def test_each_point_of_a_curve_continues_the_one_before():
     points = [cell for (row, _), cell in cells("curve", ipc=(1,), budget=Budget(steps=160)).items() if row == "dm"]
     assert [cell.settings["steps"] for cell in points] == [10, 20, 40, 80, 120, 160]
     assert [cell.continues for cell in points] == [None, *points[:-1]]
+
+
+def test_what_is_named_twice_is_one_column_and_one_row():
+    assert len(cells("table1", ipc=(1, 1), methods=("dm", "dm"), datasets=("cifar10", "cifar10"))) == 1
+
+
+def test_selections_have_no_cost_to_time():
+    with pytest.raises(ConfigError, match="random take no steps"):
+        cells("cost", methods=("dm", "random"))
+
+
+def test_a_path_names_a_folder_inside_and_other_images_another():
+    cell = Cell("dm", "c", "/some/where/../photos", {"method": "dm", "ipc": 1})
+    folder = cell.folder(DATA)
+    assert folder.startswith("toy-dm-1-")
+    assert "/" not in folder
+    assert cell.folder(toy_dataset((8, 8, 8))) != folder

@@ -113,7 +113,8 @@ def scores_table(scores: Sequence[Score]) -> str:
         for score in scores:
             if score.protocol.name == protocol:
                 norm = f" ({score.shape['norm']} norm)" if score.shape.get("norm") else ""
-                subject = f"{score.subject}, {score.which}" if score.which == "best" else score.subject
+                told = [score.subject, *(["best"] if score.which == "best" else [])]
+                subject = ", ".join([*told, *(["soft labels"] if score.labels == "soft" else [])])
                 accuracy = f"{score.mean:.1f} +- {score.std:.1f}"
                 parts.append(f"| {subject} | {score.arch}{norm} | {score.images} | {accuracy} | {len(score.runs)} |")
         parts.append("")

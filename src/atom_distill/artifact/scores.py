@@ -45,6 +45,7 @@ class Score(Runs):
 
     Attributes:
         subject: what they were trained on: a distilled set, random subsets, or the whole set.
+        labels: hard class numbers, or a distilled set's soft ones.
         which: of a distilled set, the last images or the best on held-out training images.
         dataset: whose test split was scored.
         preprocess: what stood between pixels and networks.
@@ -61,6 +62,7 @@ class Score(Runs):
     """
 
     subject: Subject
+    labels: Literal["hard", "soft"] = "hard"
     which: Literal["last", "best"] = "last"
     dataset: str
     preprocess: str

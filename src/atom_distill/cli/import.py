@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -60,6 +61,8 @@ def command(arguments: Sequence[str]) -> None:
             "which space do the images live in? Give --preprocess zca, normalize, or legacy-normalize "
             "(what the code of DC, DSA and DM does)"
         )
+    if not re.fullmatch(r"[\w.+ -]+", options.method) or options.method.strip(". ") == "":
+        raise ConfigError(f"--method {options.method!r} is to be a name: letters, digits and . + - _ only")
     from atom_distill.artifact.folder import holds_run
     from atom_distill.importing.run import import_distilled
 

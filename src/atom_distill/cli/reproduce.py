@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from pydantic import BaseModel, Field
 
-from atom_distill.base.errors import ConfigError
+from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.files import write_text
 from atom_distill.base.progress import note
 from atom_distill.cli.options import Flag, JsonFlag, parse, shown
@@ -27,6 +27,8 @@ _DESCRIPTION = (
     "stopped, and another --cells or --methods adds to the table. Reduced effort is named under the table."
 )
 _PAPER_NETWORKS = 5
+_SUFFIXES = (".json", ".md", ".png")
+"""Of a table's files; the first is what a later command goes on from."""
 _COST_STEPS = 10
 
 
@@ -37,7 +39,7 @@ class ReproduceCommand(BaseModel):
         description="Which table."
     )
     out: Path = Field(default=Path("runs/reproduce"), description="Folder for sets, scores and the tables.")
-    datasets: tuple[str, ...] = Field(default=("cifar10",), description="Data sets by name, or paths.")
+    datasets: tuple[str, ...] = Field(default=("cifar10",), min_length=1, description="Data sets by name, or paths.")
     ipc: Annotated[tuple[int, ...], shown("the table's own")] = Field(default=(), description="Images per class.")
     methods: Annotated[tuple[str, ...], shown("the table's own")] = Field(
         default=(), description="Methods, where rows are methods."
@@ -52,10 +54,12 @@ class ReproduceCommand(BaseModel):
         default=None, description="Normalisation in the matching and the evaluated networks."
     )
     seed: int = Field(default=0, ge=0, description="Seed of distillations and evaluations.")
-    cells: tuple[str, ...] = Field(default=("*",), description="Cells to run: patterns of row/column, e.g. 'atom/*'.")
+    cells: tuple[str, ...] = Field(
+        default=("*",), min_length=1, description="Cells to run: patterns of row/column, e.g. 'atom/*'."
+    )
     budget: float = Field(default=1.0, gt=0, le=1, description="Share of the papers' steps and networks to spend.")
     steps: Annotated[int | None, shown("the papers', by --budget")] = Field(
-        default=None, ge=1, description="Updates of the images; for cost, those that are timed (steps)."
+        default=None, ge=1, description="Steps of each distillation; for cost, those that are timed (steps)."
     )
     repeats: Annotated[int | None, shown("5, by --budget")] = Field(default=None, ge=1, description="Networks a cell.")
     epochs: Annotated[int | None, shown("1000")] = Field(
@@ -77,20 +81,48 @@ def command(arguments: Sequence[str]) -> None:
     from atom_distill.reproduce.results import load_results
     from atom_distill.reproduce.tables import TABLES
 
+    _refuse_stray_options(options)
     cells = _wanted(TABLES.get(options.table)(_request(options)), options.cells)
     if options.dry_run:
         _list(cells, as_json=options.json_output)
         return
+    _refuse_foreign_files(options)
     results = load_results(options.out / f"{options.table}.json", options.table)
     _run(cells, results, options)
     header, rows = grid(results.cells)
     if options.json_output:
-        print_json({"table": options.table, "cells": [cell.model_dump(mode="json") for cell in results.cells]})
+        print_json({**results.model_dump(mode="json"), "notes": notes(results.cells)})
         return
     print_table(title(options.table), header, rows)
-    for told in notes(results.accuracies()):
+    for told in notes(results.cells):
         print_line(f"- {told}")
-    print_line(f"files: {options.out / options.table}.md, .json, .png")
+    written = [suffix for suffix in _SUFFIXES if (options.out / f"{options.table}{suffix}").exists()]
+    print_line(f"files: {options.out / options.table}{', '.join(written)}")
+
+
+def _refuse_stray_options(options: ReproduceCommand) -> None:
+    """Refuse what would be ignored: a user who gives it expects it to count."""
+    effort = {"budget", "repeats", "epochs", "precision"}
+    unused = {
+        "table1": {"archs"},
+        "curve": {"archs"},
+        "components": {"archs", "methods"},
+        "powers": {"archs", "methods"},
+        "cost": {"archs", *effort},
+    }
+    for name in sorted(unused.get(options.table, set()) & options.model_fields_set):
+        if getattr(options, name) != ReproduceCommand.model_fields[name].default:
+            raise ConfigError(f"--{name} changes nothing in {options.table}: leave it out")
+
+
+def _refuse_foreign_files(options: ReproduceCommand) -> None:
+    """Refuse a place where something lies that no earlier command of ours has put there."""
+    if options.out.exists() and not options.out.is_dir():
+        raise ArtifactError(f"--out {options.out} is a file; give a folder")
+    paths = [options.out / f"{options.table}{suffix}" for suffix in _SUFFIXES]
+    foreign = [path for path in paths if path.exists() and not (paths[0].is_file() and path.is_file())]
+    if foreign:
+        raise ArtifactError(f"{foreign[0]} is not of a table that was begun here; move it away, or give another --out")
 
 
 def _request(options: ReproduceCommand) -> Request:
@@ -127,7 +159,8 @@ def _wanted(cells: list[Cell], patterns: Sequence[str]) -> list[Cell]:
 
 def _list(cells: list[Cell], *, as_json: bool) -> None:
     if as_json:
-        print_json({"cells": [{"row": cell.row, "column": cell.column, **cell.settings} for cell in cells]})
+        facts = ({"row": c.row, "column": c.column, "dataset": c.dataset, "arch": c.arch} for c in cells)
+        print_json({"cells": [{**told, **cell.settings} for told, cell in zip(facts, cells, strict=True)]})
         return
     rows = [
         [cell.name, cell.dataset, cell.arch, ", ".join(f"{k} {v}" for k, v in cell.settings.items())] for cell in cells
@@ -146,6 +179,7 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
     shape = NetworkShape(norm=options.norm)
     runner = Runner(options.out, _budget(options), judge=judge, arch_shape=shape, seed=options.seed)
     path = options.out / f"{options.table}.json"
+    runner.check(cells)
     for number, cell in enumerate(cells, start=1):
         note(f"cell {number} of {len(cells)}: {cell.name}")
         if options.table == "cost":

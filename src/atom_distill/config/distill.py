@@ -40,7 +40,9 @@ class DistillConfig(BaseModel):
         default="atom", description="Method: atom, datadam, dm, dc, dsa, random, herding, k-center, forgetting."
     )
     ipc: int = Field(ge=1, description="Synthetic images per class (images).")
-    steps: int = Field(default=8000, ge=1, description="Updates of the images (steps).")
+    steps: int = Field(
+        default=8000, ge=1, description="Updates of the images; for dc and dsa networks with ipc updates each (steps)."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
     init: Init = Field(default="real", description="First images: real ones of the class, or Gaussian noise.")
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")

@@ -74,7 +74,7 @@ def paper_settings(facts: SetFacts, ipc: int, method: str = "atom") -> dict[str,
 
 
 def published_steps(method: str) -> int:
-    """Give the updates of the images in a method's own paper; that of an unknown one is taken to be ATOM's."""
+    """Give the steps in a method's own paper; that of an unknown one is taken to be ATOM's."""
     return int(_OF_METHOD.get(method, {}).get("steps", DistillConfig.model_fields["steps"].default))
 
 

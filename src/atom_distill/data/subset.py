@@ -18,16 +18,33 @@ def random_subset(dataset: ImageDataset, ipc: int, seed: int) -> Tensor:
     Raises:
         ConfigError: a class has fewer images.
     """
+    require_images(dataset, ipc)
     chosen = []
     for label, indices in enumerate(dataset.class_indices()):
-        if len(indices) < ipc:
-            raise ConfigError(
-                f"class {dataset.class_names[label]!r} has {len(indices)} training images, fewer than ipc {ipc}: "
-                f"use ipc {len(indices)} or less"
-            )
         order = torch.randperm(len(indices), generator=generator(seed, "subset", label))
         chosen.append(indices[order[:ipc]])
     return torch.cat(chosen)
+
+
+def require_images(dataset: ImageDataset, ipc: int, otherwise: str = "") -> None:
+    """Make sure that every class has `ipc` training images.
+
+    Args:
+        dataset: real images.
+        ipc: images per class.
+        otherwise: what else the user can do, for the message.
+
+    Raises:
+        ConfigError: a class has fewer; the message names the smallest one.
+    """
+    counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    smallest = int(counts.argmin())
+    available = int(counts[smallest])
+    if ipc > available:
+        raise ConfigError(
+            f"ipc {ipc} is more than the {available} training images of class {dataset.class_names[smallest]!r}: "
+            f"use --ipc {available} or less{otherwise}"
+        )
 
 
 def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:
@@ -41,9 +58,7 @@ def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:
     kept, held = [], []
     for label, indices in enumerate(dataset.class_indices()):
         if len(indices) < 2:
-            raise ConfigError(
-                f"class {dataset.class_names[label]!r} has one training image: nothing can be held out for --eval-every"
-            )
+            raise ConfigError(f"class {dataset.class_names[label]!r} has one training image: nothing can be held out")
         count = min(len(indices) - 1, max(1, round(share * len(indices))))
         order = torch.randperm(len(indices), generator=generator(seed, "hold out", label))
         held.append(indices[order[:count]])

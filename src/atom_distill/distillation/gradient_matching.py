@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from atom_distill.base.seeding import generator
 from atom_distill.data.sampler import ClassSampler
@@ -108,7 +109,8 @@ class GradientMatchingStep:
         return list(torch.autograd.grad(loss, self._trained.parameters()))
 
     def _synthetic_gradient(self, images: Tensor, label: int, draw: Draw | None) -> list[Tensor]:
-        logits = self._network(_siamese(images, label, draw))
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            logits = self._network(_siamese(images, label, draw))
         loss = F.cross_entropy(logits, torch.full((len(images),), label, device=images.device))
         return list(torch.autograd.grad(loss, self._trained.parameters(), create_graph=True))
 

@@ -108,10 +108,11 @@ class Loop:
     def _not_finite(self, what: str, step: int) -> NonFiniteError:
         saved = checkpoints(self.folder) if self.folder is not None else []
         good = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
-        return NonFiniteError(
-            f"{what} at step {step + 1}; {good}. "
-            f"Try a smaller image learning rate (--image-lr, now {self.config.image_lr:g}), in a new --out"
-        )
+        if step == 0:
+            advice = "No image has moved yet: look for an extreme --spatial-power, --channel-power or --task-balance"
+        else:
+            advice = f"Try a smaller image learning rate (--image-lr, now {self.config.image_lr:g}), in a new --out"
+        return NonFiniteError(f"{what} at step {step + 1}; {good}. {advice}")
 
     def _interrupted(self, step: int) -> InterruptedRunError:
         if self.folder is None:

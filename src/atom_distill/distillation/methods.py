@@ -57,36 +57,27 @@ METHODS.register("k-center")(lambda _config: Selection(by_k_center))
 METHODS.register("forgetting")(lambda _config: Selection(by_forgetting))
 
 
-_OF_STATISTICS = frozenset(
-    ["task_balance", "spatial_power", "channel_power", "spatial", "channel", "embedding", "chunk"]
+_OF_ATTENTION = frozenset(["spatial_power", "channel_power"])
+_OF_STATISTICS = _OF_ATTENTION | frozenset(["task_balance", "spatial", "channel", "embedding", "chunk"])
+_OF_STEPS = frozenset(
+    ["steps", "init", "batch_real", "augment", "eval_every", "checkpoint_every", "real_dtype", "preset"]
 )
-_OF_SYNTHESIS = frozenset(
-    [
-        "steps",
-        "init",
-        "batch_real",
-        "augment",
-        "eval_every",
-        "eval_epochs",
-        "eval_repeats",
-        "holdout",
-        "image_optimizer",
-        "image_lr",
-        "image_momentum",
-        "image_average",
-    ]
-)
+_OF_OPTIMIZER = frozenset(["image_optimizer", "image_lr", "image_momentum", "image_average"])
+_OF_JUDGING = frozenset(["eval_epochs", "eval_repeats", "holdout"])
+_OF_NETWORK = frozenset(["arch", "depth", "width", "norm", "activation", "pooling", "compile"])
 
 
-def unused_settings(recipe: Recipe) -> frozenset[str]:
+def unused_settings(recipe: Recipe, config: DistillConfig) -> frozenset[str]:
     """Name the settings that change nothing of what a method does."""
-    match recipe:
-        case Selection():
-            return _OF_STATISTICS | _OF_SYNTHESIS
-        case GradientMatching():
-            return _OF_STATISTICS | {"selection_epochs"}
-        case _:
-            return frozenset({"selection_epochs"})
+    idle = frozenset() if config.eval_every else _OF_JUDGING
+    if isinstance(recipe, Selection):
+        trained = frozenset() if recipe.choose is not at_random else _OF_NETWORK | {"selection_epochs"}
+        return _OF_STATISTICS | _OF_STEPS | _OF_OPTIMIZER | _OF_JUDGING | trained
+    if isinstance(recipe, GradientMatching):
+        return idle | _OF_STATISTICS | {"selection_epochs"}
+    terms = recipe.keywords if isinstance(recipe, partial) and recipe.func is attention_mixer else {}
+    off = {"spatial": {"spatial_power"}, "channel": {"channel_power"}, "embedding": {"task_balance"}}
+    return idle.union({"selection_epochs"}, *(names for term, names in off.items() if terms.get(term) is False))
 
 
 def _mixer(config: DistillConfig, *, spatial: bool, channel: bool) -> StatisticsOf:

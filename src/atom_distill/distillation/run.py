@@ -63,7 +63,7 @@ def run(
     config = settled(dataset, given, out, resume=resume)
     recipe = METHODS.get(config.method)(config)
     training = training_images(dataset, config, recipe)
-    network = matching_network(training, config)
+    network = matching_network(training, config, recipe)
     note_unused(given, config, recipe)
     if out is not None:
         files.enter(out) if resume else files.claim(out)

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from atom_distill.artifact import folder as files
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import Resolved, SetFacts, resolve, validated
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.subset import hold_out
+from atom_distill.data.subset import hold_out, require_images
 from atom_distill.distillation.execution import plan_execution
 from atom_distill.distillation.methods import METHODS, Recipe, unused_settings
 from atom_distill.distillation.selection import Selection
@@ -31,7 +29,7 @@ def settings_for(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
     resolved = resolve(_facts(dataset), given)
     config = resolved.config
     recipe = METHODS.get(config.method)(config)
-    matching_network(training_images(dataset, config, recipe), config)
+    matching_network(training_images(dataset, config, recipe), config, recipe)
     note_unused(given, config, recipe)
     plan_execution(config, dataset.image_shape, dataset.num_classes)
     return resolved
@@ -115,7 +113,7 @@ def training_images(dataset: ImageDataset, config: DistillConfig, recipe: Recipe
     return dataset
 
 
-def matching_network(dataset: ImageDataset, config: DistillConfig) -> Network:
+def matching_network(dataset: ImageDataset, config: DistillConfig, recipe: Recipe) -> Network:
     """Build the network that the settings name.
 
     Raises:
@@ -123,22 +121,18 @@ def matching_network(dataset: ImageDataset, config: DistillConfig) -> Network:
     """
     shape = NetworkShape(**config.network_shape())
     network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape)
-    if config.init == "real":
-        counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
-        smallest = int(counts.argmin())
-        available = int(counts[smallest])
-        if config.ipc > available:
-            raise ConfigError(
-                f"ipc {config.ipc} is more than the {available} training images of class "
-                f"{dataset.class_names[smallest]!r}: use --ipc {available} or less, or --init noise"
-            )
+    if isinstance(recipe, Selection):
+        require_images(dataset, config.ipc)
+    elif config.init == "real":
+        require_images(dataset, config.ipc, otherwise=", or --init noise")
     return network
 
 
 def note_unused(given: Mapping[str, Any], config: DistillConfig, recipe: Recipe) -> None:
     """Say which of the given settings the method has no use for."""
     defaults = DistillConfig.model_fields
-    unused = [name for name in unused_settings(recipe) & given.keys() if given[name] != defaults[name].default]
+    idle = unused_settings(recipe, config) & given.keys()
+    unused = [name for name in idle if given[name] != defaults[name].default]
     if unused:
         note(f"{config.method} has no use for {', '.join(sorted(unused))}")
 

@@ -73,9 +73,9 @@ class Evaluation:
         images = StoredTensors(distilled.images, distilled.targets, self.device)
         runs = self._runs(lambda _: images, dataset, distilled.preprocessing)
         score = self._score("distilled", dataset, distilled.preprocessing, runs)
-        return score.model_copy(
-            update={"images": len(distilled), "ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
-        )
+        labels = "hard" if distilled.soft_labels is None else "soft"
+        facts = {"images": len(distilled), "ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
+        return score.model_copy(update={**facts, "labels": labels})
 
     def of_random(self, dataset: ImageDataset, ipc: int, preprocess: str) -> Score:
         """Train each network on a random subset of its own, `ipc` real images a class.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -157,8 +157,8 @@ class RankingPlan:
                 f"DD-Ranking compares training with and without augmentation, and protocol "
                 f"{self.augmented.protocol.name} has none: leave --augment none out"
             )
-        if not isinstance(self.whole, Evaluation) and not 0 <= self.whole <= 100:
-            raise ConfigError(f"the accuracy on the whole set must be a percentage, 0 to 100, got {self.whole}")
+        if not isinstance(self.whole, Evaluation) and not 1 < self.whole <= 100:
+            raise ConfigError(f"the accuracy on the whole set must be a percentage, 1 to 100, got {self.whole:g}")
 
     def rank(self, distilled: DistilledDataset, dataset: ImageDataset) -> Ranking:
         """Obtain the accuracies and compute the scores.
@@ -168,6 +168,8 @@ class RankingPlan:
         Raises:
             ShapeError, ConfigError: the two sets do not belong together.
         """
+        if distilled.soft_labels is not None:
+            note("the set has soft labels; these scores are of its images with hard ones")
 
         def reference(subject: Subject, evaluation: Evaluation) -> Reference:
             score = _stored_or_trained(subject, evaluation, distilled, dataset)
@@ -206,7 +208,7 @@ def _stored_or_trained(
             return score
     note(f"{subject} set, protocol {evaluation.protocol.name}: {evaluation.repeats} networks")
     if subject == "distilled":
-        score = evaluation.of_distilled(distilled, dataset)
+        score = evaluation.of_distilled(replace(distilled, soft_labels=None), dataset)
     elif subject == "random":
         score = evaluation.of_random(dataset, distilled.ipc, distilled.preprocessing.kind)
     else:
@@ -221,6 +223,7 @@ def _is_score_of(score: Score, subject: Subject, distilled: DistilledDataset, da
     wanted: dict[str, Any] = {
         **taken,
         "subject": subject,
+        "labels": "hard",
         "dataset": dataset.name,
         "preprocess": distilled.preprocessing.kind,
         "images": len(dataset.train) if subject == "whole" else len(distilled),

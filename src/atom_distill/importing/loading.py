@@ -62,8 +62,11 @@ def _refusal(path: Path, error: Exception) -> DataError:
     """Word torch's many lines as one, and name what the file asked for."""
     asked = re.search(r"GLOBAL ([\w.]+)", str(error))
     if asked is None:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return DataError(f"{path} is damaged, or holds more than tensors ({reason}); fetch it again, or save tensors")
+        # Torch's own words advise to switch its safety off, and stay out of ours.
+        return DataError(
+            f"{path} is damaged, or holds more than tensors ({type(error).__name__}): nothing of it was run. Fetch it "
+            "again, or save its tensors alone"
+        )
     name = asked[1]
     if name.startswith("numpy"):
         return DataError(

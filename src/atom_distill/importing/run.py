@@ -115,7 +115,8 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _count_broken(images: Tensor) -> int:
-    return int((~torch.isfinite(images)).flatten(1).any(1).sum())
+    """Count those that hold NaN or infinity as the float32 in which they are kept: float64 has larger numbers."""
+    return int((~torch.isfinite(images.float())).flatten(1).any(1).sum())
 
 
 def _others(chosen: Preprocessing, dataset: ImageDataset) -> dict[str, Preprocessing]:

@@ -39,6 +39,10 @@ def targets_of(labels: Tensor, num_classes: int) -> Targets:
         DataError: they are neither, or name classes that do not exist.
     """
     labels = labels.detach()
+    if not (labels.is_floating_point() or labels.is_complex()):
+        labels = labels.long()  # torch can do little with its other whole numbers
+    elif labels.is_floating_point() and labels.dtype != torch.float64:
+        labels = labels.float()
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.is_complex() or labels.ndim not in (1, 2) or not bool(torch.isfinite(labels).all()):

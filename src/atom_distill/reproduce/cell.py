@@ -12,7 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 from atom_distill.config.distill import Precision
 from atom_distill.config.presets import published_steps
+from atom_distill.data.dataset import ImageDataset
 
+AFTER = " after "
+"""Stands in the column of a curve's point between the series and the steps."""
 SELECTIONS = ("random", "herding", "k-center", "forgetting")
 """Methods that choose real images; they take no steps."""
 
@@ -68,11 +71,15 @@ class Cell:
         """Row and column, as `--cells` finds it."""
         return f"{self.row}/{self.column}"
 
-    def folder(self) -> str:
-        """Name the folder of its set: cells with the same set share it."""
+    def folder(self, dataset: ImageDataset) -> str:
+        """Name the folder of its set: cells with the same set share it, and other images are another set.
+
+        Args:
+            dataset: what the cell names.
+        """
         readable = "-".join(str(self.settings.get(part)) for part in ("method", "ipc"))
-        key = json.dumps([self.dataset, dict(self.settings)], sort_keys=True)
-        return f"{self.dataset}-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        key = json.dumps([dataset.fingerprint, dict(self.settings)], sort_keys=True)
+        return f"{dataset.name}-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 class Result(BaseModel):

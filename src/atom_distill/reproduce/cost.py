@@ -52,6 +52,8 @@ def measure(cell: Cell, steps: int) -> Cost:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise AtomError(f"{cell.name} could not be measured: {reason[0]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
+    if found["seconds_per_step"] <= 0:
+        raise AtomError(f"{cell.name} is too fast to be timed in {steps} steps: give more --steps")
     return Cost(row=cell.row, column=cell.column, steps=steps, settings=dict(cell.settings), **found)
 
 
@@ -85,4 +87,8 @@ if __name__ == "__main__":
     from atom_distill.base.process import tune_process
 
     tune_process(compiled_code=cache_root() / "compiled")
-    sys.stdout.write(json.dumps(_probe(json.loads(sys.argv[1]))) + "\n")
+    try:
+        measured = _probe(json.loads(sys.argv[1]))
+    except AtomError as error:
+        sys.exit(str(error))
+    sys.stdout.write(json.dumps(measured) + "\n")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
+from atom_distill.base.errors import AtomError
 from atom_distill.base.files import write_text
 from atom_distill.reproduce.render import TITLES, markdown
-from atom_distill.reproduce.results import Results, load_results
+from atom_distill.reproduce.results import Record, Results, load_results
 
 _HEAD = """\
 # Results
 
 Built by `make results` from what `atom reproduce` left in `results/tables/`. Each table names its file, where
-the accuracies of all networks, every setting, the versions and the machine are.
+the accuracies of all networks, the settings that were given, the versions and the machine are.
 """
 
 
@@ -37,10 +37,13 @@ def _section(name: str, results: Results) -> str:
     return f"{markdown(results.table, results.cells)}\n{remark}Every figure is in {file}, made by\n\n{made}\n"
 
 
-def _making(record: dict[str, Any]) -> str:
-    machine = f"{record['machine']}, {record['threads']} threads"
-    return f"`{record['command']}` at commit {record['commit']}, torch {record['torch']}, {machine}"
+def _making(record: Record) -> str:
+    machine = f"{record.machine}, {record.threads} threads"
+    return f"`{record.command}` at commit {record.commit or 'unknown'}, torch {record.torch}, {machine}"
 
 
 if __name__ == "__main__":
-    write_text(Path(sys.argv[2]), document(Path(sys.argv[1])))
+    try:
+        write_text(Path(sys.argv[2]), document(Path(sys.argv[1])))
+    except AtomError as error:
+        sys.exit(str(error))

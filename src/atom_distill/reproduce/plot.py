@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atom_distill.base.files import atomic_path
 from atom_distill.reproduce.cell import Result
-from atom_distill.reproduce.render import title
+from atom_distill.reproduce.render import series, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,25 +33,28 @@ def plot(table: str, results: Sequence[Result], path: Path) -> None:
 def _bars(axes: Axes, results: Sequence[Result]) -> None:
     """Draw a group of bars for each row, one bar a column, and a line where the published figure is."""
     rows, columns = ([*dict.fromkeys(places)] for places in zip(*((r.row, r.column) for r in results), strict=True))
-    width = 0.8 / len(columns)
+    width, named = 0.8 / len(columns), True
     for index, column in enumerate(columns):
         mine = [result for result in results if result.column == column]
         at = [rows.index(result.row) + (index - (len(columns) - 1) / 2) * width for result in mine]
         axes.bar(at, [r.mean for r in mine], width, yerr=[r.std for r in mine], capsize=2, label=column)
         told = [(place, result.published) for place, result in zip(at, mine, strict=True) if result.published]
-        label = "published" if index == 0 else ""
-        axes.hlines(
-            [y for _, y in told], [x - width / 2 for x, _ in told], [x + width / 2 for x, _ in told], "k", label=label
-        )
+        if told:
+            left, right = ([x + side * width / 2 for x, _ in told] for side in (-1, 1))
+            axes.hlines([y for _, y in told], left, right, "k", label="published" if named else "")
+            named = False
     axes.set_xticks(range(len(rows)), rows, rotation=20 if max(map(len, rows)) > 10 else 0)
 
 
 def _curves(axes: Axes, results: Sequence[Result]) -> None:
     """Draw a line for each method, with a band of one deviation."""
-    for row in dict.fromkeys(result.row for result in results):
-        mine = sorted((result for result in results if result.row == row), key=lambda result: result.steps)
+    lines = list(dict.fromkeys((series(result.column), result.row) for result in results))
+    several = len({which for which, _ in lines}) > 1
+    for which, row in lines:
+        mine = [result for result in results if (series(result.column), result.row) == (which, row)]
+        mine.sort(key=lambda result: result.steps)
         steps, means = [result.steps for result in mine], [result.mean for result in mine]
-        (line,) = axes.plot(steps, means, marker="o", label=row)
+        (line,) = axes.plot(steps, means, marker="o", label=f"{row}, {which}" if several else row)
         low = [result.mean - result.std for result in mine]
         high = [result.mean + result.std for result in mine]
         axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.15)

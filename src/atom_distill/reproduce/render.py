@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from atom_distill.config.presets import published_steps
-from atom_distill.reproduce.cell import Result
+from atom_distill.reproduce.cell import AFTER, Result
 from atom_distill.reproduce.cost import Cost
 
 TITLES = {
@@ -19,6 +19,11 @@ TITLES = {
 """Headings, in the order of the page of results."""
 
 
+def series(column: str) -> str:
+    """Give what a curve's point belongs to: its column without the steps."""
+    return column.split(AFTER, maxsplit=1)[0]
+
+
 def title(table: str) -> str:
     """Give the heading of a table."""
     return TITLES.get(table, table)
@@ -26,7 +31,11 @@ def title(table: str) -> str:
 
 def grid(results: Sequence[Result | Cost]) -> tuple[list[str], list[list[str]]]:
     """Lay results out: header, and rows of texts; a dash where a cell was not run."""
-    rows, columns = _distinct(r.row for r in results), _distinct(r.column for r in results)
+    steps = {r.column: r.steps for r in results if isinstance(r, Result) and AFTER in r.column}
+    rows = _distinct(r.row for r in results)
+    columns = _distinct(r.column for r in results)
+    if steps:  # points of a curve, which may have been found in any order
+        columns.sort(key=lambda column: (series(column), steps.get(column, 0)))
     by_place = {(result.row, result.column): result for result in results}
     body = [
         [row, *(_text(by_place[row, column]) if (row, column) in by_place else "-" for column in columns)]
@@ -39,14 +48,24 @@ def markdown(table: str, results: Sequence[Result | Cost]) -> str:
     """Write a table as a section of Markdown."""
     header, rows = grid(results)
     lines = [f"## {title(table)}", "", _line(header), _line("---" for _ in header), *map(_line, rows), ""]
-    found = [result for result in results if isinstance(result, Result)]
-    return "\n".join([*lines, *(f"- {note}" for note in notes(found)), ""])
+    return "\n".join([*lines, *(f"- {note}" for note in notes(results)), ""])
 
 
-def notes(results: Sequence[Result]) -> list[str]:
+def notes(found: Sequence[Result | Cost]) -> list[str]:
     """Say how the figures came about, and how that differs from the published ones."""
-    if not results:
+    costs = [cost for cost in found if isinstance(cost, Cost)]
+    results = [result for result in found if isinstance(result, Result)]
+    told = ["Seconds a step, and the most memory that the process held."] if costs else []
+    return told + (_accuracy_notes(results) if results else []) + _step_notes(found)
+
+
+def _step_notes(found: Sequence[Result | Cost]) -> list[str]:
+    if all(_updates_a_step(one) == 1 for one in found):
         return []
+    return ["A step of dc and dsa is a network with as many updates of the images as there are images a class."]
+
+
+def _accuracy_notes(results: Sequence[Result]) -> list[str]:
     told = [
         "Test accuracy in percent, mean and deviation over networks, after the last step and the last epoch"
         + (", in brackets as published." if any(result.published for result in results) else ".")
@@ -59,9 +78,11 @@ def notes(results: Sequence[Result]) -> list[str]:
     told += [f"Protocol: {_grouped(results, lambda result: result.protocol)}."]
     told += [f"Precision of their convolutions: {_grouped(results, lambda result: result.precision)}."]
     told += [f"Preprocessing: {_grouped(results, lambda result: result.preprocess)}."]
-    told += [f"Updates of the images: {_grouped(results, _steps)}."]
+    told += [f"Steps: {_grouped(results, _steps)}."]
     if any(result.settings["method"] == "random" for result in results):
         told.append("Random: each network has a draw of its own.")
+    if any(result.settings["method"] in ("herding", "k-center") and result.settings["ipc"] == 1 for result in results):
+        told.append("At ipc 1 herding and k-center both take the image nearest to its class's mean embedding.")
     return told
 
 
@@ -70,6 +91,11 @@ def _steps(result: Result) -> str:
         return "none (real images)"
     published = published_steps(result.settings["method"])
     return f"{result.steps}" if result.steps == published else f"{result.steps} of the published {published}"
+
+
+def _updates_a_step(result: Result | Cost) -> int:
+    """Give updates of the images: gradient matching takes several along one network's training."""
+    return int(result.settings["ipc"]) if result.settings["method"] in ("dc", "dsa") else 1
 
 
 def _grouped(results: Sequence[Result], label: object) -> str:

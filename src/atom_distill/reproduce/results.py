@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -12,6 +12,22 @@ from atom_distill.base.files import read_json_as, write_json
 from atom_distill.base.record import run_record
 from atom_distill.reproduce.cell import Result
 from atom_distill.reproduce.cost import Cost
+
+TableName = Literal["table1", "cross-arch", "components", "powers", "curve", "cost"]
+"""In the order of the page of results."""
+
+
+class Record(BaseModel):
+    """What made some of a table's cells; `base.record` has more of it, which is kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    command: str
+    commit: str | None = None
+    machine: str
+    threads: int
+    torch: str
+    started: str
 
 
 class Results(BaseModel):
@@ -26,19 +42,21 @@ class Results(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    table: str
+    table: TableName
     cells: list[Result | Cost] = []
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     remark: str = ""
 
     def add(self, result: Result | Cost) -> None:
         """Put one more in, or in place of an earlier one."""
+        if result in self.cells:
+            return  # found again, not made again
         places = [(cell.row, cell.column) for cell in self.cells]
         if (result.row, result.column) in places:
             self.cells[places.index((result.row, result.column))] = result
         else:
             self.cells.append(result)
-        record = run_record()
+        record = Record(**run_record())
         if not any(_same_making(record, kept) for kept in self.records):
             self.records.append(record)
 
@@ -58,7 +76,7 @@ class Results(BaseModel):
 _FILE = TypeAdapter(Results)
 
 
-def load_results(path: Path, table: str | None = None) -> Results:
+def load_results(path: Path, table: TableName | None = None) -> Results:
     """Read a table's file; where there is none, `table` begins.
 
     Raises:
@@ -72,5 +90,5 @@ def load_results(path: Path, table: str | None = None) -> Results:
     return found
 
 
-def _same_making(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return {**one, "started": None} == {**other, "started": None}
+def _same_making(one: Record, other: Record) -> bool:
+    return one.model_copy(update={"started": other.started}) == other

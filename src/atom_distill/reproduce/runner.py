@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.device import pick_device
+from atom_distill.base.errors import ArtifactError
 from atom_distill.base.progress import note
 from atom_distill.config.presets import SetFacts, paper_settings
 from atom_distill.config.protocol import PROTOCOLS
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import load_dataset
 from atom_distill.distillation.run import Judge, run
+from atom_distill.distillation.settings import settings_for
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.models.registry import NetworkShape
+from atom_distill.models.registry import NetworkShape, build_model
 from atom_distill.reproduce.cell import Budget, Cell, Result
 from atom_distill.training.execution import Wishes
 
@@ -74,6 +77,20 @@ class Runner:
             seconds = before.distil_seconds
         return self._result(cell, self._score(cell, distilled, dataset), seconds)
 
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Make sure that every cell can be run, before the first one takes its hours.
+
+        Raises:
+            AtomError: a data set, a setting or an architecture is not what it should be.
+        """
+        for cell in cells:
+            dataset = self._dataset(cell.dataset)
+            settings_for(dataset, cell.settings)
+            build_model(cell.arch, dataset.image_shape, dataset.num_classes, self._evaluation.shape)
+
+    def _folder(self, cell: Cell) -> Path:
+        return self._sets / cell.folder(self._dataset(cell.dataset))
+
     def _dataset(self, name: str) -> ImageDataset:
         if name not in self._datasets:
             self._datasets[name] = load_dataset(name)
@@ -81,12 +98,16 @@ class Runner:
 
     def _distil(self, cell: Cell, dataset: ImageDataset) -> tuple[DistilledDataset, float | None]:
         """Make the set, go on with it, or find it; the seconds are given where it was made in one go."""
-        out = self._sets / cell.folder()
-        if cell.continues is not None and not out.exists():
-            _copy(self._sets / cell.continues.folder(), out)
+        out = self._folder(cell)
+        shorter = self._folder(cell.continues) if cell.continues is not None else out
+        if shorter.exists() and not out.exists():
+            _copy(shorter, out)
         fresh = not out.exists()
         started = time.perf_counter()
-        distilled = run(dataset, cell.settings, out=out, resume=not fresh, judge=self._judge)
+        try:
+            distilled = run(dataset, cell.settings, out=out, resume=not fresh, judge=self._judge)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}. Or remove {out}: the table then makes that set again") from None
         return distilled, time.perf_counter() - started if fresh else None
 
     def _score(self, cell: Cell, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
@@ -100,7 +121,7 @@ class Runner:
 
     def _random(self, cell: Cell, dataset: ImageDataset) -> Score:
         """Train each network on a draw of its own: one draw for all would say little of random subsets."""
-        folder = self._sets / cell.folder()
+        folder = self._folder(cell)
         scores = load_scores(folder)
         evaluation = self._of(cell)
         found = next(filter(evaluation.would_repeat, scores), None)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
-from atom_distill.reproduce.cell import SELECTIONS, Budget, Cell
+from atom_distill.reproduce.cell import AFTER, SELECTIONS, Budget, Cell
 from atom_distill.reproduce.published import published, published_transfer
+
+T = TypeVar("T")
 
 GRADIENT_METHODS = ("dc", "dsa")
 MATCHING = ("dm", "datadam", "atom")
@@ -25,7 +28,7 @@ class Request:
         methods: rows, where rows are methods.
         preprocess: "zca", "normalize" or both; empty for the paper's choice.
         archs: columns, where columns are architectures.
-        settings: of every distillation, by name (norm, seed, preset, ...).
+        settings: of every distillation, by name; they become part of the columns' names.
         budget: steps, networks, their epochs and precision.
     """
 
@@ -39,14 +42,21 @@ class Request:
 
     def columns(self, ipc: Sequence[int]) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Give label, data set and settings of each column of sets."""
-        for dataset, count, kind in product(self.datasets or ("cifar10",), self.ipc or ipc, self.preprocess or (None,)):
-            label = f"{dataset} ipc {count}" + (f" {kind}" if kind else "")
+        for dataset, count, kind in product(
+            _distinct(self.datasets or ("cifar10",)), _distinct(self.ipc or ipc), self.preprocess or (None,)
+        ):
+            more = [f"{name} {value}" for name, value in self.settings.items()]
+            label = " ".join([f"{dataset} ipc {count}", *([kind] if kind else []), *more])
             yield label, dataset, {"ipc": count, **({"preprocess": kind} if kind else {}), **self.settings}
 
     def steps_of(self, method: str) -> dict[str, int]:
         """Give the steps of a method as a setting: none where real images are chosen."""
         steps = self.budget.steps_of(method)
         return {"steps": steps} if steps else {}
+
+
+def _distinct(values: Sequence[T]) -> list[T]:
+    return list(dict.fromkeys(values))
 
 
 Table = Callable[[Request], list[Cell]]
@@ -65,7 +75,7 @@ def table1(request: Request) -> list[Cell]:
             published=published(dataset, method, settings["ipc"]),
         )
         for column, dataset, settings in request.columns(ipc=(1, 10, 50))
-        for method in request.methods or (*SELECTIONS, *GRADIENT_METHODS, *MATCHING)
+        for method in _distinct(request.methods) or (*SELECTIONS, *GRADIENT_METHODS, *MATCHING)
     ]
 
 
@@ -82,8 +92,8 @@ def cross_arch(request: Request) -> list[Cell]:
             published=published_transfer(dataset, method, settings["ipc"], arch),
         )
         for label, dataset, settings in request.columns(ipc=(50,))
-        for method in request.methods or ("random", *MATCHING)
-        for arch in request.archs or ("convnet", "alexnet", "vgg11", "resnet18", "vit")
+        for method in _distinct(request.methods) or ("random", *MATCHING)
+        for arch in _distinct(request.archs) or ("convnet", "alexnet", "vgg11", "resnet18", "vit")
     ]
 
 
@@ -125,21 +135,26 @@ def curve(request: Request) -> list[Cell]:
     """Accuracy against steps (the paper's figure 3). Each point goes on where the one before it ended."""
     cells: list[Cell] = []
     for label, dataset, settings in request.columns(ipc=(50,)):
-        for method in request.methods or MATCHING:
+        for method in _distinct(request.methods) or MATCHING:
             before: Cell | None = None
             steps = request.budget.steps_of(method)
             for mark in sorted({max(1, steps * part // 16) for part in (1, 2, 4, 8, 12, 16)}):
                 given = {"method": method, **settings, "steps": mark}
-                before = Cell(method, f"{label} after {mark}", dataset, given, continues=before)
+                before = Cell(method, f"{label}{AFTER}{mark}", dataset, given, continues=before)
                 cells.append(before)
     return cells
 
 
 @TABLES.register("cost")
 def cost(request: Request) -> list[Cell]:
-    """Seconds a step and peak memory."""
+    """Seconds a step and peak memory, of methods that take steps."""
+    chosen = [method for method in request.methods if method in SELECTIONS]
+    if chosen:
+        raise ConfigError(
+            f"{', '.join(chosen)} take no steps, so there is nothing to time: leave them out of --methods"
+        )
     return [
         Cell(method, column, dataset, {"method": method, **settings})
         for column, dataset, settings in request.columns(ipc=(1, 10, 50))
-        for method in request.methods or (*GRADIENT_METHODS, *MATCHING)
+        for method in _distinct(request.methods) or (*GRADIENT_METHODS, *MATCHING)
     ]
