@@ -122,7 +122,14 @@ def test_a_damaged_set_says_that_the_table_can_make_it_again(runner, tmp_path):
 def result(
     row: str, column: str = "cifar10 ipc 1", *, mean: float = 30.0, published: float | None = None, **more
 ) -> Result:
-    facts = {"steps": 500, "settings": {"method": row, "ipc": 1}, "protocol": "dm", "preprocess": "zca", **more}
+    facts = {
+        "steps": 500,
+        "settings": {"method": row, "ipc": 1},
+        "protocol": "dm",
+        "preprocess": "zca",
+        "precision": "bfloat16",
+        **more,
+    }
     return Result(
         row=row,
         column=column,
@@ -131,7 +138,6 @@ def result(
         mean=mean,
         std=2**0.5,
         arch="convnet",
-        precision="float32",
         distil_seconds=None,
         evaluate_seconds=1.0,
         **facts,
@@ -214,6 +220,13 @@ def test_a_step_of_gradient_matching_is_explained_where_it_is_several_updates():
     assert told not in "\n".join(notes([result("dsa", settings={"method": "dsa", "ipc": 1})]))
     cost = Cost(row="dc", column="c", seconds_per_step=1, peak_mb=1, steps=1, settings={"method": "dc", "ipc": 10})
     assert told in markdown("cost", [cost])
+
+
+def test_a_departure_is_told_by_column_where_columns_differ():
+    found = [result(row, column, preprocess=column) for row in ("dm", "atom") for column in ("zca", "normalize")]
+    assert "Preprocessing: zca: zca; normalize: normalize." in notes(found)
+    mixed = [result("dm", "a", precision="float32"), result("dm", "b"), result("atom", "a"), result("atom", "b")]
+    assert "float32: dm/a; bfloat16: dm/b, atom/a, atom/b." in "\n".join(notes(mixed))
 
 
 def test_a_plot_is_written_for_bars_and_curves(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from atom_distill.config.presets import published_steps
 from atom_distill.reproduce.cell import AFTER, Result
@@ -98,15 +98,19 @@ def _updates_a_step(result: Result | Cost) -> int:
     return int(result.settings["ipc"]) if result.settings["method"] in ("dc", "dsa") else 1
 
 
-def _grouped(results: Sequence[Result], label: object) -> str:
-    """Say a property once where all share it, else by row."""
-    assert callable(label)
-    groups: dict[str, list[str]] = {}
+def _grouped(results: Sequence[Result], label: Callable[[Result], str]) -> str:
+    """Say a property once where all share it, else by row or by column, whichever tells them apart."""
+    groups: dict[str, list[Result]] = {}
     for result in results:
-        groups.setdefault(label(result), []).append(result.row)
+        groups.setdefault(label(result), []).append(result)
     if len(groups) == 1:
         return next(iter(groups))
-    return "; ".join(f"{what}: {', '.join(_distinct(rows))}" for what, rows in groups.items())
+    ways: tuple[Callable[[Result], str], ...] = (lambda r: r.row, lambda r: r.column, lambda r: f"{r.row}/{r.column}")
+    for name in ways:
+        told = {what: _distinct(name(result) for result in mine) for what, mine in groups.items()}
+        if sum(map(len, told.values())) == len(_distinct(name(result) for result in results)):
+            break
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items())
 
 
 def _text(result: Result | Cost) -> str:
