@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,6 +228,30 @@ def test_a_departure_is_told_by_column_where_columns_differ():
     assert "Preprocessing: zca: zca; normalize: normalize." in notes(found)
     mixed = [result("dm", "a", precision="float32"), result("dm", "b"), result("atom", "a"), result("atom", "b")]
     assert "float32: dm/a; bfloat16: dm/b, atom/a, atom/b." in "\n".join(notes(mixed))
+
+
+def test_what_attention_and_whitening_add_is_worked_out():
+    found = [
+        result("dm", "a zca", mean=30.0),
+        result("atom", "a zca", mean=34.0),
+        result("dm", "a normalize", mean=25.0, preprocess="normalize"),
+        result("atom", "a normalize", mean=26.0, preprocess="normalize"),
+    ]
+    told = "\n".join(notes(found))
+    error = statistics.stdev((29.0, 31.0)) / 2**0.5 * 2**0.5  # of a mean of two, and of a difference of two means
+    assert (
+        f"(atom minus dm, points, standard error): a zca +4.0 ± {error:.1f}; a normalize +1.0 ± {error:.1f}, which"
+        in told
+    )
+    assert "(zca minus normalize, points, standard error): dm +5.0 ± 1.4; atom +8.0 ± 1.4." in told
+
+
+def test_only_what_differs_in_one_thing_is_compared():
+    other_length = [result("dm", steps=400), result("atom", steps=500)]
+    other_norm = [result("dm"), result("atom", settings={"method": "atom", "ipc": 1, "norm": "batch"})]
+    other_power = [result("dm"), result("p", settings={"method": "atom", "ipc": 1, "spatial_power": 2.0})]
+    for found in (other_length, other_norm, other_power):
+        assert "minus" not in "\n".join(notes(found))
 
 
 def test_a_plot_is_written_for_bars_and_curves(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from atom_distill.config.presets import published_steps
 from atom_distill.reproduce.cell import AFTER, Result
 from atom_distill.reproduce.cost import Cost
+from atom_distill.reproduce.findings import findings
 
 TITLES = {
     "table1": "Accuracy by method",
@@ -83,7 +84,7 @@ def _accuracy_notes(results: Sequence[Result]) -> list[str]:
         told.append("Random: each network has a draw of its own.")
     if any(result.settings["method"] in ("herding", "k-center") and result.settings["ipc"] == 1 for result in results):
         told.append("At ipc 1 herding and k-center both take the image nearest to its class's mean embedding.")
-    return told
+    return told + findings(results)
 
 
 def _steps(result: Result) -> str:
