@@ -254,6 +254,13 @@ def test_only_what_differs_in_one_thing_is_compared():
         assert "minus" not in "\n".join(notes(found))
 
 
+def test_published_figures_of_another_preprocessing_are_told():
+    told = "Published behind channel normalisation: random, herding, dc, dsa and dm"
+    same = [result("atom", published=34.8), result("dm", published=26.0, preprocess="normalize")]
+    assert told not in "\n".join(notes(same))
+    assert told in "\n".join(notes([*same, result("dm", "b", published=26.0)]))
+
+
 def test_a_plot_is_written_for_bars_and_curves(tmp_path):
     found = [result("dm", published=26.0), result("atom"), result("atom", "cifar10 ipc 10", steps=900)]
     for table in ("table1", "curve"):
