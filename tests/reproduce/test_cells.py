@@ -192,6 +192,14 @@ def test_the_grid_has_a_dash_where_nothing_was_run():
     assert rows == [["dm", "30.0 ± 1.4 (26.0)", "-"], ["atom", "-", "30.0 ± 1.4"]]
 
 
+def test_rows_and_columns_are_in_order_however_they_were_found():
+    found = [result("atom", "p 10"), result("random", "p 2"), result("dm", "p 1")]
+    header, rows = grid(found)
+    assert header == ["", "p 1", "p 2", "p 10"]
+    assert [row[0] for row in rows] == ["random", "dm", "atom"]
+    assert [row[0] for row in grid([result("spatial"), result("atom")])[1]] == ["spatial", "atom"]
+
+
 def test_every_departure_is_told_by_row():
     text = "\n".join(
         notes(

@@ -18,6 +18,8 @@ AFTER = " after "
 """Stands in the column of a curve's point between the series and the steps."""
 SELECTIONS = ("random", "herding", "k-center", "forgetting")
 """Methods that choose real images; they take no steps."""
+METHOD_ORDER = (*SELECTIONS, "dc", "dsa", "dm", "datadam", "atom")
+"""As the papers list them."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atom_distill.base.files import atomic_path
 from atom_distill.reproduce.cell import Result
-from atom_distill.reproduce.render import series, title
+from atom_distill.reproduce.render import ordered, series, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,8 @@ def plot(table: str, results: Sequence[Result], path: Path) -> None:
 
 def _bars(axes: Axes, results: Sequence[Result]) -> None:
     """Draw a group of bars for each row, one bar a column, and a line where the published figure is."""
-    rows, columns = ([*dict.fromkeys(places)] for places in zip(*((r.row, r.column) for r in results), strict=True))
+    places = zip(*((r.row, r.column) for r in results), strict=True)
+    rows, columns = (ordered(list(dict.fromkeys(names))) for names in places)
     width, named = 0.8 / len(columns), True
     for index, column in enumerate(columns):
         mine = [result for result in results if result.column == column]

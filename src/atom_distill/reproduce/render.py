@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from atom_distill.config.presets import published_steps
-from atom_distill.reproduce.cell import AFTER, Result
+from atom_distill.reproduce.cell import AFTER, METHOD_ORDER, Result
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.findings import findings
 from atom_distill.reproduce.published import WHITENED
@@ -33,11 +34,8 @@ def title(table: str) -> str:
 
 def grid(results: Sequence[Result | Cost]) -> tuple[list[str], list[list[str]]]:
     """Lay results out: header, and rows of texts; a dash where a cell was not run."""
-    steps = {r.column: r.steps for r in results if isinstance(r, Result) and AFTER in r.column}
-    rows = _distinct(r.row for r in results)
-    columns = _distinct(r.column for r in results)
-    if steps:  # points of a curve, which may have been found in any order
-        columns.sort(key=lambda column: (series(column), steps.get(column, 0)))
+    rows = ordered(_distinct(r.row for r in results))
+    columns = ordered(_distinct(r.column for r in results))
     by_place = {(result.row, result.column): result for result in results}
     body = [
         [row, *(_text(by_place[row, column]) if (row, column) in by_place else "-" for column in columns)]
@@ -130,6 +128,15 @@ def _text(result: Result | Cost) -> str:
         return f"{result.seconds_per_step:.3g} s, {result.peak_mb:.0f} MB"
     published = f" ({result.published:.1f})" if result.published is not None else ""
     return f"{result.mean:.1f} ± {result.std:.1f}{published}"
+
+
+def ordered(names: list[str]) -> list[str]:
+    """Put names that differ in numbers alone in their order, methods in the papers'; others stay as they were found."""
+    if len({re.sub(r"\d+", "#", name) for name in names}) == 1:
+        return sorted(names, key=lambda name: [int(digits) for digits in re.findall(r"\d+", name)])
+    if set(names) <= set(METHOD_ORDER):
+        return sorted(names, key=METHOD_ORDER.index)
+    return names
 
 
 def _distinct(values: Iterable[str]) -> list[str]:
