@@ -246,3 +246,9 @@ def test_the_overview(atom, line):
 
 def test_the_version(atom):
     assert atom("--version").out == f"atom-distill {__version__}\n"
+
+
+def test_the_matching_network_has_a_name_of_its_own(atom):
+    for name in ("--matching-arch", "--arch"):
+        settings = atom(f"distill digits --ipc 1 --image-size 16 --dry-run --json {name} vit").json["settings"]
+        assert settings["arch"] == "vit"

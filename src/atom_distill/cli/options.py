@@ -36,9 +36,13 @@ JsonFlag = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="jso
 """`--json`: the field cannot have that name, which pydantic uses."""
 
 
-def shown(default: str) -> Any:
-    """Annotate an option that may be left out with the default that people read."""
-    return tyro.conf.arg(help_behavior_hint=f"(default: {default})")
+def shown(default: str, aliases: Sequence[str] = ()) -> Any:
+    """Annotate an option that may be left out with the default that people read, and with other names of it."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: {default})", aliases=tuple(aliases))
+
+
+_ALIASES = {"arch": ("--matching-arch",)}
+"""Other names of settings: `atom evaluate --arch` names other networks than `atom distill --arch` does."""
 
 
 def settings_options(model: type[BaseModel], leave_out: Sequence[str] = ()) -> type[BaseModel]:
@@ -48,7 +52,7 @@ def settings_options(model: type[BaseModel], leave_out: Sequence[str] = ()) -> t
     """
     fields: dict[str, Any] = {
         name: (
-            Annotated[_plain(info.annotation) | None, shown(_default_text(info))],
+            Annotated[_plain(info.annotation) | None, shown(_default_text(info), _ALIASES.get(name, ()))],
             Field(default=None, description=info.description),
         )
         for name, info in model.model_fields.items()
