@@ -17,6 +17,7 @@ from atom_distill.reproduce import runner as module
 from atom_distill.reproduce.cell import Budget, Cell, Result
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.document import document
+from atom_distill.reproduce.findings import difference
 from atom_distill.reproduce.plot import plot
 from atom_distill.reproduce.render import grid, markdown, notes
 from atom_distill.reproduce.results import Results, load_results
@@ -241,17 +242,25 @@ def test_a_departure_is_told_by_column_where_columns_differ():
 def test_what_attention_and_whitening_add_is_worked_out():
     found = [
         result("dm", "a zca", mean=30.0),
-        result("atom", "a zca", mean=34.0),
-        result("dm", "a normalize", mean=25.0, preprocess="normalize"),
-        result("atom", "a normalize", mean=26.0, preprocess="normalize"),
+        result("atom", "a zca", mean=40.0),
+        result("dm", "a normalize", mean=20.0, preprocess="normalize"),
+        result("atom", "a normalize", mean=21.0, preprocess="normalize"),
     ]
     told = "\n".join(notes(found))
     error = statistics.stdev((29.0, 31.0)) / 2**0.5 * 2**0.5  # of a mean of two, and of a difference of two means
     assert (
-        f"(atom minus dm, points, standard error): a zca +4.0 ± {error:.1f}; a normalize +1.0 ± {error:.1f}, which"
+        f"(atom minus dm, points, standard error): a zca +10.0 ± {error:.1f}; a normalize +1.0 ± {error:.1f}, which"
         in told
     )
-    assert "(zca minus normalize, points, standard error): dm +5.0 ± 1.4; atom +8.0 ± 1.4." in told
+    assert "(zca minus normalize, points, standard error): dm +10.0 ± 1.4; atom +19.0 ± 1.4." in told
+
+
+def test_two_networks_prove_little_and_one_nothing():
+    pair = [result("dm", mean=30.0), result("atom", mean=34.0)]  # t = 2.8 with 2 degrees of freedom: p = 0.11
+    assert "+4.0 ± 1.4, which may be chance" in "\n".join(notes(pair))
+    assert difference(pair[1], pair[0]).chance == pytest.approx(0.1056, abs=1e-4)
+    single = [one.model_copy(update={"runs": (one.mean,), "std": 0.0}) for one in pair]
+    assert "+4.0 ± 0.0, which may be chance" in "\n".join(notes(single))
 
 
 def test_only_what_differs_in_one_thing_is_compared():

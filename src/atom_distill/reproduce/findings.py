@@ -6,28 +6,35 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from scipy import stats
+
 from atom_distill.reproduce.cell import Result
+
+_RARE = 0.05
 
 
 class Difference(NamedTuple):
-    """Difference of two mean accuracies, percentage points, and its standard error."""
+    """Difference of two mean accuracies, percentage points, its standard error, and how often chance gives as much."""
 
     points: float
     error: float
+    chance: float
 
     def __str__(self) -> str:
         return f"{self.points:+.1f} ± {self.error:.1f}"
 
     @property
     def shown(self) -> bool:
-        """Whether it is more than twice its error."""
-        return abs(self.points) > 2 * self.error
+        """Whether chance alone gives as much in less than one case of twenty."""
+        return self.chance < _RARE
 
 
 def difference(one: Result, other: Result) -> Difference:
-    """Subtract the second's mean accuracy from the first's; networks are independent, so variances of means add."""
+    """Subtract the second's mean accuracy from the first's; Welch's test, which minds few networks, judges chance."""
     variance = one.std**2 / len(one.runs) + other.std**2 / len(other.runs)
-    return Difference(one.mean - other.mean, math.sqrt(variance))
+    alone = min(len(one.runs), len(other.runs)) < 2
+    chance = 1.0 if alone else float(stats.ttest_ind(one.runs, other.runs, equal_var=False).pvalue)
+    return Difference(one.mean - other.mean, math.sqrt(variance), chance)
 
 
 def findings(results: Sequence[Result]) -> list[str]:
