@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from atom_distill.models.registry import build_model as build_model
     from atom_distill.ops.features import Features as Features
     from atom_distill.ops.matching import Statistic as Statistic
+    from atom_distill.search.setup import search_architectures as search_architectures
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOMES = {
     "evaluate": "api",
     "import_distilled": "importing.run",
     "load_dataset": "data.load",
+    "search_architectures": "search.setup",
 }
 
 __all__ = [  # noqa: PLE0604 (the names are strings; the linter cannot see through sorted)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from atom_distill.artifact.scores import Score
+from atom_distill.base import markdown
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
@@ -104,18 +105,25 @@ def scores_table(scores: Sequence[Score]) -> str:
     """Write scores as Markdown tables, one for each protocol, or nothing where there are none."""
     parts = []
     for protocol in dict.fromkeys(score.protocol.name for score in scores):
+        mine = [_row(score) for score in scores if score.protocol.name == protocol]
         parts += [
             f"Protocol `{protocol}`, test accuracy in percent, mean and standard deviation over networks:",
             "",
-            "| trained on | network | images | accuracy | networks |",
-            "|---|---|---|---|---|",
+            markdown.table(("trained on", "network", "images", "accuracy", "networks", "precision"), mine),
+            "",
         ]
-        for score in scores:
-            if score.protocol.name == protocol:
-                norm = f" ({score.shape['norm']} norm)" if score.shape.get("norm") else ""
-                told = [score.subject, *(["best"] if score.which == "best" else [])]
-                subject = ", ".join([*told, *(["soft labels"] if score.labels == "soft" else [])])
-                accuracy = f"{score.mean:.1f} +- {score.std:.1f}"
-                parts.append(f"| {subject} | {score.arch}{norm} | {score.images} | {accuracy} | {len(score.runs)} |")
-        parts.append("")
     return "\n".join(parts)
+
+
+def _row(score: Score) -> list[str]:
+    """Write a score as a row of its protocol's table."""
+    norm = f" ({score.shape['norm']} norm)" if score.shape.get("norm") else ""
+    told = [score.subject, *(["best"] if score.which == "best" else [])]
+    return [
+        ", ".join([*told, *(["soft labels"] if score.labels == "soft" else [])]),
+        f"{score.arch}{norm}",
+        str(score.images),
+        f"{score.mean:.1f} +- {score.std:.1f}",
+        str(len(score.runs)),
+        score.precision,
+    ]

@@ -13,6 +13,7 @@ from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, shown
 from atom_distill.cli.output import print_json, print_table
+from atom_distill.cli.runs import dataset_of
 from atom_distill.config.distill import Activation, Norm, Pooling, Precision, Preprocess
 
 if TYPE_CHECKING:
@@ -166,18 +167,7 @@ def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> Im
         return options.data.load(options.dataset or options.target)
     if options.dataset is not None:
         return options.data.load(options.dataset)
-    request = dict(distilled.dataset.get("request", {}))
-    if not request:
-        raise ConfigError(f"{options.target} does not say what it was distilled from: give it with --dataset")
-    from atom_distill.base.progress import note
-    from atom_distill.data.load import load_dataset
-
-    # A switch that is off says nothing: what the run left out stays left out.
-    changes = {name: value for name, value in given(options.data).items() if value is not False}
-    dataset = load_dataset(**{**request, **changes})
-    if not changes and dataset.fingerprint != distilled.dataset.get("fingerprint"):
-        note(f"{dataset.name} has changed since it was distilled: its images or classes are not the same")
-    return dataset
+    return dataset_of(distilled, options.data)
 
 
 def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **training: Any) -> Evaluation:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "distill": "distil a data set to a few images per class",
     "import": "read a distilled set that others published",
     "reproduce": "run a table of the papers beside the published figures",
+    "search": "rank architectures on small proxies of the data",
     "evaluate": "train networks from scratch on a distilled set and test them",
 }
 

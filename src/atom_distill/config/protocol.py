@@ -46,3 +46,5 @@ class Protocol(BaseModel):
 PROTOCOLS: Registry[Protocol] = Registry("protocol")
 PROTOCOLS.register("dm")(Protocol(name="dm"))
 """What the DM and DataDAM code does: 1000 epochs, learning rate x 0.1 at half time, DSA on, batch 256."""
+PROTOCOLS.register("search")(Protocol(name="search", epochs=200))
+"""The same for a fifth as long, as many architectures are to be ranked."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -59,8 +58,8 @@ def measure(cell: Cell, steps: int) -> Cost:
 
 def _probe(case: Mapping[str, Any]) -> dict[str, float]:
     """Run in this process: a few steps that compile, then the steps that count."""
-    import torch
-
+    from atom_distill.base.device import pick_device
+    from atom_distill.base.memory import PeakMemory
     from atom_distill.data.load import load_dataset
     from atom_distill.distillation.run import run
 
@@ -72,14 +71,11 @@ def _probe(case: Mapping[str, Any]) -> dict[str, float]:
         run(dataset, given, out=None, resume=False, judge=lambda *_: 0.0, show_progress=False)
         return time.perf_counter() - started
 
+    peak = PeakMemory(pick_device("auto"))
     seconds(_WARM_UP)
     without = seconds(_WARM_UP)
     per_step = (seconds(_WARM_UP + case["steps"]) - without) / case["steps"]
-    if torch.cuda.is_available():
-        peak = torch.cuda.max_memory_allocated() / 2**20
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds_per_step": per_step, "peak_mb": peak}
+    return {"seconds_per_step": per_step, "peak_mb": peak.mib}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from atom_distill.base import markdown as md
 from atom_distill.config.presets import published_steps
 from atom_distill.reproduce.cell import AFTER, METHOD_ORDER, Result
 from atom_distill.reproduce.cost import Cost
@@ -47,7 +48,7 @@ def grid(results: Sequence[Result | Cost]) -> tuple[list[str], list[list[str]]]:
 def markdown(table: str, results: Sequence[Result | Cost]) -> str:
     """Write a table as a section of Markdown."""
     header, rows = grid(results)
-    lines = [f"## {title(table)}", "", _line(header), _line("---" for _ in header), *map(_line, rows), ""]
+    lines = [f"## {title(table)}", "", md.table(header, rows), ""]
     return "\n".join([*lines, *(f"- {note}" for note in notes(results)), ""])
 
 
@@ -141,7 +142,3 @@ def ordered(names: list[str]) -> list[str]:
 
 def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

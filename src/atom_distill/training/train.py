@@ -26,6 +26,7 @@ def train(
     seed: int,
     repeats: Sequence[int],
     on_epoch: Callable[[], None],
+    updates: int | None = None,
 ) -> None:
     """Train networks together, in place, from a fresh initialisation.
 
@@ -36,6 +37,7 @@ def train(
         seed: of the evaluation.
         repeats: the number of each network in it; (seed, repeat) decides everything random.
         on_epoch: called after each epoch.
+        updates: of the weights after which to stop early; None goes on to the end.
 
     Raises:
         NonFiniteError: the training diverged, and an accuracy would mean nothing.
@@ -51,14 +53,18 @@ def train(
     )
     drop_epoch = max(1, round(protocol.epochs * protocol.drop_at))
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [drop_epoch], gamma=protocol.drop_to)
+    left = updates
     for epoch in range(protocol.epochs):
         randoms = [generator(seed, "evaluation epoch", repeat, epoch) for repeat in repeats]
-        _epoch(networks, images, protocol, optimiser, randoms)
+        done = _epoch(networks, images, protocol, optimiser, randoms, left)
         schedule.step()
         on_epoch()
+        left = None if left is None else left - done
+        if left == 0:
+            break
     for index in networks.diverged():
         raise NonFiniteError(
-            f"network {repeats[index] + 1} diverged: its weights are NaN or infinite; try a smaller --lr"
+            f"network {repeats[index] + 1} diverged: its weights are NaN or infinite; a smaller learning rate may help"
         )
 
 
@@ -77,9 +83,12 @@ def _epoch(
     protocol: Protocol,
     optimiser: torch.optim.Optimizer,
     randoms: Sequence[torch.Generator],
-) -> None:
+    updates: int | None,
+) -> int:
+    """Pass over the images once, or stop after some updates; returns how many there were."""
     orders = torch.stack([torch.randperm(len(images[0]), generator=random) for random in randoms])
-    for chosen in orders.split(protocol.batch_size, dim=1):
+    parts = orders.split(protocol.batch_size, dim=1)[:updates]
+    for chosen in parts:
         batches = [of_one.batch(indices) for of_one, indices in zip(images, chosen, strict=True)]
         batch = torch.stack([pixels for pixels, _ in batches])
         labels = torch.stack([targets for _, targets in batches])
@@ -89,6 +98,7 @@ def _epoch(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+    return len(parts)
 
 
 def _augmented(batch: Tensor, operations: Sequence[str], randoms: Sequence[torch.Generator]) -> Tensor:

@@ -1,0 +1,215 @@
+"""Which architectures are searched: the paper's 720, a file's, or those that a function gives."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from atom_distill.base.errors import AtomError, ConfigError, MissingExtraError, UnknownNameError
+from atom_distill.base.registry import Registry
+from atom_distill.base.seeding import generator
+from atom_distill.models.registry import (
+    ACTIVATIONS,
+    NORMS,
+    POOLINGS,
+    Activation,
+    Builder,
+    Network,
+    NetworkShape,
+    Norm,
+    Pooling,
+    build_model,
+)
+
+Space = Sequence["Candidate"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture to be tried.
+
+    Attributes:
+        arch: by name.
+        shape: departures from its defaults.
+        builder: makes it, where `arch` is a name of the user's own; a cluster's workers must be able to import it.
+    """
+
+    arch: str = "convnet"
+    shape: NetworkShape = field(default_factory=NetworkShape)
+    builder: Builder | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Architecture and shape in one word, e.g. convnet-d3-w128-instance-relu-nopooling."""
+        marks = {"depth": "d", "width": "w"}
+        given = {name: value for name, value in asdict(self.shape).items() if value is not None}
+        told = [f"no{name}" if value == "none" else f"{marks.get(name, '')}{value}" for name, value in given.items()]
+        return "-".join([self.arch, *told])
+
+    @property
+    def code(self) -> str:
+        """Name the builder and what is written in it, as far as can be seen; nothing for a named architecture."""
+        if self.builder is None:
+            return ""
+        name = f"{self.builder.__module__}.{getattr(self.builder, '__qualname__', type(self.builder).__qualname__)}"
+        code = getattr(self.builder, "__code__", None)
+        values = [value for value in code.co_consts if not inspect.iscode(value)] if code is not None else []
+        content = f"{code.co_code.hex()} {values}" if code is not None else ""
+        try:
+            return f"{name} {content} {inspect.getsource(self.builder)}"
+        except (OSError, TypeError):
+            return f"{name} {content}"
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Network:
+        """Build the network.
+
+        Raises:
+            AtomError: it cannot be built for such images.
+        """
+        if self.builder is not None:
+            return self.builder(image_shape, num_classes, self.shape)
+        return build_model(self.arch, image_shape, num_classes, self.shape)
+
+
+SPACES: Registry[Callable[[], Iterable[Candidate]]] = Registry("space")
+
+
+@SPACES.register("convnets-720")
+def convnets_720() -> list[Candidate]:
+    """Give the paper's ConvNets: 4 depths, 4 widths, 3 activations, 5 norms and 3 poolings.
+
+    Source: supplement of ATOM (arXiv 2405.01373), section 1.4; the grid is that of DC (ICLR 2021).
+    """
+    grid = product((1, 2, 3, 4), (32, 64, 128, 256), NORMS, ACTIVATIONS, POOLINGS)
+    return [Candidate("convnet", NetworkShape(*values)) for values in grid]
+
+
+def find_space(where: str) -> list[Candidate]:
+    """Give the candidates of a named space, of a file, or of a function.
+
+    Args:
+        where: a name in `SPACES`; a YAML or JSON file with a list of mappings (arch, depth, width, norm, activation,
+            pooling); or "package.module:function", which takes nothing and gives `Candidate`s.
+
+    Raises:
+        UnknownNameError: there is no such space.
+        ConfigError: the file or the function does not give candidates, or gives one twice.
+    """
+    if Path(where).suffix in (".yaml", ".yml", ".json"):
+        found = _from_file(Path(where))
+    elif ":" in where:
+        found = _from_function(where)
+    else:
+        found = list(SPACES.get(where)())
+    return distinct(found, where)
+
+
+def distinct(candidates: Iterable[Candidate], where: str) -> list[Candidate]:
+    """Make sure that there are candidates, and none twice.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    found = list(candidates)
+    if not found or not all(isinstance(candidate, Candidate) for candidate in found):
+        raise ConfigError(f"{where} must give one or more of atom_distill.search.space.Candidate")
+    twice = [name for name, count in Counter(candidate.name for candidate in found).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{where} has {', '.join(twice[:3])} more than once; give each a name of its own")
+    return found
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """An architecture that cannot be built for the images, and why."""
+
+    candidate: Candidate
+    reason: str
+
+
+def fitting(space: Space, image_shape: tuple[int, int, int], num_classes: int) -> tuple[list[Candidate], list[Unfit]]:
+    """Part the candidates that can be built for such images from those that cannot; no memory is taken for weights.
+
+    Raises:
+        UnknownNameError, MissingExtraError: an architecture is not known, or not installed.
+    """
+    fit, unfit = [], []
+    for candidate in space:
+        try:
+            with torch.device("meta"):
+                candidate.build(image_shape, num_classes)
+        except (UnknownNameError, MissingExtraError):
+            raise
+        except AtomError as error:
+            unfit.append(Unfit(candidate, str(error)))
+            continue
+        except Exception:  # a builder of the user's may want real numbers; its trials will tell what is wrong
+            pass
+        fit.append(candidate)
+    return fit, unfit
+
+
+def sample(space: Space, count: int | None, seed: int) -> list[Candidate]:
+    """Draw candidates without replacement, in the space's order; all of them where `count` is None.
+
+    Raises:
+        ConfigError: there are fewer.
+    """
+    if count is None:
+        return list(space)
+    if not 1 <= count <= len(space):
+        raise ConfigError(f"a sample of {count} was asked for; there are {len(space)} architectures that fit")
+    chosen = torch.randperm(len(space), generator=generator(seed, "architectures"))[:count]
+    return [space[index] for index in sorted(chosen.tolist())]
+
+
+def _from_file(path: Path) -> list[Candidate]:
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the space {path} cannot be read: {' '.join(str(error).split())}") from None
+    try:
+        return [entry.candidate() for entry in _ENTRIES.validate_python(entries)]
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise ConfigError(
+            f"the space {path} must be a list of architectures, e.g. - {{arch: convnet, width: 64}}; "
+            f"at {place or 'its top'}: {problem['msg']}"
+        ) from None
+
+
+class _Entry(BaseModel):
+    """An architecture in a file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    arch: str = "convnet"
+    depth: int | None = None
+    width: int | None = None
+    norm: Norm | None = None
+    activation: Activation | None = None
+    pooling: Pooling | None = None
+
+    def candidate(self) -> Candidate:
+        return Candidate(self.arch, NetworkShape(**self.model_dump(exclude={"arch"})))
+
+
+_ENTRIES = TypeAdapter(list[_Entry])
+
+
+def _from_function(where: str) -> list[Candidate]:
+    module, _, name = where.partition(":")
+    try:
+        return list(getattr(importlib.import_module(module), name)())
+    except Exception as error:  # it is the user's own code, which may raise anything
+        raise ConfigError(f"the space {where} gives no candidates: {type(error).__name__}: {error}") from None

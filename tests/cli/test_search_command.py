@@ -1,0 +1,126 @@
+"""`atom search` on digits: what it prints and leaves, what it refuses, and that a killed one goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = "--epochs 2 --whole-epochs 1 --on process"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[Path]:
+    from atom_distill.api import distill
+    from atom_distill.data.load import load_dataset
+
+    folder, digits = tmp_path_factory.mktemp("runs"), load_dataset("digits")
+    paths = [folder / method for method in ("random", "dm")]
+    for path in paths:
+        distill(digits, 1, path.name, out=path, steps=1, width=8, batch_real=4, show_progress=False)
+    return paths
+
+
+@pytest.fixture
+def space(tmp_path) -> Path:
+    path = tmp_path / "space.json"
+    path.write_text(json.dumps([{"width": 4, "depth": depth} for depth in (1, 2, 3, 4)]))
+    return path
+
+
+def test_a_search_is_printed_and_kept(atom, runs, space, tmp_path):
+    out = tmp_path / "out"
+    answer = atom(f"search {runs[1]} --space {space} {SMALL} --out", out)
+    assert answer.code == 0
+    assert "1 architectures do not fit the images" in answer.err
+    for told in ("architecture search", "early-stop", "whole", "3 architectures; protocol search(epochs=2)"):
+        assert told in answer.out
+    assert {path.name for path in out.iterdir()} == {"trials", "search.md", "search.json", "search.png", "trials.csv"}
+    again = atom(f"search {runs[1]} --space {space} {SMALL} --json --out", out)
+    assert "12 of 12 trials were finished before" in again.err
+    stored = json.loads((out / "search.json").read_text())
+    assert again.json["trials"] == stored["trials"]
+    assert [verdict["proxy"] for verdict in stored["verdicts"]] == ["random", "dm", "early-stop", "whole"]
+
+
+def test_a_run_of_random_images_is_its_own_proxy(atom, runs, space, tmp_path):
+    line = f"search {runs[0]} --space {space} --proxies random --sample 2 {SMALL} --json --out"
+    verdicts = atom(line, tmp_path / "out").json["verdicts"]
+    assert [(verdict["proxy"], verdict["images"], verdict["finished"]) for verdict in verdicts] == [("random", 10, 2)]
+    assert verdicts[0]["overall"] is None
+    assert 0 <= verdicts[0]["chosen_accuracy"] <= 100
+
+
+def test_the_sample_is_listed(atom, runs):
+    listed = atom(f"search {runs[1]} --sample 5 --dry-run --json").json
+    assert len(listed["architectures"]) == 5
+    assert len(listed["unfit"]) == 120
+    assert "pools a 8x8 image away" in listed["unfit"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("--proxies random,atom", "there is no proxy 'atom': known are random, dm, early-stop, whole"),
+        ("--sample 1000", "a sample of 1000 was asked for; there are 600"),
+        ("--space convnets", "unknown space 'convnets'. Did you mean 'convnets-720'"),
+        ("--sample 2 --on process --ray-address auto", "--ray-address is for Ray"),
+        ("--sample 2 --on process --dashboard", "--dashboard is for Ray"),
+        ("--sample 2 --on process --gpus-per-trial 0.5", "--gpus-per-trial is for Ray"),
+        ("--sample 2 --epochs 8 --halving", "give --epochs 9 or more"),
+        ("--space {here}.yaml", "cannot be read"),
+        ("--sample 2 --on process --device cuda:77", "device 'cuda:77' is not available"),
+    ],
+)
+def test_wrong_lines(atom, runs, tmp_path, more, told):
+    answer = atom(f"search {runs[1]} {more} --out", tmp_path / "out")
+    assert answer.code == 2
+    assert told in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_run_and_no_folder_at_all(atom, runs, tmp_path):
+    assert atom("search", tmp_path).code == 2
+    assert "give one or more distilled runs" in atom("search").err
+    assert "two runs are called dm:dm; give each once" in atom(f"search {runs[1]} {runs[1]} {runs[1]}").err
+
+
+@pytest.mark.parametrize("on", ["process", "ray"])
+def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, on):
+    if on == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'atom-distill[ray]'")
+    out = tmp_path / "out"
+    line = [sys.executable, "-m", "atom_distill", "search", str(runs[1]), "--space", str(space), "--on", on]
+    line += ["--proxies", "dm,random", "--epochs", "400", "--whole-epochs", "1", "--out", str(out)]
+    environment = {**os.environ, "ATOM_DATA": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    search = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while len(list(out.glob("trials/*.json"))) < 2:
+        assert search.poll() is None, "the search ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    search.send_signal(signal.SIGKILL)
+    search.wait()
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("trials/*.json")}
+    assert 2 <= len(finished) < 6
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    assert f"{len(finished)} of 6 trials were finished before" in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert len(list(out.glob("trials/*.json"))) == 6
+
+
+def test_a_space_of_ones_own_lies_in_the_folder_where_the_command_is_given(atom, runs):
+    Path("my_space.py").write_text(
+        "from atom_distill.models.registry import NetworkShape\n"
+        "from atom_distill.search.space import Candidate\n"
+        "def small():\n"
+        "    return [Candidate('convnet', NetworkShape(width=width)) for width in (2, 4)]\n"
+    )
+    listed = atom(f"search {runs[1]} --space my_space:small --dry-run --json").json
+    assert listed["architectures"] == ["convnet-w2", "convnet-w4"]

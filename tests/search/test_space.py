@@ -1,0 +1,136 @@
+"""The paper's 720, and spaces of one's own."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from atom_distill.base.errors import ConfigError, UnknownNameError
+from atom_distill.models.registry import NetworkShape
+from atom_distill.search.space import Candidate, convnets_720, distinct, find_space, fitting, sample
+
+
+def test_the_space_has_720_distinct_architectures():
+    space = find_space("convnets-720")
+    assert len({candidate.name for candidate in space}) == len(set(space)) == 720
+    shapes = [candidate.shape for candidate in space]
+    for name, count in {"depth": 4, "width": 4, "norm": 5, "activation": 3, "pooling": 3}.items():
+        assert len({getattr(shape, name) for shape in shapes}) == count
+
+
+def take_a_step(candidate: Candidate, size: int) -> None:
+    network = candidate.build((3, size, size), 10)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    logits = network(torch.randn(2, 3, size, size))
+    assert logits.shape == (2, 10), candidate.name
+    weights = network.classifier.weight
+    before = weights.detach().clone()
+    F.cross_entropy(logits, torch.tensor([1, 7])).backward()
+    optimiser.step()
+    assert weights.device.type == "meta" or not torch.equal(weights, before), candidate.name
+    assert weights.device.type == "meta" or bool(torch.isfinite(weights).all()), candidate.name
+
+
+def test_every_architecture_trains_a_step_on_32x32():
+    for candidate in convnets_720():
+        take_a_step(candidate, 32)
+
+
+def test_every_architecture_trains_a_step_on_64x64_but_for_the_arithmetic():
+    with torch.device("meta"):  # shapes of images, weights and gradients, without the minute that all numbers take
+        for candidate in convnets_720():
+            take_a_step(candidate, 64)
+
+
+@pytest.mark.parametrize("candidate", convnets_720()[::53], ids=lambda candidate: candidate.name)
+def test_some_train_a_step_on_64x64(candidate):
+    """One in 53, which meets every depth, width, norm, activation and pooling."""
+    take_a_step(candidate, 64)
+
+
+def test_one_in_53_meets_every_value():
+    shapes = [candidate.shape for candidate in convnets_720()[::53]]
+    counts = {name: len({getattr(shape, name) for shape in shapes}) for name in ("depth", "width", "norm")}
+    assert counts == {"depth": 4, "width": 4, "norm": 5}
+    assert len({shape.activation for shape in shapes}) == len({shape.pooling for shape in shapes}) == 3
+
+
+def test_a_depth_that_pools_the_image_away_is_told_and_left_out():
+    fit, unfit = fitting(convnets_720(), (1, 8, 8), 10)
+    assert len(fit) + len(unfit) == 720
+    assert {one.candidate.shape.depth for one in unfit} == {4}
+    assert {one.candidate.shape.pooling for one in unfit} == {"max", "avg"}
+    assert len(unfit) == 4 * 5 * 3 * 2
+    assert "pools a 8x8 image away: use a depth of at most 3" in unfit[0].reason
+
+
+def test_a_sample_is_part_of_the_space_and_the_same_again():
+    space = convnets_720()
+    first, again, other = sample(space, 48, 0), sample(space, 48, 0), sample(space, 48, 1)
+    assert first == again
+    assert len(set(first)) == 48
+    assert set(first) < set(space)
+    assert first != other
+    assert sample(space, None, 0) == space
+    for count in (0, 721):
+        with pytest.raises(ConfigError, match=f"a sample of {count} was asked for; there are 720"):
+            sample(space, count, 0)
+
+
+def test_a_space_from_a_file(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("- {width: 16, norm: batch}\n- {arch: vgg11}\n")
+    assert find_space(str(path)) == [Candidate("convnet", NetworkShape(width=16, norm="batch")), Candidate("vgg11")]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("width: 16", "must be a list of architectures"),
+        ("- {size: 3}", "at 0.size: Extra inputs are not permitted"),
+        ("- {norm: batsch}", "at 0.norm: Input should be 'none', 'batch'"),
+        ("- {width: '64'}", "at 0.width: Input should be a valid integer"),
+        ("- {width: 2.5}", "at 0.width: Input should be a valid integer"),
+        ("- {width: 16}\n- {width: 16}", "has convnet-w16 more than once"),
+        ("[]", "must give one or more"),
+        ("- {", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_told(tmp_path, text, told):
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        find_space(str(path))
+
+
+def own_space() -> list[Candidate]:
+    return [Candidate("tiny", builder=lambda *_: None), Candidate("convnet")]
+
+
+def nothing_at_all() -> None:
+    """Forgets to return its candidates."""
+
+
+def test_a_space_from_a_function():
+    assert [candidate.name for candidate in find_space("search.test_space:own_space")] == ["tiny", "convnet"]
+    with pytest.raises(ConfigError, match="gives no candidates: AttributeError"):
+        find_space("search.test_space:nobody")
+    for broken in (":f", "nowhere:f", "search.test_space:nothing_at_all"):
+        with pytest.raises(ConfigError, match="gives no candidates"):
+            find_space(broken)
+    with pytest.raises(UnknownNameError, match=r"unknown space 'convnets-72'\. Did you mean 'convnets-720'"):
+        find_space("convnets-72")
+    with pytest.raises(ConfigError, match="must give one or more"):
+        distinct([1, 2], "x:y")  # type: ignore[list-item]
+
+
+def test_names_say_which_part_is_none():
+    shapes = NetworkShape(norm="none"), NetworkShape(pooling="none"), NetworkShape(2, 64, "batch", "relu", "avg")
+    assert [Candidate("convnet", shape).name for shape in shapes] == [
+        "convnet-nonorm",
+        "convnet-nopooling",
+        "convnet-d2-w64-batch-relu-avg",
+    ]
