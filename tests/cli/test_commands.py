@@ -68,6 +68,11 @@ def test_a_dry_run_for_people(atom):
     assert all(name in answer.out for name in DistillConfig.model_fields)
 
 
+def test_a_dry_run_tells_what_the_method_has_no_use_for(atom):
+    answer = atom("distill digits --ipc 1 --method dm --spatial-power 2 --dry-run")
+    assert answer.err.count("dm has no use for spatial_power") == 1
+
+
 def test_distill_writes_a_folder_with_a_name_of_its_own(atom):
     answer = atom(DISTILL)
     assert answer.code == 0, answer.err

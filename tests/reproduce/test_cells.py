@@ -317,3 +317,8 @@ def test_a_score_of_random_images_is_not_taken_for_the_sets(runner, nothing_is_c
 def test_another_precision_is_another_score(runner):
     assert runner(precision="bfloat16").run(cell(), None).precision == "bfloat16"
     assert runner(precision="float32").run(cell(), None).precision == "float32"
+
+
+def test_a_network_that_only_the_evaluation_uses_is_not_called_useless(runner, capsys):
+    runner().check([cell("random", norm="batch")])
+    assert capsys.readouterr().err == ""

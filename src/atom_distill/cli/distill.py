@@ -59,11 +59,13 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError("--dry-run shows the settings of a new run; those of a run to resume are in its config.yaml")
     from atom_distill.api import judge
     from atom_distill.distillation.run import run
-    from atom_distill.distillation.settings import settings_for
+    from atom_distill.distillation.settings import note_unused, settings_for
 
     dataset = options.data.load(options.dataset)
     if options.dry_run:
-        _print_settings(settings_for(dataset, settings), flags, as_json=options.json_output)
+        resolved = settings_for(dataset, settings)
+        note_unused(settings, resolved.config)
+        _print_settings(resolved, flags, as_json=options.json_output)
         return
     method = settings.get("method", "atom")
     out = options.out or Path("runs") / f"{dataset.name}-{method}-ipc{settings.get('ipc', '')}"

@@ -64,7 +64,7 @@ def run(
     recipe = METHODS.get(config.method)(config)
     training = training_images(dataset, config, recipe)
     network = matching_network(training, config, recipe)
-    note_unused(given, config, recipe)
+    note_unused(given, config)
     if out is not None:
         files.enter(out) if resume else files.claim(out)
         load_scores(out)  # if they are damaged, say so now and not after the last step

@@ -30,7 +30,6 @@ def settings_for(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
     config = resolved.config
     recipe = METHODS.get(config.method)(config)
     matching_network(training_images(dataset, config, recipe), config, recipe)
-    note_unused(given, config, recipe)
     plan_execution(config, dataset.image_shape, dataset.num_classes)
     return resolved
 
@@ -128,10 +127,10 @@ def matching_network(dataset: ImageDataset, config: DistillConfig, recipe: Recip
     return network
 
 
-def note_unused(given: Mapping[str, Any], config: DistillConfig, recipe: Recipe) -> None:
+def note_unused(given: Mapping[str, Any], config: DistillConfig) -> None:
     """Say which of the given settings the method has no use for."""
     defaults = DistillConfig.model_fields
-    idle = unused_settings(recipe, config) & given.keys()
+    idle = unused_settings(METHODS.get(config.method)(config), config) & given.keys()
     unused = [name for name in idle if given[name] != defaults[name].default]
     if unused:
         note(f"{config.method} has no use for {', '.join(sorted(unused))}")
