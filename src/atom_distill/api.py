@@ -19,7 +19,7 @@ from atom_distill.models.registry import NetworkShape
 
 def distill(
     dataset: ImageDataset,
-    ipc: int,
+    ipc: int | None = None,
     method: str = "atom",
     *,
     out: str | Path | None = None,
@@ -27,11 +27,11 @@ def distill(
     show_progress: bool = True,
     **settings: Any,
 ) -> DistilledDataset:
-    """Distil a data set to `ipc` synthetic images per class.
+    """Distil a data set to a few synthetic images.
 
     Args:
         dataset: from `load_dataset`.
-        ipc: images per class.
+        ipc: images per class; or give budget=M, images in all, shared out in proportion to the classes.
         method: "atom", "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "forgetting", or one you
             registered in `METHODS`.
         out: folder for the result, its checkpoints and metrics; without it the result is in memory only.
@@ -49,7 +49,7 @@ def distill(
     Source: ATOM (arXiv 2405.01373).
     """
     _require_loaded(dataset)
-    given = {"ipc": ipc, "method": method, **settings}
+    given = {**({} if ipc is None else {"ipc": ipc}), "method": method, **settings}
     folder = Path(out) if out is not None else None
     return run(dataset, given, out=folder, resume=resume, judge=judge, show_progress=show_progress)
 

@@ -29,13 +29,13 @@ def images(count: int, channels: int = 3, side: int = 8) -> torch.Tensor:
     ],
 )
 def test_the_size_of_the_grid(count, ipc, columns, rows):
-    picture = grid(images(count), ipc)
+    picture = grid(images(count), torch.full((count // ipc,), ipc))
     assert picture.size == (columns * (TILE + GAP) + GAP, rows * (TILE + GAP) + GAP)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_tile_is_where_it_belongs(channels):
-    picture = np.asarray(grid(images(6, channels), ipc=2))
+    picture = np.asarray(grid(images(6, channels), torch.tensor([2, 2, 2])))
     for index in range(6):
         row, column = divmod(index, 2)
         top, left = GAP + row * (TILE + GAP), GAP + column * (TILE + GAP)
@@ -43,8 +43,15 @@ def test_every_tile_is_where_it_belongs(channels):
     assert (picture[:GAP] == 255).all()
 
 
+def test_classes_of_different_sizes_have_a_row_each():
+    picture = np.asarray(grid(images(6), torch.tensor([1, 3, 2])))
+    assert picture.shape[:2] == (3 * (TILE + GAP) + GAP, 3 * (TILE + GAP) + GAP)
+    firsts = [int(picture[GAP + row * (TILE + GAP), GAP, 0]) for row in range(3)]
+    assert firsts == [0, 1, 4]
+
+
 def test_large_images_are_not_made_larger():
-    assert grid(images(2, side=128), 1).size == (2 * (128 + GAP) + GAP, 128 + 2 * GAP)
+    assert grid(images(2, side=128), torch.tensor([1, 1])).size == (2 * (128 + GAP) + GAP, 128 + 2 * GAP)
 
 
 def test_contrast_is_fitted_only_where_it_is_needed():

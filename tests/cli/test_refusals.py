@@ -36,7 +36,13 @@ def pets(tmp_path: Path) -> Path:
         ("distill cifar --ipc 1", "Did you mean 'cifar10' or 'cifar100'"),
         ("distill digits --ipc 1 --method atim", "unknown method 'atim'. Did you mean 'atom'"),
         ("distill digits --ipc 1 --arch confnet", "unknown architecture 'confnet'. Did you mean 'convnet'"),
-        ("distill digits", "how many images per class? Give --ipc N"),
+        ("distill digits", "how many images? Give --ipc N a class"),
+        ("distill digits --ipc 1 --budget 30", "how many images? Give one of --ipc N"),
+        (
+            "distill digits --budget 9",
+            "--budget 9 is out of range: it must be between 10, an image a class, and 1438, all",
+        ),
+        ("distill digits --budget 30 --method dsa", "dsa trains its network for so many turns at an ipc: give --ipc"),
         ("distill digits --ipc 0", "ipc: Input should be greater than or equal to 1, got 0"),
         ("distill digits --ipc 0 --steps 0", "got 0; steps: Input should be"),
         (
@@ -49,7 +55,7 @@ def pets(tmp_path: Path) -> Path:
         ("distill digits --ipc 1 --device nonsense", "device 'nonsense' is not available here; try --device auto"),
         ("distill digits --ipc 1 --device nonsense --dry-run", "device 'nonsense' is not available here"),
         ("distill digits --ipc 1 --config nowhere.yaml", "--config nowhere.yaml cannot be read"),
-        ("distill digits --resume", "how many images per class?"),
+        ("distill digits --resume", "how many images?"),
         ("distill digits --resume --out nowhere", "nowhere holds no run to go on with"),
         ("distill digits --ipc 1 --test-fraction 0.5", "digits has a test split of its own"),
         ("evaluate nowhere", "nowhere is not a run folder (no config.yaml in it); `atom distill` makes one"),

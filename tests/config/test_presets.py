@@ -115,7 +115,7 @@ def test_all_problems_are_told_at_once():
 
 
 def test_a_missing_ipc_is_told():
-    with pytest.raises(ConfigError, match="ipc: Field required"):
+    with pytest.raises(ConfigError, match=r"how many images\? Give one of --ipc N"):
         resolve(CIFAR10, {})
 
 

@@ -84,7 +84,7 @@ def peak(tmp_path, monkeypatch):
 @pytest.mark.parametrize("preprocess", ["normalize", "zca"])
 def test_memory_does_not_grow_with_the_mapped_set(peak, preprocess):
     """One copy of the set as it is would add the file's size; in float32, four times that."""
-    small, large = 30_000, 110_000  # both large enough for a whitening to be cached
+    small, large = 30_000, 200_000  # both large enough for a whitening to be cached
     file = (large - small) * IMAGE_BYTES / MIB
     labels = (large - small) * 4 * 8 / MIB  # and the indices of each class, and what sorting them takes
     assert peak(large, 1, preprocess) - peak(small, 1, preprocess) < labels + 0.5 * file

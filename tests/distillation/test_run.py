@@ -138,7 +138,7 @@ def test_batch_norm_that_nobody_asked_for_sees_the_whole_batch(monkeypatch):
         run_module.MatchingStep, "__call__", lambda self, *rest: (chunks.append(self.chunk), step(self, *rest))[1]
     )
     go(steps=1, chunk=2, ipc=2, batch_real=5)
-    assert chunks == [3 * 5]
+    assert chunks == [3 * (5 + 2)]  # at least all real images, and all synthetic ones
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,8 @@ def test_gradients_of_a_transformer_are_matched():
 @pytest.mark.parametrize("method", ["random", "herding"])
 def test_a_selection_of_more_than_there_is_is_refused_before_a_folder_is_made(tmp_path, method):
     with pytest.raises(
-        ConfigError, match=r"ipc 6 is more than the 5 training images of class 'class 1': use --ipc 5 or less$"
+        ConfigError,
+        match=r"ipc 6 is more than the 5 training images of class 'class 1': use --ipc 5 or less",
     ):
         go(tmp_path / "run", data=toy_dataset((9, 5, 9)), method=method, ipc=6)
     assert not (tmp_path / "run").exists()

@@ -14,12 +14,13 @@ from atom_distill.base.device import can_compile, pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
+from atom_distill.data.allocation import owners
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.execution import Execution, plan_execution
-from atom_distill.distillation.initial import initial_images, synthetic_labels
+from atom_distill.distillation.initial import initial_images
 from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.initialization import reinitialize
@@ -40,6 +41,7 @@ class Case:
 
     counts: tuple[int, ...] = IMBALANCED
     ipc: int = 1
+    uneven: tuple[int, ...] = ()
     batch_real: int = 8
     chunk: int = 1000
     augment: str = "none"
@@ -61,6 +63,10 @@ class Case:
         )
 
     @property
+    def per_class(self) -> Tensor:
+        return torch.tensor(self.uneven or (self.ipc,) * len(self.counts))
+
+    @property
     def dataset(self) -> ImageDataset:
         return toy_dataset(self.counts)
 
@@ -73,10 +79,10 @@ class Case:
     def step(self) -> MatchingStep:
         execution = Execution(CPU, self.dtype, self.compiled, self.chunk)
         encoder = Encoder(self.network(), METHODS.get(self.method)(self.config), execution)
-        return MatchingStep(self.sampler(), encoder, self.config.operations(), self.ipc, SEED, self.chunk)
+        return MatchingStep(self.sampler(), encoder, self.config.operations(), self.per_class, SEED, self.chunk)
 
     def images(self) -> Tensor:
-        return torch.randn(len(self.counts) * self.ipc, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+        return torch.randn(int(self.per_class.sum()), 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
 def computed(case: Case, step: int = STEP, matching: MatchingStep | None = None) -> tuple[Tensor, Tensor]:
@@ -95,10 +101,11 @@ def reference(case: Case, step: int = STEP) -> tuple[Tensor, Tensor]:
     synthetic = case.images().double().requires_grad_()
     draw = draw_per_class(len(case.counts), operations, generator(SEED, "augment", step)) if operations else None
     start, total = 0, torch.zeros((), dtype=torch.float64)
-    for label, count in enumerate(case.counts):
+    parts = synthetic.split(case.per_class.tolist())
+    for label, (count, part) in enumerate(zip(case.counts, parts, strict=True)):
         size = min(count, case.batch_real)
         ours = alone(real[start : start + size], draw, label)
-        theirs = alone(synthetic[label * case.ipc : (label + 1) * case.ipc], draw, label)
+        theirs = alone(part, draw, label)
         total = total + distance(statistics(network, ours, case), statistics(network, theirs, case))
         start += size
     assert start == len(real)
@@ -170,6 +177,12 @@ def test_loss_and_gradient_equal_the_float64_formula(operations, ipc):
     assert_close(computed(case), reference(case))
 
 
+@pytest.mark.parametrize("chunk", [1, 4, 6, 1000])
+def test_classes_of_different_sizes_equal_the_formula(chunk):
+    case = Case(augment=DSA_OPERATIONS, uneven=(1, 5, 2, 3), chunk=chunk)
+    assert_close(computed(case), reference(case))
+
+
 @pytest.mark.parametrize("method", ["atom", "datadam", "dm"])
 def test_every_method_equals_its_formula(method):
     case = Case(method=method, augment="flip_color")
@@ -216,8 +229,8 @@ def test_chunks_change_nothing(chunk):
 @pytest.mark.parametrize("ipc", [1, 3, 50])
 @pytest.mark.parametrize("chunk", [1, 4, 30, 10_000])
 def test_class_ranges_cover_every_class_once_in_two_sizes_at_most(classes, ipc, chunk):
-    case = Case(counts=(2,) * classes)
-    matching = MatchingStep(case.sampler(), None, (), ipc, SEED, chunk)
+    case = Case(counts=(2,) * classes, ipc=ipc)
+    matching = MatchingStep(case.sampler(), None, (), case.per_class, SEED, chunk)
     ranges = list(matching._class_ranges())
     assert [label for first, last in ranges for label in range(first, last)] == list(range(classes))
     sizes = {last - first for first, last in ranges}
@@ -290,31 +303,37 @@ def test_a_method_of_ones_own_is_a_function_from_features_to_statistics():
     for weight in (1.0, 4.0):
         weighted = lambda features, w=weight: [Statistic(brightness(features), w)]  # noqa: E731
         encoder = Encoder(case.network(), weighted, execution)
-        losses.append(MatchingStep(case.sampler(), encoder, (), 1, SEED, 1000)(case.images().requires_grad_(), STEP))
+        losses.append(
+            MatchingStep(case.sampler(), encoder, (), case.per_class, SEED, 1000)(case.images().requires_grad_(), STEP)
+        )
     assert float(losses[1]) == pytest.approx(4 * float(losses[0]), rel=1e-5)
 
 
-def test_labels_are_fixed_and_balanced():
-    assert synthetic_labels(3, 2).tolist() == [0, 0, 1, 1, 2, 2]
+def test_ranges_of_classes_of_different_sizes_keep_to_the_chunk():
+    case = Case(counts=(9,) * 5, uneven=(3, 1, 8, 2, 2))
+    matching = MatchingStep(case.sampler(), None, (), case.per_class, SEED, 4)
+    assert list(matching._class_ranges()) == [(0, 2), (2, 3), (3, 5)]
 
 
 def test_real_initial_images_are_training_images_of_their_class():
     dataset = toy_dataset((5, 9, 7))
     preprocessing = fit_preprocessing("normalize", dataset)
-    images = initial_images(dataset, preprocessing, init="real", ipc=4, seed=0)
+    four = torch.tensor([4, 4, 4])
+    images = initial_images(dataset, preprocessing, init="real", per_class=four, seed=0)
     ours = preprocessing.invert(images).mul(255).round().to(torch.uint8).flatten(1)
     train = dataset.train.images.flatten(1)
     found = [int((train == image).all(1).nonzero().item()) for image in ours]  # each is exactly one of them
-    assert dataset.train.labels[found].tolist() == synthetic_labels(3, 4).tolist()
+    assert dataset.train.labels[found].tolist() == owners(four).tolist()
     assert len(set(found)) == 12
-    other = initial_images(dataset, preprocessing, init="real", ipc=4, seed=1)
+    other = initial_images(dataset, preprocessing, init="real", per_class=four, seed=1)
     assert not torch.equal(images, other)
-    assert torch.equal(images, initial_images(dataset, preprocessing, init="real", ipc=4, seed=0))
+    assert torch.equal(images, initial_images(dataset, preprocessing, init="real", per_class=four, seed=0))
 
 
 def test_noise_is_standard_normal_and_follows_the_seed():
     dataset = toy_dataset((5, 5))
-    noise = lambda seed: initial_images(dataset, None, init="noise", ipc=50, seed=seed)  # noqa: E731
+    fifty = torch.tensor([50, 50])
+    noise = lambda seed: initial_images(dataset, None, init="noise", per_class=fifty, seed=seed)  # noqa: E731
     assert noise(0).shape == (100, 3, 8, 8)
     assert noise(0).mean().abs() < 0.03
     assert abs(noise(0).std() - 1) < 0.03

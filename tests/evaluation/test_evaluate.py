@@ -107,7 +107,7 @@ def test_random_subsets_are_balanced_and_differ_by_network(monkeypatch):
         train(networks, images, protocol, repeats=repeats, **rest)
 
     monkeypatch.setattr(module, "train", watched)
-    score = evaluation(repeats=3).of_random(DATA, ipc=2, preprocess="normalize")
+    score = evaluation(repeats=3).of_random(DATA, 2, preprocess="normalize")
     assert (score.subject, score.images, score.ipc, score.steps) == ("random", 6, 2, None)
     assert [repeat for repeat, _ in seen] == [0, 1, 2]
     real = {tuple(row) for row in fit_preprocessing("normalize", DATA).apply(DATA.train.images).flatten(1).tolist()}
@@ -117,7 +117,7 @@ def test_random_subsets_are_balanced_and_differ_by_network(monkeypatch):
         assert len(rows) == 6
         assert rows <= real
     assert not torch.equal(seen[0][1][0], seen[1][1][0])
-    assert score.runs == evaluation(repeats=3).of_random(DATA, ipc=2, preprocess="normalize").runs
+    assert score.runs == evaluation(repeats=3).of_random(DATA, 2, preprocess="normalize").runs
 
 
 def test_the_whole_set_is_scored():

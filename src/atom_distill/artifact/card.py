@@ -27,7 +27,7 @@ size_categories:
 ---
 # {dataset}, distilled to {images} images
 
-{images} synthetic images ({ipc} per class, {classes} classes, {shape}) that stand in for the
+{images} synthetic images ({per_class}, {classes} classes, {shape}) that stand in for the
 {train_size} training images of {dataset}, {made} with atom-distill {version}.
 
 ![the distilled images]({grid})
@@ -75,7 +75,7 @@ def card(distilled: DistilledDataset) -> str:
         dataset=distilled.dataset.get("name", "a data set"),
         train_size=distilled.dataset.get("train_size", "?"),
         images=images,
-        ipc=distilled.ipc,
+        per_class=_per_class(distilled),
         classes=len(distilled.class_names),
         shape="x".join(map(str, distilled.images.shape[1:])),
         made=_made(distilled),
@@ -84,6 +84,15 @@ def card(distilled: DistilledDataset) -> str:
         grid=GRID_FILE,
         scores=scores_table(distilled.scores) or "Not evaluated yet: `atom evaluate` adds its scores here.",
         preprocess=distilled.preprocessing.kind,
+    )
+
+
+def _per_class(distilled: DistilledDataset) -> str:
+    counts = distilled.per_class
+    return (
+        f"{int(counts.min())} to {int(counts.max())} per class"
+        if distilled.ipc is None
+        else f"{distilled.ipc} per class"
     )
 
 

@@ -30,10 +30,10 @@ class DistilledDataset:
     """A synthetic training set and everything needed to use, show and reproduce it.
 
     Attributes:
-        images: in model space, float32 [K * ipc, C, H, W], class after class.
-        labels: int64 [K * ipc].
+        images: in model space, float32 [M, C, H, W], class after class.
+        labels: int64 [M].
         class_names: index = label.
-        soft_labels: float32 [K * ipc, K], probabilities to learn in place of the labels; None for most sets.
+        soft_labels: float32 [M, K], probabilities to learn in place of the labels; None for most sets.
         preprocessing: between pixels and model space; apply it to the real images you test on.
         settings: the run's final settings, by name.
         dataset: name, source, fingerprint and loading request of the real set.
@@ -80,9 +80,15 @@ class DistilledDataset:
         return len(self.labels)
 
     @property
-    def ipc(self) -> int:
-        """Images per class."""
-        return len(self.labels) // len(self.class_names)
+    def per_class(self) -> Tensor:
+        """Images of each class, int64 [K]."""
+        return torch.bincount(self.labels, minlength=len(self.class_names))
+
+    @property
+    def ipc(self) -> int | None:
+        """Images per class; None where the classes differ."""
+        counts = set(self.per_class.tolist())
+        return counts.pop() if len(counts) == 1 else None
 
     @property
     def targets(self) -> Tensor:
@@ -129,7 +135,7 @@ class DistilledDataset:
         files.save_config(folder, settings=self.settings, dataset=self.dataset, record=self.record)
         files.save_history(folder, self.history)
         save_images(folder / "images", self.pixels(), self.labels.tolist(), self.class_names)
-        save_picture(folder / GRID_FILE, grid(fit_contrast(self.preprocessing.invert(self.images)), self.ipc))
+        save_picture(folder / GRID_FILE, grid(fit_contrast(self.preprocessing.invert(self.images)), self.per_class))
         save_scores(folder, self.scores)
         write_text(folder / files.CARD_FILE, card(self))
         self.folder = folder
@@ -162,8 +168,9 @@ class DistilledDataset:
         config = files.load_config(source)
         preprocessing = files.load_preprocessing(source)
         stored = files.load_tensors(source, which)
-        if stored.images.shape[0] % len(stored.class_names):
-            raise ArtifactError(f"{source} holds {len(stored.labels)} images of {len(stored.class_names)} classes")
+        classes = len(stored.class_names)
+        if len(stored.labels) and not 0 <= int(stored.labels.min()) <= int(stored.labels.max()) < classes:
+            raise ArtifactError(f"{source} has a label outside its {classes} classes")
         return cls(
             images=stored.images,
             labels=stored.labels,

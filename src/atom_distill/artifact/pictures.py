@@ -44,24 +44,25 @@ def fit_contrast(intensities: Tensor) -> Tensor:
     return ((intensities - low) / (high - low)).mul(255).round().clamp(0, 255).to(torch.uint8)
 
 
-def grid(pixels: Tensor, ipc: int) -> Image.Image:
-    """Lay images uint8 [K * ipc, C, H, W], class after class, into one picture.
+def grid(pixels: Tensor, per_class: Tensor) -> Image.Image:
+    """Lay images uint8 [M, C, H, W], class after class, so many of each, into one picture.
 
     One row a class; with one image a class they run on over the rows. At most 10 of a class and 20 rows.
     """
-    if ipc == 1:
-        rows = [pixels[start : start + _GRID_COLUMNS] for start in range(0, len(pixels), _GRID_COLUMNS)]
+    if bool((per_class == 1).all()):
+        rows = list(pixels.split(_GRID_COLUMNS))
     else:
-        rows = [pixels[start : start + min(ipc, _GRID_COLUMNS)] for start in range(0, len(pixels), ipc)]
+        rows = [of_class[:_GRID_COLUMNS] for of_class in pixels.split(per_class.tolist()) if len(of_class)]
     rows = rows[:_GRID_ROWS_AT_MOST]
-    scale = max(1, _TILE // pixels.shape[-1])
-    side = pixels.shape[-1] * scale
+    height, width = pixels.shape[2:]
+    scale = max(1, _TILE // max(height, width))
+    height, width = height * scale, width * scale
     columns = max(map(len, rows))
-    sheet = Image.new("RGB", (columns * (side + _GAP) + _GAP, len(rows) * (side + _GAP) + _GAP), "white")
+    sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, len(rows) * (height + _GAP) + _GAP), "white")
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
-            tile = to_picture(image).resize((side, side), Image.Resampling.NEAREST)
-            sheet.paste(tile, (_GAP + x * (side + _GAP), _GAP + y * (side + _GAP)))
+            tile = to_picture(image).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(tile, (_GAP + x * (width + _GAP), _GAP + y * (height + _GAP)))
     return sheet
 
 

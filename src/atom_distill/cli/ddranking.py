@@ -68,7 +68,7 @@ def _print(rankings: Sequence[Ranking], *, as_json: bool) -> None:
         print_json(results[0] if len(results) == 1 else {"rankings": results})
         return
     for ranking in rankings:
-        of, images = ranking.references, f"ipc {ranking.ipc}"
+        of, images = ranking.references, "budget" if ranking.ipc is None else f"ipc {ranking.ipc}"
         trained = (
             (f"distilled, {images}", of.distilled),
             (f"random, {images}", of.random),

@@ -51,8 +51,8 @@ def command(arguments: Sequence[str]) -> None:
     options = parse(DistillCommand, command="distill", description=_DESCRIPTION, arguments=arguments)
     flags = given(options.settings)
     settings = {**_from_file(options.config), **flags}
-    if "ipc" not in settings and not (options.resume and options.out):
-        raise ConfigError("how many images per class? Give --ipc N, e.g. --ipc 1 or --ipc 10")
+    if not settings.keys() & {"ipc", "budget"} and not (options.resume and options.out):
+        raise ConfigError("how many images? Give --ipc N a class, e.g. --ipc 1 or --ipc 10, or --budget M in all")
     if options.config and "preset" in flags:
         raise ConfigError("--config holds all settings already; give --preset or --config, not both")
     if options.dry_run and options.resume:
@@ -67,8 +67,8 @@ def command(arguments: Sequence[str]) -> None:
         note_unused(settings, resolved.config)
         _print_settings(resolved, flags, as_json=options.json_output)
         return
-    method = settings.get("method", "atom")
-    out = options.out or Path("runs") / f"{dataset.name}-{method}-ipc{settings.get('ipc', '')}"
+    size = f"budget{settings['budget']}" if "budget" in settings else f"ipc{settings.get('ipc')}"
+    out = options.out or Path("runs") / f"{dataset.name}-{settings.get('method', 'atom')}-{size}"
     started = time.perf_counter()
     distilled = run(dataset, settings, out=out, resume=options.resume, judge=judge)
     _print_result(distilled, out, time.perf_counter() - started, as_json=options.json_output)
@@ -116,7 +116,15 @@ def _print_result(distilled: DistilledDataset, out: Path, seconds: float, *, as_
     loss = distilled.history[-1]["loss"] if distilled.history else None
     if as_json:
         result = {"folder": out, "picture": picture, "images": len(distilled), "ipc": distilled.ipc}
-        print_json({**result, "steps": distilled.steps, "loss": loss, "seconds": seconds})
+        print_json(
+            {
+                **result,
+                "per_class": distilled.per_class.tolist(),
+                "steps": distilled.steps,
+                "loss": loss,
+                "seconds": seconds,
+            }
+        )
         return
     print_line(f"{len(distilled)} images after {distilled.steps} steps, {duration(seconds)}: {out}")
     print_line(f"picture:  {picture}")

@@ -219,14 +219,14 @@ def _score(
     if not (options.random or options.whole):
         assert distilled is not None  # `_run_folder` has made sure
         return evaluation.of_distilled(distilled, dataset)
-    ipc = options.ipc if options.ipc is not None else distilled.ipc if distilled is not None else None
-    if options.random and ipc is None:
+    per_class = distilled.per_class if distilled is not None and options.ipc is None else options.ipc
+    if options.random and per_class is None:
         raise ConfigError("how many random images per class? Give --ipc N")
     preprocess = options.preprocess or _preprocess(distilled, dataset)
     if options.whole:
         return evaluation.of_whole(dataset, preprocess)
-    assert ipc is not None
-    return evaluation.of_random(dataset, ipc, preprocess)
+    assert per_class is not None
+    return evaluation.of_random(dataset, per_class, preprocess)
 
 
 def _preprocess(distilled: DistilledDataset | None, dataset: ImageDataset) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 
@@ -39,7 +39,12 @@ class DistillConfig(BaseModel):
     method: str = Field(
         default="atom", description="Method: atom, datadam, dm, dc, dsa, random, herding, k-center, forgetting."
     )
-    ipc: int = Field(ge=1, description="Synthetic images per class (images).")
+    ipc: int | None = Field(default=None, ge=1, description="Synthetic images per class (images).")
+    budget: int | None = Field(
+        default=None,
+        ge=1,
+        description="In place of ipc: synthetic images in all, shared out in proportion to the classes (images).",
+    )
     steps: int = Field(
         default=8000, ge=1, description="Updates of the images; for dc and dsa networks with ipc updates each (steps)."
     )
@@ -119,6 +124,21 @@ class DistillConfig(BaseModel):
         default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
     )
     chunk: int = Field(default=0, ge=0, description="Images in one forward; 0: chosen from the resolution.")
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Self:
+        if (self.ipc is None) == (self.budget is None):
+            raise ValueError("how many images? Give one of --ipc N, images per class, and --budget M, images in all")
+        return self
+
+    @property
+    def size(self) -> str:
+        """Say for people how many images there are to be."""
+        return f"ipc {self.ipc}" if self.budget is None else f"budget {self.budget}"
+
+    def images(self, num_classes: int) -> int:
+        """Give the synthetic images of all classes."""
+        return self.budget or (self.ipc or 0) * num_classes
 
     def network_shape(self) -> dict[str, Any]:
         """Give depth, width, norm, activation and pooling of the matching network by name."""

@@ -83,13 +83,12 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
 
     Args:
         facts: of the data set.
-        given: settings by name; at least ipc.
+        given: settings by name; at least ipc or budget.
 
     Raises:
         ConfigError: all problems of the settings at once.
     """
-    ipc = given.get("ipc")
-    paper = paper_settings(facts, ipc if isinstance(ipc, int) else 1, str(given.get("method", "atom")))
+    paper = paper_settings(facts, _ipc(facts, given), str(given.get("method", "atom")))
     preset = PRESETS.get(str(given.get("preset")), {})
     default = {}
     if {**preset, **given}.get("image_optimizer") == "adam":
@@ -102,6 +101,14 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
         for name in DistillConfig.model_fields
     }
     return Resolved(config, origin)
+
+
+def _ipc(facts: SetFacts, given: Mapping[str, Any]) -> int:
+    """Give the images of a class, on average; what is not a number is refused later, with all that is wrong."""
+    ipc, budget = given.get("ipc"), given.get("budget")
+    if isinstance(budget, int):
+        return budget // facts.num_classes
+    return ipc if isinstance(ipc, int) else 1
 
 
 def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -118,8 +125,9 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
         return model(**values)
     except ValidationError as error:
         problems = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
-            + ("" if problem["type"] == "missing" else f", got {problem['input']!r}")
+            ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
+            # What is wrong with the settings together has no place of its own, and its input is all of them.
+            + ("" if problem["type"] == "missing" or not problem["loc"] else f", got {problem['input']!r}")
             for problem in error.errors()
         ]
         raise ConfigError("; ".join(problems)) from None

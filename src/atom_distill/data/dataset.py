@@ -100,11 +100,14 @@ class ImageDataset:
             "test_size": len(self.test),
         }
 
+    def class_sizes(self) -> Tensor:
+        """Return the number of training images of each class, int64 [K]."""
+        return torch.bincount(self.train.labels, minlength=self.num_classes)
+
     def class_indices(self) -> list[Tensor]:
         """Return, for each class, the indices of its training images (int64)."""
         order = torch.argsort(self.train.labels, stable=True)
-        counts = torch.bincount(self.train.labels, minlength=self.num_classes)
-        return list(torch.split(order, counts.tolist()))
+        return list(torch.split(order, self.class_sizes().tolist()))
 
     def _check_shapes(self) -> None:
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
@@ -130,8 +133,8 @@ class ImageDataset:
             labels = split.labels
             if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= self.num_classes):
                 raise DataError(f"{self.name}: a {split_name} label is outside 0..{self.num_classes - 1}")
-        counts = torch.bincount(self.train.labels, minlength=self.num_classes)
-        empty = [name for name, count in zip(self.class_names, counts.tolist(), strict=True) if count == 0]
+        sizes = self.class_sizes().tolist()
+        empty = [name for name, size in zip(self.class_names, sizes, strict=True) if size == 0]
         if empty:
             raise DataError(
                 f"{self.name}: class {', '.join(map(repr, empty[:5]))} has no training images; "

@@ -12,38 +12,47 @@ from atom_distill.base.seeding import generator
 from atom_distill.data.dataset import ImageDataset
 
 
-def random_subset(dataset: ImageDataset, ipc: int, seed: int) -> Tensor:
-    """Choose `ipc` training images of each class; returns their indices, int64 [K * ipc], class after class.
+def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> Tensor:
+    """Choose training images of each class.
+
+    Args:
+        dataset: real images.
+        per_class: images of each class; one number for all, or int64 [K].
+        seed: of the draw.
+
+    Returns:
+        Indices into the training split, int64, class after class.
 
     Raises:
         ConfigError: a class has fewer images.
     """
-    require_images(dataset, ipc)
+    require_images(dataset, per_class)
+    counts = torch.as_tensor(per_class).expand(dataset.num_classes).tolist()
     chosen = []
     for label, indices in enumerate(dataset.class_indices()):
         order = torch.randperm(len(indices), generator=generator(seed, "subset", label))
-        chosen.append(indices[order[:ipc]])
+        chosen.append(indices[order[: counts[label]]])
     return torch.cat(chosen)
 
 
-def require_images(dataset: ImageDataset, ipc: int, otherwise: str = "") -> None:
-    """Make sure that every class has `ipc` training images.
+def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: str = "") -> None:
+    """Make sure that every class has so many training images.
 
     Args:
         dataset: real images.
-        ipc: images per class.
+        per_class: images of each class; one number for all, or int64 [K].
         otherwise: what else the user can do, for the message.
 
     Raises:
-        ConfigError: a class has fewer; the message names the smallest one.
+        ConfigError: a class has fewer; the message names the one that lacks most.
     """
-    counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
-    smallest = int(counts.argmin())
-    available = int(counts[smallest])
-    if ipc > available:
+    sizes, wanted = dataset.class_sizes(), torch.as_tensor(per_class).expand(dataset.num_classes)
+    short = int((wanted - sizes).argmax())
+    available = int(sizes[short])
+    if wanted[short] > available:
         raise ConfigError(
-            f"ipc {ipc} is more than the {available} training images of class {dataset.class_names[smallest]!r}: "
-            f"use --ipc {available} or less{otherwise}"
+            f"ipc {int(wanted[short])} is more than the {available} training images of class "
+            f"{dataset.class_names[short]!r}: use --ipc {available} or less{otherwise}"
         )
 
 

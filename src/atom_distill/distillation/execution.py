@@ -47,7 +47,7 @@ def plan_execution(config: DistillConfig, image_shape: tuple[int, int, int], num
     """
     device = pick_device(config.device)
     _, height, width = image_shape
-    images = num_classes * (config.batch_real + 3 * config.ipc)
+    images = num_classes * config.batch_real + 3 * config.images(num_classes)
     chunk = config.chunk or max(1, _CHUNK_PIXELS.get(device.type, _CHUNK_PIXELS["cpu"]) // (height * width))
     if config.norm == "batch":
         chunk = images  # BatchNorm's statistics are those of the whole batch, which must not be cut

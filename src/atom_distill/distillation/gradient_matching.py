@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from atom_distill.base.seeding import generator
+from atom_distill.data.allocation import owners
 from atom_distill.data.sampler import ClassSampler
-from atom_distill.distillation.initial import synthetic_labels
 from atom_distill.models.registry import Network
 from atom_distill.ops.dsa import Draw, augment, draw_per_class, draw_per_image
 from atom_distill.ops.gradient_distance import gradient_distance
@@ -47,7 +47,7 @@ class GradientMatchingStep:
         execution: how the real branch is computed; the synthetic one is differentiated twice, which compiled
             code cannot be, and is eager and in float32.
         operations: DSA operations, empty for DC.
-        ipc: synthetic images per class.
+        ipc: synthetic images of every class.
         seed: the run's seed.
 
     With BatchNorm each class is normalised by its own batch's statistics; the DC code freezes those of a batch of all
@@ -69,7 +69,7 @@ class GradientMatchingStep:
         self._sampler, self._operations, self._ipc, self._seed = sampler, operations, ipc, seed
         self._trained = OneNetwork(network, execution)
         self._network = network
-        self._labels = synthetic_labels(len(sampler.counts), ipc)
+        self._labels = owners(torch.full((len(sampler.counts),), ipc))
 
     def gradients(self, images: Tensor, step: int) -> Iterator[Tensor]:
         """Add a gradient to `images.grad` before each yield, and yield the loss, shape [].

@@ -12,25 +12,22 @@ from atom_distill.data.subset import random_subset
 from atom_distill.ops.preprocessing import Preprocessing
 
 
-def synthetic_labels(num_classes: int, ipc: int) -> Tensor:
-    """Labels of the synthetic images: fixed, balanced, class after class; int64 [K * ipc]."""
-    return torch.repeat_interleave(torch.arange(num_classes), ipc)
-
-
-def initial_images(dataset: ImageDataset, preprocessing: Preprocessing, *, init: Init, ipc: int, seed: int) -> Tensor:
-    """Return the first synthetic images in model space, float32 [K * ipc, C, H, W], class after class.
+def initial_images(
+    dataset: ImageDataset, preprocessing: Preprocessing, *, init: Init, per_class: Tensor, seed: int
+) -> Tensor:
+    """Return the first synthetic images in model space, float32 [M, C, H, W], class after class.
 
     Args:
         dataset: real images are taken from its training split.
         preprocessing: brings them into model space.
         init: real images of the class, or standard Gaussian noise.
-        ipc: images per class.
+        per_class: images of each class, int64 [K].
         seed: the run's seed.
 
     Raises:
-        ConfigError: init is "real" and a class has fewer than ipc images.
+        ConfigError: init is "real" and a class has fewer.
     """
     if init == "real":
-        return preprocessing.apply(dataset.train.images[random_subset(dataset, ipc, seed)])
-    shape = (dataset.num_classes * ipc, *dataset.image_shape)
+        return preprocessing.apply(dataset.train.images[random_subset(dataset, per_class, seed)])
+    shape = (int(per_class.sum()), *dataset.image_shape)
     return torch.randn(shape, generator=generator(seed, "initial"))

@@ -63,7 +63,7 @@ class Loop:
         images = state.images.to(self.device).clone().requires_grad_()
         optimizer = ImageOptimizer(images, self.config, state.optimizer)
         average = RunningAverage(self.config.image_average, _on(self.device, state.average))
-        label = f"distil ({self.config.method}, ipc {self.config.ipc})"
+        label = f"distil ({self.config.method}, {self.config.size})"
         bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
         with StopRequest() as stop, bar:
             for step in range(state.step, self.config.steps):

@@ -18,7 +18,7 @@ class ImageOptimizer:
     """Updates one tensor of images in place.
 
     Args:
-        images: float32 leaf [K * ipc, C, H, W].
+        images: float32 leaf [M, C, H, W].
         config: its optimizer, learning rate and momentum.
         state: what `state` gave when the run was saved; empty at the start.
     """

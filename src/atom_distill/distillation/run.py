@@ -15,13 +15,14 @@ from atom_distill.artifact.scores import load_scores
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.config.distill import DistillConfig
+from atom_distill.data.allocation import images_per_class, owners
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.execution import Execution, plan_execution
 from atom_distill.distillation.gradient_matching import GradientMatching, GradientMatchingStep
-from atom_distill.distillation.initial import initial_images, synthetic_labels
+from atom_distill.distillation.initial import initial_images
 from atom_distill.distillation.journal import Journal
 from atom_distill.distillation.loop import Loop, Matching
 from atom_distill.distillation.methods import METHODS
@@ -51,7 +52,7 @@ def run(
 
     Args:
         dataset: to distil.
-        given: settings by name; at least ipc, unless a run is resumed.
+        given: settings by name; at least ipc or budget, unless a run is resumed.
         out: the run's folder; None keeps the result in memory.
         resume: go on with the run in `out` if there is one.
         judge: evaluates on held-out images where `eval_every` asks for it.
@@ -94,12 +95,13 @@ class _Prepared:
     dataset: Mapping[str, Any]
     record: Mapping[str, Any]
     class_names: tuple[str, ...]
+    per_class: Tensor
 
     def as_set(self, images: Tensor, config: DistillConfig, steps: int) -> DistilledDataset:
         """Make an artifact of images in model space."""
         return DistilledDataset(
             images=images.cpu(),
-            labels=synthetic_labels(len(self.class_names), config.ipc),
+            labels=owners(self.per_class),
             class_names=self.class_names,
             preprocessing=self.preprocessing,
             settings=config.model_dump(),
@@ -132,14 +134,15 @@ def _matching(
     device, dtype = execution.device, execution.real_dtype
     sampler = ClassSampler(training, prepared.preprocessing, config.batch_real, device, dtype)
     if isinstance(recipe, GradientMatching):
+        assert config.ipc is not None  # settings without it were refused
         plan = TrainingExecution(device, dtype, execution.compiled, at_once=1)
         return GradientMatchingStep(sampler, network, plan, config.operations(), config.ipc, config.seed)
-    whole = training.num_classes * max(config.batch_real, config.ipc)
+    whole = training.num_classes * config.batch_real + config.images(training.num_classes)
     return MatchingStep(
         sampler=sampler,
         encoder=Encoder(network, recipe, execution),
         operations=config.operations(),
-        ipc=config.ipc,
+        per_class=prepared.per_class,
         seed=config.seed,
         chunk=whole if mixes_images(network) else execution.chunk,  # timm's have BatchNorm unasked
     )
@@ -180,11 +183,12 @@ def _prepare(dataset: ImageDataset, training: ImageDataset, config: DistillConfi
         # The config comes first: it marks the folder as this run's, whatever happens next.
         files.save_config(out, settings=config.model_dump(), dataset=description, record=record)
     preprocessing = _preprocessing(dataset, config, out)
+    per_class = images_per_class(training, config.ipc, config.budget)
     state = load_newest_checkpoint(out) if out is not None else None
     if state is None:
-        first = initial_images(training, preprocessing, init=config.init, ipc=config.ipc, seed=config.seed)
+        first = initial_images(training, preprocessing, init=config.init, per_class=per_class, seed=config.seed)
         state = RunState(0, first)
-    return _Prepared(preprocessing, execution, state, description, record, dataset.class_names)
+    return _Prepared(preprocessing, execution, state, description, record, dataset.class_names, per_class)
 
 
 def _preprocessing(dataset: ImageDataset, config: DistillConfig, out: Path | None) -> Preprocessing:

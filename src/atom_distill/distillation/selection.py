@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DistillConfig
+from atom_distill.data.allocation import images_per_class
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.subset import random_subset
 from atom_distill.distillation.reference_network import ReferenceNetwork, reference_network
@@ -32,7 +33,8 @@ class Candidates:
     def __init__(
         self, dataset: ImageDataset, preprocessing: Preprocessing, config: DistillConfig, *, show_progress: bool
     ) -> None:
-        self.dataset, self.ipc, self.seed = dataset, config.ipc, config.seed
+        self.dataset, self.seed = dataset, config.seed
+        self.per_class = images_per_class(dataset, config.ipc, config.budget)
         self._preprocessing, self._config, self._show_progress = preprocessing, config, show_progress
 
     @cached_property
@@ -40,17 +42,17 @@ class Candidates:
         """The network, trained when it is first asked for."""
         return reference_network(self.dataset, self._preprocessing, self._config, show_progress=self._show_progress)
 
-    def class_by_class(self, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
+    def class_by_class(self, choose: Callable[[int, Tensor, int], Tensor]) -> Tensor:
         """Choose in each class.
 
         Args:
-            choose: from a label and the indices [n] of its images to places in them [ipc].
+            choose: from a label, the indices [n] of its images and how many are wanted, to places in the indices.
 
         Returns:
-            Indices into the training split, int64 [K * ipc], class after class.
+            Indices into the training split, int64 [M], class after class.
         """
-        classes = self.dataset.class_indices()
-        return torch.cat([indices[choose(label, indices)] for label, indices in enumerate(classes)])
+        classes = zip(self.dataset.class_indices(), self.per_class.tolist(), strict=True)
+        return torch.cat([indices[choose(label, indices, count)] for label, (indices, count) in enumerate(classes)])
 
     @property
     def description(self) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class Selection:
     """A method that chooses real images.
 
     Attributes:
-        choose: gives indices into the training split, int64 [K * ipc], class after class.
+        choose: gives indices into the training split, int64 [M], class after class.
     """
 
     choose: Callable[[Candidates], Tensor]
@@ -71,26 +73,26 @@ class Selection:
 
 def at_random(candidates: Candidates) -> Tensor:
     """Draw without replacement."""
-    return random_subset(candidates.dataset, candidates.ipc, candidates.seed)
+    return random_subset(candidates.dataset, candidates.per_class, candidates.seed)
 
 
 def by_herding(candidates: Candidates) -> Tensor:
     """Keep the mean embedding of the chosen near that of the class."""
     embeddings = candidates.network.embeddings
-    return candidates.class_by_class(lambda _, indices: herding(embeddings(indices), candidates.ipc))
+    return candidates.class_by_class(lambda _, indices, count: herding(embeddings(indices), count))
 
 
 def by_k_center(candidates: Candidates) -> Tensor:
     """Leave no image of the class far from a chosen one."""
     embeddings = candidates.network.embeddings
-    return candidates.class_by_class(lambda _, indices: k_center(embeddings(indices), candidates.ipc))
+    return candidates.class_by_class(lambda _, indices, count: k_center(embeddings(indices), count))
 
 
 def by_forgetting(candidates: Candidates) -> Tensor:
     """Take what the network kept unlearning."""
 
-    def choose(label: int, indices: Tensor) -> Tensor:
+    def choose(label: int, indices: Tensor, count: int) -> Tensor:
         between_equals = generator(candidates.seed, "forgetting", label)
-        return most_forgotten(candidates.network.events[indices], candidates.ipc, between_equals)
+        return most_forgotten(candidates.network.events[indices], count, between_equals)
 
     return candidates.class_by_class(choose)

@@ -11,9 +11,11 @@ from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import Resolved, SetFacts, resolve, validated
+from atom_distill.data.allocation import images_per_class
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.subset import hold_out, require_images
 from atom_distill.distillation.execution import plan_execution
+from atom_distill.distillation.gradient_matching import GradientMatching
 from atom_distill.distillation.methods import METHODS, Recipe, unused_settings
 from atom_distill.distillation.selection import Selection
 from atom_distill.distillation.state import last_step
@@ -52,10 +54,10 @@ def settled(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
             raise ConfigError("--resume needs the run's folder: give it with --out")
         if files.holds_run(out):
             return _resumed_config(dataset, given, out)
-        if "ipc" in given:
+        if given.keys() & {"ipc", "budget"}:
             note(f"{out} holds no run yet; starting one")
         else:
-            raise ConfigError(f"{out} holds no run to go on with; to start one there, give --ipc N")
+            raise ConfigError(f"{out} holds no run to go on with; to start one there, give --ipc N or --budget M")
     config = resolve(_facts(dataset), given).config
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
     return config.model_copy(
@@ -120,10 +122,13 @@ def matching_network(dataset: ImageDataset, config: DistillConfig, recipe: Recip
     """
     shape = NetworkShape(**config.network_shape())
     network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape)
+    per_class = images_per_class(dataset, config.ipc, config.budget)
+    if isinstance(recipe, GradientMatching) and config.ipc is None:
+        raise ConfigError(f"{config.method} trains its network for so many turns at an ipc: give --ipc, not --budget")
     if isinstance(recipe, Selection):
-        require_images(dataset, config.ipc)
+        require_images(dataset, per_class, otherwise=", or --budget M in all")
     elif config.init == "real":
-        require_images(dataset, config.ipc, otherwise=", or --init noise")
+        require_images(dataset, per_class, otherwise=", or --init noise, or --budget M in all")
     return network
 
 

@@ -27,7 +27,7 @@ class Best:
     """The best set so far by accuracy on held-out training images.
 
     Attributes:
-        images: float32 [K * ipc, C, H, W].
+        images: float32 [M, C, H, W].
         step: after how many steps it was seen.
         accuracy: percent.
     """
@@ -43,7 +43,7 @@ class RunState:
 
     Attributes:
         step: steps done.
-        images: float32 [K * ipc, C, H, W].
+        images: float32 [M, C, H, W].
         optimizer: its tensors by torch's names; empty before the first step.
         average: of the images over the steps, same shape, where the settings ask for it.
         best: where there are evaluations.

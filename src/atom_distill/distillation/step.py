@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.seeding import generator
+from atom_distill.data.allocation import owners
 from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
@@ -27,7 +28,7 @@ class MatchingStep:
         sampler: gives the real images.
         encoder: gives signatures.
         operations: DSA operations, empty for none.
-        ipc: synthetic images per class.
+        per_class: synthetic images of each class, int64 [K], on the CPU.
         seed: the run's seed.
         chunk: images in one forward.
     """
@@ -35,7 +36,7 @@ class MatchingStep:
     sampler: ClassSampler
     encoder: Encoder
     operations: Sequence[str]
-    ipc: int
+    per_class: Tensor
     seed: int
     chunk: int
 
@@ -52,7 +53,7 @@ class MatchingStep:
         """Add the loss's gradient to `images.grad` and return the loss.
 
         Args:
-            images: synthetic images in model space, a float32 leaf [K * ipc, C, H, W], class after class.
+            images: synthetic images in model space, a float32 leaf [M, C, H, W], class after class.
             step: which step, counted from 0.
 
         Returns:
@@ -61,10 +62,17 @@ class MatchingStep:
         self.encoder.renew(generator(self.seed, "network", step))
         draw = self._draw(step)
         means_real = self.real_means(step, draw)
+        if images.grad is None:
+            images.grad = torch.zeros_like(images)
         total = images.new_zeros(())
         for first, last in self._class_ranges():
-            loss = matching_loss(means_real[first:last], self._synthetic_means(images, draw, first, last))
+            rows = slice(int(self.per_class[:first].sum()), int(self.per_class[:last].sum()))
+            # A leaf of its own: the gradient of a slice of all images would be as large as all of them.
+            part = images.detach()[rows].requires_grad_()
+            loss = matching_loss(means_real[first:last], self._synthetic_means(part, draw, first, last))
             self.encoder.backward(loss)
+            assert part.grad is not None
+            images.grad[rows] += part.grad
             total += loss.detach()
         return total
 
@@ -79,19 +87,22 @@ class MatchingStep:
                 images = augment(images, draw, labels)
             for part, part_labels in zip(images.split(self.chunk), labels.split(self.chunk), strict=True):
                 signatures = self.encoder.real(part)
-                part_sums = class_sums(signatures, part_labels.to(signatures.device), self.num_classes)
-                sums = part_sums if sums is None else sums.add_(part_sums)
+                if sums is None:
+                    sums = signatures.new_zeros(self.num_classes, signatures.shape[1])
+                # Images come class after class, so a chunk has few classes, and adds to their rows alone.
+                first, last = int(part_labels[0]), int(part_labels[-1]) + 1
+                within = (part_labels - first).to(signatures.device)
+                sums[first:last] += class_sums(signatures, within, last - first)
         assert sums is not None  # a data set without images does not get here
         return sums / self.sampler.counts.to(sums.device, sums.dtype).unsqueeze(1)
 
     def _synthetic_means(self, images: Tensor, draw: Draw | None, first: int, last: int) -> Tensor:
-        """Give the class means [last - first, D] of classes first..last-1, differentiable."""
-        part = images[first * self.ipc : last * self.ipc]
-        owners = torch.repeat_interleave(torch.arange(first, last), self.ipc)
+        """Give the class means [last - first, D] of the images of classes first..last-1, differentiable."""
+        labels = owners(self.per_class[first:last])
         if draw is not None:
-            part = augment(part, draw, owners)
-        signatures = self.encoder.synthetic(part)
-        return class_means(signatures, (owners - first).to(signatures.device), last - first)
+            images = augment(images, draw, labels + first)
+        signatures = self.encoder.synthetic(images)
+        return class_means(signatures, labels.to(signatures.device), last - first)
 
     def _draw(self, step: int) -> Draw | None:
         if not self.operations:
@@ -99,11 +110,15 @@ class MatchingStep:
         return draw_per_class(self.num_classes, self.operations, generator(self.seed, "augment", step))
 
     def _class_ranges(self) -> Iterator[tuple[int, int]]:
-        """Cut the classes into ranges as even as possible, so that compiled code sees two sizes at most.
+        """Cut the classes into ranges of at most `chunk` images, or one class.
 
-        The loss is a sum over classes, so each range can be differentiated, and its memory freed, alone.
+        The loss is a sum over classes, so each range can be differentiated, and its memory freed, alone. Where all
+        classes have as many images, the ranges are of one size but for the last: compiled code sees two at most.
         """
-        per_range = max(1, self.chunk // self.ipc)
-        ranges = -(-self.num_classes // per_range)
-        for index in range(ranges):
-            yield self.num_classes * index // ranges, self.num_classes * (index + 1) // ranges
+        first, images = 0, 0
+        for label, count in enumerate(self.per_class.tolist()):
+            if images and images + count > self.chunk:
+                yield first, label
+                first, images = label, 0
+            images += count
+        yield first, self.num_classes

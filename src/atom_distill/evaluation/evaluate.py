@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, Subject
@@ -77,24 +78,31 @@ class Evaluation:
         facts = {"images": len(distilled), "ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
         return score.model_copy(update={**facts, "labels": labels})
 
-    def of_random(self, dataset: ImageDataset, ipc: int, preprocess: str) -> Score:
-        """Train each network on a random subset of its own, `ipc` real images a class.
+    def of_random(self, dataset: ImageDataset, per_class: int | Tensor, preprocess: str) -> Score:
+        """Train each network on a random subset of its own.
+
+        Args:
+            dataset: real images.
+            per_class: images of each class; one number for all, or int64 [K].
+            preprocess: what is to stand between pixels and networks.
 
         Raises:
-            ConfigError: a class has fewer images, or ipc is not positive.
+            ConfigError: a class has fewer images, or none is wanted of one.
         """
-        if ipc < 1:
-            raise ConfigError(f"ipc must be at least 1, got {ipc}")
+        counts = torch.as_tensor(per_class).expand(dataset.num_classes)
+        if int(counts.min()) < 1:
+            raise ConfigError(f"ipc must be at least 1, got {int(counts.min())}")
         preprocessing = fit_preprocessing(preprocess, dataset)
 
         def subset(repeat: int) -> TrainingImages:
-            indices = random_subset(dataset, ipc, derive_seed(self.seed, "random subset", repeat))
+            indices = random_subset(dataset, counts, derive_seed(self.seed, "random subset", repeat))
             images = preprocessing.apply(dataset.train.images[indices])
             return StoredTensors(images, dataset.train.labels[indices], self.device)
 
         runs = self._runs(subset, dataset, preprocessing)
         score = self._score("random", dataset, preprocessing, runs)
-        return score.model_copy(update={"images": ipc * dataset.num_classes, "ipc": ipc})
+        ipc = int(counts[0]) if bool((counts == counts[0]).all()) else None
+        return score.model_copy(update={"images": int(counts.sum()), "ipc": ipc})
 
     def of_whole(self, dataset: ImageDataset, preprocess: str) -> Score:
         """Train on every training image."""

@@ -62,7 +62,7 @@ class Ranking(BaseModel):
         preprocess: what stood between pixels and networks.
         which: the last images, or the best on held-out training images.
         steps: the steps after which they were taken.
-        ipc: images per class, of the distilled set and of the random ones.
+        ipc: images per class, of the distilled set and of the random ones; None where the classes differ.
         arch: architecture.
         shape: departures from its defaults, as asked for; None is the architecture's own.
         seed: of the evaluations.
@@ -77,7 +77,7 @@ class Ranking(BaseModel):
     preprocess: str
     which: Literal["last", "best"]
     steps: int
-    ipc: int
+    ipc: int | None
     arch: str
     shape: dict[str, Any]
     seed: int
@@ -210,7 +210,7 @@ def _stored_or_trained(
     if subject == "distilled":
         score = evaluation.of_distilled(replace(distilled, soft_labels=None), dataset)
     elif subject == "random":
-        score = evaluation.of_random(dataset, distilled.ipc, distilled.preprocessing.kind)
+        score = evaluation.of_random(dataset, distilled.per_class, distilled.preprocessing.kind)
     else:
         score = evaluation.of_whole(dataset, distilled.preprocessing.kind)
     distilled.add_score(score)

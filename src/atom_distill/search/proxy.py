@@ -24,7 +24,7 @@ class Proxy:
         kind: a distilled set, as many random real images, the beginning of training on the whole set, or all of it.
         images: that it needs stored.
         identity: of its content; part of the keys of its trials.
-        ipc: of random images, per class.
+        per_class: of random images, how many of each class.
         updates: of the network's weights after which early stopping stops; None trains to the end.
     """
 
@@ -32,7 +32,7 @@ class Proxy:
     kind: Kind
     images: int
     identity: str
-    ipc: int = 0
+    per_class: tuple[int, ...] = ()
     updates: int | None = None
 
     @property
@@ -47,7 +47,7 @@ class Proxy:
             return StoredTensors(mine.images, mine.targets, device)
         whole = Pixels(data.real.train, data.preprocessing, device)
         if self.kind == "random":
-            return StoredTensors(*whole.batch(random_subset(data.real, self.ipc, seed)), device)
+            return StoredTensors(*whole.batch(random_subset(data.real, torch.tensor(self.per_class), seed)), device)
         return whole
 
 
@@ -58,14 +58,18 @@ def distilled_proxy(name: str, data: SearchData) -> Proxy:
     return Proxy(name, "distilled", len(mine.images), content.hexdigest()[:16])
 
 
-def random_proxy(ipc: int, data: SearchData) -> Proxy:
+def random_proxy(per_class: tuple[int, ...], data: SearchData) -> Proxy:
     """Describe random real images, one draw for all architectures.
+
+    Args:
+        per_class: images of each class.
+        data: real images.
 
     Raises:
         ConfigError: a class has fewer, those that are held out not counted.
     """
-    require_images(data.real, ipc, otherwise=" in the runs, or hold fewer images out (--holdout)")
-    return Proxy("random", "random", ipc * data.real.num_classes, f"random {ipc}", ipc=ipc)
+    require_images(data.real, torch.tensor(per_class), otherwise=" in the runs, or hold fewer out (--holdout)")
+    return Proxy("random", "random", sum(per_class), f"random {per_class}", per_class=per_class)
 
 
 def early_stop_proxy(updates: int, data: SearchData) -> Proxy:

@@ -80,7 +80,7 @@ def search_architectures(
     names = proxy_names(settings.proxies, named)
     chosen, unfit = candidates_for(space, dataset, settings)
     data = search_data(dataset, named, holdout=settings.holdout, seed=settings.seed)
-    plan = _plan(chosen, names, data, settings, {run.ipc for run in named.values()})
+    plan = _plan(chosen, names, data, settings, {tuple(run.per_class.tolist()) for run in named.values()})
     if unfit:
         note(f"{len(unfit)} architectures do not fit the images and are left out (--dry-run lists them)")
     staff = workers(data)
@@ -153,7 +153,11 @@ def proxy_names(wanted: Sequence[str], runs: dict[str, DistilledDataset]) -> lis
 
 
 def _plan(
-    candidates: Sequence[Candidate], names: Sequence[str], data: SearchData, settings: SearchSettings, ipcs: set[int]
+    candidates: Sequence[Candidate],
+    names: Sequence[str],
+    data: SearchData,
+    settings: SearchSettings,
+    sizes: set[tuple[int, ...]],
 ) -> Plan:
     protocol, whole = PROTOCOLS.get("search"), whole_proxy(data)
     lengths = halving_epochs(settings.epochs) if settings.halving else [settings.epochs]
@@ -163,12 +167,12 @@ def _plan(
             return distilled_proxy(name, data)
         if name == "whole":
             return whole
-        if len(ipcs) > 1:
-            several = " and ".join(map(str, sorted(ipcs)))
+        if len(sizes) > 1:
+            several = " and ".join(str(count) for count in sorted(map(sum, sizes)))
             raise ConfigError(
-                f"the runs have ipc {several}, and {name} is to be as large as they: give runs of one ipc"
+                f"the runs have {several} images, and {name} is to be as large as they: give runs of one size"
             )
-        random = random_proxy(next(iter(ipcs)), data)
+        random = random_proxy(next(iter(sizes)), data)
         updates = settings.epochs * -(-random.images // protocol.batch_size)
         return random if name == "random" else early_stop_proxy(updates, data)
 

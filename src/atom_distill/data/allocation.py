@@ -1,0 +1,66 @@
+"""How many synthetic images each class gets: as many as every other, or in proportion to its training images."""
+
+from __future__ import annotations
+
+import heapq
+
+import torch
+from torch import Tensor
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.data.dataset import ImageDataset
+
+
+def images_per_class(dataset: ImageDataset, ipc: int | None, budget: int | None) -> Tensor:
+    """Give the synthetic images of each class, int64 [K].
+
+    Args:
+        dataset: its training split.
+        ipc: images of every class; None where there is a budget.
+        budget: images in all.
+
+    Raises:
+        ConfigError: the budget is less than an image a class, or more than there are.
+    """
+    if budget is not None:
+        return proportional(dataset.class_sizes(), budget)
+    assert ipc is not None  # the settings hold one of the two
+    return torch.full((dataset.num_classes,), ipc)
+
+
+def proportional(sizes: Tensor, budget: int) -> Tensor:
+    """Share out a budget in proportion to the sizes of classes, each getting from one image to all it has.
+
+    Sainte-Lague's method: image after image goes to the class that has the fewest for its size. A larger budget takes
+    an image from no class.
+
+    Args:
+        sizes: training images, int64 [K], each at least 1.
+        budget: synthetic images in all.
+
+    Returns:
+        int64 [K], whose sum is the budget.
+
+    Raises:
+        ConfigError: the budget is less than an image a class, or more than there are.
+    """
+    classes, images = len(sizes), int(sizes.sum())
+    if not classes <= budget <= images:
+        raise ConfigError(
+            f"--budget {budget} is out of range: it must be between {classes}, an image a class, and {images}, "
+            "all training images"
+        )
+    given = [1] * classes
+    wanting = [(-size / 3, label) for label, size in enumerate(sizes.tolist()) if size > 1]
+    heapq.heapify(wanting)
+    for _ in range(budget - classes):
+        _, label = heapq.heappop(wanting)
+        given[label] += 1
+        if given[label] < sizes[label]:
+            heapq.heappush(wanting, (-int(sizes[label]) / (2 * given[label] + 1), label))
+    return torch.tensor(given)
+
+
+def owners(per_class: Tensor) -> Tensor:
+    """Give the class of each synthetic image, class after class: counts int64 [K] give labels int64 [M]."""
+    return torch.repeat_interleave(torch.arange(len(per_class)), per_class)
