@@ -28,6 +28,7 @@ from machine import measure, step_floor, synchronize
 from torch import Tensor
 
 from atom_distill.base.progress import note
+from atom_distill.base.ranks import Ranks
 from atom_distill.base.record import run_record
 from atom_distill.config.presets import SetFacts, resolve
 from atom_distill.data.dataset import ImageDataset, Split
@@ -35,6 +36,7 @@ from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.execution import plan_execution
 from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.registry import NetworkShape, build_model
 from atom_distill.ops.preprocessing import ZCAWhitening
@@ -162,10 +164,10 @@ def our_step(case: Case) -> Any:
         "convnet", dataset.image_shape, case.classes, NetworkShape(depth=case.depth, norm=config.norm)
     )
     matching = MatchingStep(
+        shard=Shard(Ranks(), torch.full((case.classes,), case.ipc)),
         sampler=ClassSampler(dataset, _whitening(case), case.batch_real, case.device, execution.real_dtype),
         encoder=Encoder(network, METHODS.get("atom")(config), execution),
         operations=config.operations(),
-        ipc=case.ipc,
         seed=0,
         chunk=execution.chunk,
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atom_distill.base.device import can_compile, pick_device
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.ranks import Ranks
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
 from atom_distill.data.allocation import owners
@@ -22,6 +23,7 @@ from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.execution import Execution, plan_execution
 from atom_distill.distillation.initial import initial_images
 from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.registry import Network, NetworkShape, build_model
@@ -67,6 +69,10 @@ class Case:
         return torch.tensor(self.uneven or (self.ipc,) * len(self.counts))
 
     @property
+    def shard(self) -> Shard:
+        return Shard(Ranks(), self.per_class)
+
+    @property
     def dataset(self) -> ImageDataset:
         return toy_dataset(self.counts)
 
@@ -79,7 +85,7 @@ class Case:
     def step(self) -> MatchingStep:
         execution = Execution(CPU, self.dtype, self.compiled, self.chunk)
         encoder = Encoder(self.network(), METHODS.get(self.method)(self.config), execution)
-        return MatchingStep(self.sampler(), encoder, self.config.operations(), self.per_class, SEED, self.chunk)
+        return MatchingStep(self.shard, self.sampler(), encoder, self.config.operations(), SEED, self.chunk)
 
     def images(self) -> Tensor:
         return torch.randn(int(self.per_class.sum()), 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -230,7 +236,7 @@ def test_chunks_change_nothing(chunk):
 @pytest.mark.parametrize("chunk", [1, 4, 30, 10_000])
 def test_class_ranges_cover_every_class_once_in_two_sizes_at_most(classes, ipc, chunk):
     case = Case(counts=(2,) * classes, ipc=ipc)
-    matching = MatchingStep(case.sampler(), None, (), case.per_class, SEED, chunk)
+    matching = MatchingStep(case.shard, case.sampler(), None, (), SEED, chunk)
     ranges = list(matching._class_ranges())
     assert [label for first, last in ranges for label in range(first, last)] == list(range(classes))
     sizes = {last - first for first, last in ranges}
@@ -304,14 +310,14 @@ def test_a_method_of_ones_own_is_a_function_from_features_to_statistics():
         weighted = lambda features, w=weight: [Statistic(brightness(features), w)]  # noqa: E731
         encoder = Encoder(case.network(), weighted, execution)
         losses.append(
-            MatchingStep(case.sampler(), encoder, (), case.per_class, SEED, 1000)(case.images().requires_grad_(), STEP)
+            MatchingStep(case.shard, case.sampler(), encoder, (), SEED, 1000)(case.images().requires_grad_(), STEP)
         )
     assert float(losses[1]) == pytest.approx(4 * float(losses[0]), rel=1e-5)
 
 
 def test_ranges_of_classes_of_different_sizes_keep_to_the_chunk():
     case = Case(counts=(9,) * 5, uneven=(3, 1, 8, 2, 2))
-    matching = MatchingStep(case.sampler(), None, (), case.per_class, SEED, 4)
+    matching = MatchingStep(case.shard, case.sampler(), None, (), SEED, 4)
     assert list(matching._class_ranges()) == [(0, 2), (2, 3), (3, 5)]
 
 

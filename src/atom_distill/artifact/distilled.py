@@ -16,6 +16,7 @@ from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.errors import ArtifactError, ShapeError
 from atom_distill.base.files import write_text
+from atom_distill.base.ranks import ranks
 from atom_distill.ops.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -142,9 +143,11 @@ class DistilledDataset:
 
     def add_score(self, score: Score) -> None:
         """Keep a score with the set; where it is stored, also in `scores.json` and on the card."""
+        self.scores = ranks().share(lambda: self._scores_with(score))
+
+    def _scores_with(self, score: Score) -> list[Score]:
         if self.folder is None:
-            self.scores = [*self.scores, score]
-            return
+            return [*self.scores, score]
         stored = load_scores(self.folder)  # another process may have added some
         again = [old for old in stored if old.model_copy(update={"seconds": score.seconds}) == score]
         self.scores = [*(old for old in stored if old not in again), score]
@@ -152,6 +155,7 @@ class DistilledDataset:
         # The card is that of the last images, whichever were scored.
         shown = self if self.which == "last" else DistilledDataset.load(self.folder)
         write_text(self.folder / files.CARD_FILE, card(shown))
+        return self.scores
 
     @classmethod
     def load(cls, folder: str | Path, which: Which = "last") -> DistilledDataset:

@@ -44,6 +44,10 @@ class ShapeError(AtomError, ValueError):
     """A tensor does not have the shape that a function needs."""
 
 
+class LostRankError(AtomError):
+    """Another process of the run is gone, and nothing can be exchanged with it."""
+
+
 class NonFiniteError(AtomError, ArithmeticError):
     """The loss became NaN or infinite; names the step and the last good checkpoint."""
 

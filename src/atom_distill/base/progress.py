@@ -5,6 +5,7 @@ Standard output is left to results, so that `--json` can be piped.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -16,8 +17,15 @@ _SAMPLES = 30
 _SECONDS_BETWEEN_SAMPLES = 1.0
 
 
+def is_first_process() -> bool:
+    """Say whether this process talks to the user: the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def note(message: str) -> None:
-    """Tell the user something in passing, on standard error."""
+    """Tell the user something in passing, on standard error; of several ranks the first one speaks."""
+    if not is_first_process():
+        return
     print(message, file=sys.stderr, flush=True)  # noqa: T201 (this is the one place that prints)
 
 
@@ -39,10 +47,11 @@ class Progress:
     """
 
     def __init__(self, label: str, *, total: int, done: int = 0, unit: str = "steps", enabled: bool = True) -> None:
-        self.label, self.total, self.done, self.unit, self.enabled = label, total, done, unit, enabled
+        self.label, self.total, self.done, self.unit = label, total, done, unit
+        self.enabled = enabled and is_first_process()
         self._done_at_start = done
         self._started = self._last_line = time.monotonic()
-        self._live = _LiveBar(self) if enabled and sys.stderr.isatty() else None
+        self._live = _LiveBar(self) if self.enabled and sys.stderr.isatty() else None
         self._recent: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
 
     def __enter__(self) -> Progress:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from atom_distill import __version__
-from atom_distill.base.errors import AtomError, InterruptedRunError
+from atom_distill.base.errors import AtomError, ConfigError, InterruptedRunError, LostRankError
 from atom_distill.base.files import cache_root
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
@@ -22,6 +22,9 @@ _COMMANDS = {
     "search": "rank architectures on small proxies of the data",
     "evaluate": "train networks from scratch on a distilled set and test them",
 }
+
+_OVER_RANKS = ("distill", "evaluate")
+"""Commands that several processes, started by torchrun, can share."""
 
 _HELP = """\
 usage: atom COMMAND [OPTIONS]
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        Exit code: 0 done, 2 something for the user to correct, 130 stopped by the user.
+        Exit code: 0 done, 1 another rank died, 2 something for the user to correct, 130 stopped by the user.
     """
     _open_missing_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -67,23 +70,38 @@ def _open_missing_streams() -> None:
 def _run(name: str, arguments: list[str]) -> int:
     tune_process(compiled_code=cache_root() / "compiled")
     try:
-        if name not in _COMMANDS:
-            raise unknown_name("command", name, list(_COMMANDS))
-        importlib.import_module(f"atom_distill.cli.{name}").command(arguments)
-    except InterruptedRunError as stopped:
-        note(f"atom {name}: {stopped}")
-        return 130
-    except AtomError as error:
-        note(f"atom: {error}" if name not in _COMMANDS else f"atom {name}: {error}")
-        return 2
-    except KeyboardInterrupt:
-        note(f"atom {name}: stopped")
-        return 130
+        _command(name, arguments)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does
-        return 0
-    except OSError as error:
-        # The disk is full, a folder is read-only: the user's to mend, and nothing a traceback would explain.
-        note(f"atom {name}: {error}")
-        return 2
+    except (AtomError, OSError, KeyboardInterrupt) as error:
+        return _told(name, error)
+    finally:
+        _part_from_other_ranks()
     return 0
+
+
+def _command(name: str, arguments: list[str]) -> None:
+    if name not in _COMMANDS:
+        raise unknown_name("command", name, list(_COMMANDS))
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name not in _OVER_RANKS:
+        raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be shared by processes: start it without torchrun")
+    importlib.import_module(f"atom_distill.cli.{name}").command(arguments)
+
+
+def _told(name: str, error: BaseException) -> int:
+    """Word an error for the user, and give the exit code."""
+    command = f"atom {name}" if name in _COMMANDS else "atom"
+    if isinstance(error, LostRankError):
+        print(f"{command}: {error}", file=sys.stderr)  # noqa: T201 (whichever rank is left says so)
+        return 1
+    stopped = isinstance(error, InterruptedRunError | KeyboardInterrupt)
+    note(f"{command}: {'stopped' if isinstance(error, KeyboardInterrupt) else error}")
+    # Of errors of the system too: the disk is full, a folder is read-only; the user's to mend, a traceback is no help.
+    return 130 if stopped else 2
+
+
+def _part_from_other_ranks() -> None:
+    if "torch" in sys.modules:  # else this process has met nobody
+        from atom_distill.base.ranks import leave
+
+        leave()

@@ -7,19 +7,24 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from atom_distill.base.progress import is_first_process
+
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    print_line(json.dumps(value, indent=2, default=str))
 
 
 def print_line(text: str = "") -> None:
-    """Print a line for people."""
-    sys.stdout.write(text + "\n")
+    """Print a line; of several ranks the first one speaks."""
+    if is_first_process():
+        sys.stdout.write(text + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table for people."""
+    if not is_first_process():
+        return
     from rich.console import Console
     from rich.table import Table
 

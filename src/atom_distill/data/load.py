@@ -11,6 +11,7 @@ import numpy as np
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.base.files import cache_root
+from atom_distill.base.ranks import ranks
 from atom_distill.base.registry import unknown_name
 from atom_distill.data import paths, store
 from atom_distill.data.dataset import ImageDataset, Split
@@ -54,7 +55,9 @@ def load_dataset(
     if test_fraction is not None:
         check_fraction(test_fraction)
     folder = Path(data_dir).expanduser() if data_dir is not None else None
-    dataset = _load(name_or_path, folder, options, refresh=refresh)
+    everyone = ranks()  # the first decodes a new set, the others open what it cached
+    fresh = refresh and everyone.leads
+    dataset = everyone.first_alone(lambda: _load(name_or_path, folder, options, refresh=fresh))
     return replace(dataset, request=_request(name_or_path, folder, options))
 
 

@@ -24,10 +24,12 @@ class ClassSampler:
         batch: images per class; a smaller class gives all it has.
         device: where images are wanted.
         dtype: precision in which the preprocessing is computed.
+        classes: whose images are wanted, int64 [k] ascending; None for all. What is drawn of each stays the same.
 
     Attributes:
-        labels: class of each image of a batch, int64 [B], on the CPU, sorted; the same for every batch.
-        counts: images of each class in a batch, int64 [K], on the CPU.
+        labels: place in `classes` of the class of each image of a batch, int64 [B], on the CPU, sorted; the same for
+            every batch.
+        counts: images of each of these classes in a batch, int64 [k], on the CPU.
     """
 
     def __init__(
@@ -37,23 +39,26 @@ class ClassSampler:
         batch: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        classes: Tensor | None = None,
     ) -> None:
         self._indices = dataset.class_indices()
+        self._classes = frozenset(range(dataset.num_classes) if classes is None else classes.tolist())
         self._preprocessing = preprocessing
         self._device, self._dtype = device, dtype
-        self.counts = torch.tensor([min(batch, len(indices)) for indices in self._indices])
+        sizes = dataset.class_sizes() if classes is None else dataset.class_sizes()[classes]
+        self._batch, self.counts = batch, sizes.clamp_max(batch)
         self.labels = torch.repeat_interleave(torch.arange(len(self.counts)), self.counts)
         pixels = dataset.train.images
         self._pixels = pixels.to(device) if _fits(pixels, device) else pixels
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Choose one batch: indices into the training split, int64 [B], on the CPU, in the order of `labels`."""
-        return torch.cat(
-            [
-                indices[torch.randperm(len(indices), generator=generator)[:count]]
-                for indices, count in zip(self._indices, self.counts.tolist(), strict=True)
-            ]
-        )
+        chosen = []
+        for label, indices in enumerate(self._indices):
+            order = torch.randperm(len(indices), generator=generator)  # of other classes too: it moves the generator on
+            if label in self._classes:
+                chosen.append(indices[order[: self._batch]])
+        return torch.cat(chosen)
 
     def load(self, chosen: Tensor) -> Tensor:
         """Give images by index in model space, [len(chosen), C, H, W], on the device, in the sampler's precision."""

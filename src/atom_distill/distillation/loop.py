@@ -17,6 +17,7 @@ from atom_distill.base.progress import Progress
 from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.journal import Journal
 from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
+from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.state import Best, RunState, checkpoints, save_checkpoint
 
 HeldOutAccuracy = Callable[[Tensor], float]
@@ -39,6 +40,7 @@ class Loop:
 
     Attributes:
         matching: computes each step's losses and gradients.
+        shard: the classes whose images are optimised here.
         config: the run's settings.
         device: where the images are optimised.
         folder: where checkpoints go; None for a run in memory.
@@ -47,6 +49,7 @@ class Loop:
     """
 
     matching: Matching
+    shard: Shard
     config: DistillConfig
     device: torch.device
     folder: Path | None = None
@@ -54,12 +57,13 @@ class Loop:
     show_progress: bool = True
 
     def run(self, state: RunState, journal: Journal) -> RunState:
-        """Go from `state` to the last step.
+        """Go from `state`, which is of all classes, to the last step; the result is of all classes, too.
 
         Raises:
             NonFiniteError: the loss or the images became NaN or infinite.
             InterruptedRunError: Ctrl-C; the state is saved if there is a folder.
         """
+        state = state.of_images(self.shard.take)
         images = state.images.to(self.device).clone().requires_grad_()
         optimizer = ImageOptimizer(images, self.config, state.optimizer)
         average = RunningAverage(self.config.image_average, _on(self.device, state.average))
@@ -68,7 +72,9 @@ class Loop:
         with StopRequest() as stop, bar:
             for step in range(state.step, self.config.steps):
                 for shown in self.matching.gradients(images, step):
-                    loss = float(shown)
+                    # Read once, and by all ranks together: a signal may arrive at any moment, and at some ranks only.
+                    news = torch.tensor([float(shown), stop.received], dtype=torch.float64)
+                    loss, stops = self.shard.ranks.sum(news).tolist()
                     if not math.isfinite(loss):
                         raise self._not_finite(f"the loss became {loss}", step)
                     optimizer.step()
@@ -77,12 +83,12 @@ class Loop:
                 state = RunState(step + 1, images.detach(), optimizer.state, average.update(images), state.best)
                 state = self._evaluate(state, loss, journal)
                 last = step + 1 == self.config.steps
-                stopped = stop.received and not last  # read once: a signal may arrive at any moment
+                stopped = stops > 0 and not last
                 self._checkpoint(state, now=stopped or last)
                 bar.advance(loss=f"{loss:.3f}")
                 if stopped:
                     raise self._interrupted(step + 1)
-        return state
+        return state.of_images(self.shard.whole)
 
     def _evaluate(self, state: RunState, loss: float, journal: Journal) -> RunState:
         """Write the step down; where an evaluation is due, add it and keep the images if they are the best."""
@@ -90,19 +96,21 @@ class Loop:
         if self.held_out_accuracy is None or not every or state.step % every:
             journal.write(state.step, loss=loss)
             return state
-        accuracy = self.held_out_accuracy(state.result)
+        images = self.shard.whole(state.result).cpu().clone()
+        accuracy = self.held_out_accuracy(images)
         journal.write(state.step, loss=loss, held_out_accuracy=accuracy)
         if state.best is not None and accuracy <= state.best.accuracy:
             return state
-        return replace(state, best=Best(state.result.cpu().clone(), state.step, accuracy))
+        return replace(state, best=Best(images, state.step, accuracy))
 
     def _checkpoint(self, state: RunState, *, now: bool) -> None:
         every = self.config.checkpoint_every
         if not (now or (every and state.step % every == 0)):
             return
+        state = state.of_images(self.shard.whole)
         if not bool(torch.isfinite(state.images).all()):
             raise self._not_finite("the images became NaN or infinite", state.step - 1)
-        if self.folder is not None:
+        if self.folder is not None and self.shard.ranks.leads:
             save_checkpoint(self.folder, state)
 
     def _not_finite(self, what: str, step: int) -> NonFiniteError:

@@ -12,7 +12,9 @@ from torch import Tensor
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import load_scores
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.progress import note
+from atom_distill.base.ranks import ranks
 from atom_distill.base.record import run_record
 from atom_distill.config.distill import DistillConfig
 from atom_distill.data.allocation import images_per_class, owners
@@ -28,9 +30,11 @@ from atom_distill.distillation.loop import Loop, Matching
 from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.selection import Candidates, Selection
 from atom_distill.distillation.settings import matching_network, note_unused, settled, training_images
+from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.state import RunState, load_newest_checkpoint
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.registry import Network, mixes_images
+from atom_distill.models.synchronised import synchronise
 from atom_distill.ops.matching import StatisticsOf
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.execution import Execution as TrainingExecution
@@ -48,7 +52,7 @@ def run(
     judge: Judge,
     show_progress: bool = True,
 ) -> DistilledDataset:
-    """Distil a data set.
+    """Distil a data set; where torchrun started several processes, all of them together.
 
     Args:
         dataset: to distil.
@@ -61,28 +65,39 @@ def run(
     Raises:
         AtomError: settings, data or folder do not allow it; nothing was changed.
     """
-    config = settled(dataset, given, out, resume=resume)
+    everyone = ranks()
+    config = everyone.share(lambda: settled(dataset, given, out, resume=resume))
     recipe = METHODS.get(config.method)(config)
     training = training_images(dataset, config, recipe)
     network = matching_network(training, config, recipe)
+    shard = Shard(everyone, images_per_class(training, config.ipc, config.budget))
     note_unused(given, config)
-    if out is not None:
-        files.enter(out) if resume else files.claim(out)
-        load_scores(out)  # if they are damaged, say so now and not after the last step
-        steps = 0 if isinstance(recipe, Selection) else config.steps
-        if files.is_finished(out, steps):
-            note(f"{out} is finished: it has its {steps} steps" if steps else f"{out} is finished")
-            return DistilledDataset.load(out)
-    prepared = _prepare(dataset, training, config, out)
+    steps = 0 if isinstance(recipe, Selection) else config.steps
+    if out is not None and everyone.share(lambda: _is_finished(out, steps, resume=resume)):
+        note(f"{out} is finished: it has its {steps} steps" if steps else f"{out} is finished")
+        return DistilledDataset.load(out)
+    prepared = everyone.share(lambda: _prepare(dataset, training, config, out, shard.per_class))
     if isinstance(recipe, Selection):
-        distilled = _select(recipe, training, prepared, config, show_progress=show_progress)
+        distilled = everyone.share(lambda: _select(recipe, training, prepared, config, show_progress=show_progress))
     else:
-        matching = _matching(network, recipe, training, prepared, config)
-        distilled = _optimise(matching, training, prepared, config, out, judge, show_progress)
+        matching = _matching(network, recipe, training, prepared, config, shard)
+        distilled = _optimise(matching, shard, training, prepared, config, out, judge, show_progress)
     if out is not None:
-        distilled.scores = load_scores(out)
-        distilled.write_into(out)
+        everyone.share(lambda: _write(distilled, out))
+        distilled.folder = out
     return distilled
+
+
+def _is_finished(out: Path, steps: int, *, resume: bool) -> bool:
+    """Take the folder, and say whether it holds the whole result already."""
+    files.enter(out) if resume else files.claim(out)
+    load_scores(out)  # if they are damaged, say so now and not after the last step
+    return files.is_finished(out, steps)
+
+
+def _write(distilled: DistilledDataset, out: Path) -> None:
+    distilled.scores = load_scores(out)
+    distilled.write_into(out)
 
 
 @dataclass(frozen=True)
@@ -128,28 +143,43 @@ def _matching(
     training: ImageDataset,
     prepared: _Prepared,
     config: DistillConfig,
+    shard: Shard,
 ) -> Matching:
-    """Build what computes the steps."""
+    """Build what computes the steps.
+
+    Raises:
+        ConfigError: there are several processes, and the method cannot use them.
+    """
     execution = prepared.execution
     device, dtype = execution.device, execution.real_dtype
-    sampler = ClassSampler(training, prepared.preprocessing, config.batch_real, device, dtype)
+    sampler = ClassSampler(training, prepared.preprocessing, config.batch_real, device, dtype, shard.classes)
     if isinstance(recipe, GradientMatching):
+        if shard.ranks.size > 1:
+            raise ConfigError(
+                f"{config.method} trains one network on the images of all classes, update after update, which "
+                "processes cannot share: start it without torchrun"
+            )
         assert config.ipc is not None  # settings without it were refused
         plan = TrainingExecution(device, dtype, execution.compiled, at_once=1)
         return GradientMatchingStep(sampler, network, plan, config.operations(), config.ipc, config.seed)
+    mixing = mixes_images(network)  # timm's do it unasked
+    if mixing and shard.ranks.size > 1:
+        synchronise(network)
+        execution = replace(execution, compiled=False)  # what is compiled cannot wait for other processes
     whole = training.num_classes * config.batch_real + config.images(training.num_classes)
     return MatchingStep(
+        shard=shard,
         sampler=sampler,
         encoder=Encoder(network, recipe, execution),
         operations=config.operations(),
-        per_class=prepared.per_class,
         seed=config.seed,
-        chunk=whole if mixes_images(network) else execution.chunk,  # timm's have BatchNorm unasked
+        chunk=whole if mixing else execution.chunk,
     )
 
 
 def _optimise(
     matching: Matching,
+    shard: Shard,
     training: ImageDataset,
     prepared: _Prepared,
     config: DistillConfig,
@@ -162,8 +192,8 @@ def _optimise(
     def held_out_accuracy(images: Tensor) -> float:
         return judge(prepared.as_set(images, config, 0), training, config)
 
-    loop = Loop(matching, config, prepared.execution.device, out, held_out_accuracy, show_progress)
-    with Journal(out, resumed_at=prepared.state.step) as journal:
+    loop = Loop(matching, shard, config, prepared.execution.device, out, held_out_accuracy, show_progress)
+    with Journal(out if shard.ranks.leads else None, resumed_at=prepared.state.step) as journal:
         final = loop.run(prepared.state, journal)
     distilled = prepared.as_set(final.result, config, final.step)
     distilled.history = journal.entries
@@ -173,7 +203,9 @@ def _optimise(
     return distilled
 
 
-def _prepare(dataset: ImageDataset, training: ImageDataset, config: DistillConfig, out: Path | None) -> _Prepared:
+def _prepare(
+    dataset: ImageDataset, training: ImageDataset, config: DistillConfig, out: Path | None, per_class: Tensor
+) -> _Prepared:
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
     record: Mapping[str, Any] = run_record()
     description = dataset.identity()
@@ -183,7 +215,6 @@ def _prepare(dataset: ImageDataset, training: ImageDataset, config: DistillConfi
         # The config comes first: it marks the folder as this run's, whatever happens next.
         files.save_config(out, settings=config.model_dump(), dataset=description, record=record)
     preprocessing = _preprocessing(dataset, config, out)
-    per_class = images_per_class(training, config.ipc, config.budget)
     state = load_newest_checkpoint(out) if out is not None else None
     if state is None:
         first = initial_images(training, preprocessing, init=config.init, per_class=per_class, seed=config.seed)

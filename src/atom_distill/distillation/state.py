@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -54,6 +54,15 @@ class RunState:
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     average: Tensor | None = None
     best: Best | None = None
+
+    def of_images(self, change: Callable[[Tensor], Tensor]) -> RunState:
+        """Apply a function to every tensor that has a row for each image, but for the best ones."""
+        return replace(
+            self,
+            images=change(self.images),
+            optimizer={name: change(tensor) if tensor.ndim else tensor for name, tensor in self.optimizer.items()},
+            average=None if self.average is None else change(self.average),
+        )
 
     @property
     def result(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from atom_distill.base.seeding import generator
 from atom_distill.data.allocation import owners
 from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
+from atom_distill.distillation.shard import Shard
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
 from atom_distill.ops.matching import class_means, class_sums, matching_loss
 
@@ -25,25 +27,30 @@ class MatchingStep:
     """What one step computes, a function of (seed, step) and the images alone.
 
     Attributes:
-        sampler: gives the real images.
+        shard: the classes to work on; [k] of them below.
+        sampler: gives their real images.
         encoder: gives signatures.
         operations: DSA operations, empty for none.
-        per_class: synthetic images of each class, int64 [K], on the CPU.
         seed: the run's seed.
         chunk: images in one forward.
     """
 
+    shard: Shard
     sampler: ClassSampler
     encoder: Encoder
     operations: Sequence[str]
-    per_class: Tensor
     seed: int
     chunk: int
 
     @property
     def num_classes(self) -> int:
-        """K."""
-        return len(self.sampler.counts)
+        """Of the shard."""
+        return len(self.shard.classes)
+
+    @cached_property
+    def per_class(self) -> Tensor:
+        """Synthetic images of each class of the shard, int64 [k]."""
+        return self.shard.per_class[self.shard.classes]
 
     def gradients(self, images: Tensor, step: int) -> Iterator[Tensor]:
         """Add the gradient of the step's one update to `images.grad`, and yield the loss, shape []."""
@@ -53,11 +60,11 @@ class MatchingStep:
         """Add the loss's gradient to `images.grad` and return the loss.
 
         Args:
-            images: synthetic images in model space, a float32 leaf [M, C, H, W], class after class.
+            images: synthetic images in model space, a float32 leaf [m, C, H, W], class after class of the shard.
             step: which step, counted from 0.
 
         Returns:
-            The loss of all classes, detached, shape [].
+            The loss of these classes, detached, shape [].
         """
         self.encoder.renew(generator(self.seed, "network", step))
         draw = self._draw(step)
@@ -77,7 +84,7 @@ class MatchingStep:
         return total
 
     def real_means(self, step: int, draw: Draw | None) -> Tensor:
-        """Give the class means [K, D] of the step's real images."""
+        """Give the class means [k, D] of the step's real images."""
         chosen = self.sampler.draw(generator(self.seed, "real", step))
         block = self.chunk * _CHUNKS_PREPARED
         sums: Tensor | None = None
@@ -107,7 +114,8 @@ class MatchingStep:
     def _draw(self, step: int) -> Draw | None:
         if not self.operations:
             return None
-        return draw_per_class(self.num_classes, self.operations, generator(self.seed, "augment", step))
+        everybody = draw_per_class(len(self.shard.per_class), self.operations, generator(self.seed, "augment", step))
+        return everybody.rows(self.shard.classes)
 
     def _class_ranges(self) -> Iterator[tuple[int, int]]:
         """Cut the classes into ranges of at most `chunk` images, or one class.

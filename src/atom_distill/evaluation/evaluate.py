@@ -14,6 +14,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, Subject
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.progress import Progress
+from atom_distill.base.ranks import ranks
 from atom_distill.base.seeding import derive_seed
 from atom_distill.config.protocol import PROTOCOLS, Protocol
 from atom_distill.data.dataset import ImageDataset
@@ -123,16 +124,18 @@ class Evaluation:
         dataset: ImageDataset,
         preprocessing: Preprocessing,
     ) -> _Runs:
-        """Train and test `repeats` networks."""
+        """Train and test `repeats` networks; several processes take turns in them."""
+        everyone = ranks()
+        mine = range(everyone.rank, self.repeats, everyone.size)
         execution = self._plan(len(images_of(0)), dataset)
         test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
         prepared: dict[int, Networks] = {}
         started = time.perf_counter()
-        found: list[float] = []
-        total = self.repeats * self.protocol.epochs
+        found: dict[int, float] = {}
+        total = len(mine) * self.protocol.epochs
         with Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress) as bar:
-            for repeats in _groups(self.repeats, execution.at_once):
+            for repeats in _groups(mine, execution.at_once):
                 networks = prepared.setdefault(len(repeats), networks_for(network, execution, len(repeats)))
                 train(
                     networks,
@@ -142,13 +145,16 @@ class Evaluation:
                     repeats=repeats,
                     on_epoch=partial(bar.advance, len(repeats), **self._position(repeats, found)),
                 )
-                found += accuracies(networks, test)
-        return _Runs(tuple(found), time.perf_counter() - started, execution.dtype)
+                found.update(zip(repeats, accuracies(networks, test), strict=True))
+        everything = {repeat: accuracy for part in everyone.collect(found) for repeat, accuracy in part.items()}
+        in_order = tuple(everything[repeat] for repeat in range(self.repeats))
+        return _Runs(in_order, time.perf_counter() - started, execution.dtype)
 
-    def _position(self, repeats: range, found: list[float]) -> dict[str, str]:
+    def _position(self, repeats: range, found: dict[int, float]) -> dict[str, str]:
         """Say beside the bar which networks are training and what the last one reached."""
         which = f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}"
-        return {"network": f"{which}/{self.repeats}", "last": f"{found[-1]:.1f} %" if found else "-"}
+        last = f"{list(found.values())[-1]:.1f} %" if found else "-"
+        return {"network": f"{which}/{self.repeats}", "last": last}
 
     def _plan(self, images: int, dataset: ImageDataset) -> Execution:
         _, height, width = dataset.image_shape
@@ -181,7 +187,7 @@ class _Runs:
     dtype: torch.dtype
 
 
-def _groups(repeats: int, at_once: int) -> Iterator[range]:
+def _groups(repeats: range, at_once: int) -> Iterator[range]:
     """Cut the repeats into groups that train together."""
-    for first in range(0, repeats, at_once):
-        yield range(first, min(first + at_once, repeats))
+    for first in range(0, len(repeats), at_once):
+        yield repeats[first : first + at_once]

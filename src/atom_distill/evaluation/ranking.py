@@ -14,6 +14,7 @@ from atom_distill.artifact.scores import Runs, Score, Subject
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.files import read_json_as, write_json
 from atom_distill.base.progress import note
+from atom_distill.base.ranks import ranks
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.evaluation.ddranking import (
     WEIGHT,
@@ -246,5 +247,9 @@ def load_rankings(folder: Path) -> list[Ranking]:
 
 def add_ranking(folder: Path, ranking: Ranking) -> None:
     """Keep a ranking in a run folder; one that is there already is not kept twice."""
-    others = [kept for kept in load_rankings(folder) if kept != ranking]
-    write_json(folder / RANKINGS_FILE, _RANKINGS.dump_python([*others, ranking], mode="json"))
+
+    def keep() -> None:
+        others = [kept for kept in load_rankings(folder) if kept != ranking]
+        write_json(folder / RANKINGS_FILE, _RANKINGS.dump_python([*others, ranking], mode="json"))
+
+    ranks().share(keep)

@@ -47,6 +47,10 @@ class Draw:
     operation: Tensor
     uniforms: Tensor
 
+    def rows(self, owners: Tensor) -> Draw:
+        """Give the rows of some owners (int64) as a draw of their own."""
+        return Draw(self.operation[owners], self.uniforms[owners])
+
 
 def draw_per_class(num_classes: int, operations: Sequence[str], generator: torch.Generator) -> Draw:
     """Draw one operation and one set of parameters for each class (the siamese form of distillation)."""

@@ -1,0 +1,154 @@
+"""Several processes that distil one set: the same images as one process, whatever their number."""
+
+from __future__ import annotations
+
+import os
+import socket
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.ranks import Ranks
+from atom_distill.data.digits import load_digits
+from atom_distill.distillation.shard import Shard
+from distillation.toys import go, toy_dataset
+
+DIGITS = {
+    "ipc": 2,
+    "steps": 20,
+    "width": 16,
+    "batch_real": 16,
+    "real_dtype": "float32",
+    "image_optimizer": "sgd",
+    "image_average": 0.5,
+}
+
+
+def together(size: int, work: str, *arguments: Any) -> list[Any]:
+    """Have so many processes do the work of this module's function of that name; gives what each returns."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["atom_distill.api", "atom_distill.models.convnet", "sklearn.datasets"])
+    answers = context.Queue()
+    processes = [
+        context.Process(target=_member, args=(rank, size, port, answers, work, arguments)) for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        found = dict(answers.get(timeout=120) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(timeout=10)
+            process.kill()
+    return [found[rank] for rank in range(size)]
+
+
+def _member(rank: int, size: int, port: int, answers: Any, work: str, arguments: tuple[Any, ...]) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    try:
+        answer = globals()[work](*arguments)
+    except Exception as error:  # told to the test, which waits for it
+        answer = f"{type(error).__name__}: {error}"
+    answers.put((rank, answer))
+    from atom_distill.base.ranks import leave
+
+    leave()
+
+
+def distil_digits(out: Path | None, settings: dict[str, Any]) -> Any:
+    made = go(out, data=load_digits(), **{**DIGITS, **settings})
+    return made.images.numpy(), made.labels.tolist(), [entry["loss"] for entry in made.history]
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_several_processes_make_the_images_of_one(norm, size, tmp_path):
+    alone, labels, losses = distil_digits(None, {"norm": norm})
+    parts = together(size, "distil_digits", tmp_path / "run", {"norm": norm})
+    stored = DistilledDataset.load(tmp_path / "run")
+    first = distil_digits(None, {"norm": norm, "steps": 1})[0]
+    moved = abs(alone - first).max()
+    for images, their_labels, _ in parts:
+        assert their_labels == labels
+        assert abs(images - alone).max() < 1e-3 * moved
+    assert torch.equal(stored.images, torch.from_numpy(parts[0][0]))
+    assert parts[0][2] == pytest.approx(losses, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_checkpoint_of_two_ranks_resumes_on_another_number(size, tmp_path):
+    settings = {"image_optimizer": "adam", "image_lr": 0.02, "eval_every": 10, "eval_epochs": 2, "eval_repeats": 2}
+    together(2, "distil_digits", tmp_path / "run", {**settings, "steps": 10})
+    resumed = together(size, "distil_digits", tmp_path / "run", {**settings, "resume": True})
+    alone, _, _ = distil_digits(None, settings)
+    assert abs(resumed[0][0] - alone).max() < 1e-3 * abs(alone).max()
+    stored = DistilledDataset.load(tmp_path / "run")
+    assert [entry["step"] for entry in stored.history] == list(range(1, 21))
+    assert [entry["step"] for entry in stored.history if "held_out_accuracy" in entry] == [10, 20]
+
+
+def test_what_one_rank_is_refused_all_are_told(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("keep me")
+    told = together(2, "distil_digits", tmp_path / "run", {})
+    assert told[0] == told[1]
+    assert told[0].startswith("ArtifactError: ")
+
+
+@pytest.mark.parametrize("method", ["dc", "dsa"])
+def test_methods_that_train_one_network_are_refused(method, tmp_path):
+    assert all("start it without torchrun" in told for told in together(2, "distil_digits", None, {"method": method}))
+
+
+def test_a_selection_is_made_once_and_given_to_all():
+    alone = distil_digits(None, {"method": "herding", "selection_epochs": 1})
+    for images, labels, _ in together(2, "distil_digits", None, {"method": "herding", "selection_epochs": 1}):
+        assert (images == alone[0]).all()
+        assert labels == alone[1]
+
+
+def test_uneven_shares():
+    shard = Shard(Ranks(1, 3), torch.tensor([1, 2, 3, 1, 2]))
+    assert shard.classes.tolist() == [1, 4]
+    assert shard.take(torch.arange(9)).tolist() == [1, 2, 7, 8]
+
+
+def test_more_ranks_than_classes_are_refused():
+    with pytest.raises(ConfigError, match=r"4 processes for 3 classes.*--nproc-per-node=3"):
+        Shard(Ranks(0, 4), torch.ones(3, dtype=torch.int64))
+
+
+def test_classes_of_different_sizes_are_shared(tmp_path):
+    alone = distil_uneven()
+    for images in together(2, "distil_uneven"):
+        assert abs(images - alone).max() < 1e-3 * abs(alone).max()
+
+
+def distil_uneven() -> Any:
+    return go(data=toy_dataset((5, 40, 15)), ipc=None, budget=12, real_dtype="float32").images.numpy()
+
+
+def test_repeats_of_an_evaluation_are_spread():
+    alone = evaluate_digits()
+    parts = together(2, "evaluate_digits")
+    assert parts[0] == parts[1]
+    assert parts[0] == pytest.approx(alone, abs=1.0)  # one test image is 0.3 %
+
+
+def evaluate_digits() -> Any:
+    from atom_distill.api import evaluate
+    from atom_distill.config.protocol import PROTOCOLS
+
+    data = load_digits()
+    made = go(data=data, method="random", ipc=5)
+    return list(evaluate(made, data, repeats=3, protocol=PROTOCOLS.get("dm").changed(epochs=5), device="cpu").runs)
