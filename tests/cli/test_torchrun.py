@@ -1,0 +1,87 @@
+"""The commands under torchrun: one bar, one folder, and an end when a process dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RUN = "--ipc 1 --width 8 --batch-real 8 --compile off --device cpu --checkpoint-every 5"
+QUICK = f"{RUN} --steps 6"
+
+
+def torchrun(command: str, out: Path, *, steps: str = "") -> subprocess.Popen[str]:
+    line = f"-m torch.distributed.run --standalone --nproc-per-node=2 -m atom_distill {command} {steps}"
+    return subprocess.Popen(
+        [sys.executable, *line.split(), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def workers(parent: int) -> dict[int, int]:
+    """The processes of the ranks, by rank."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            status, environment = (folder / "status").read_text(), (folder / "environ").read_bytes().decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        rank = re.search(r"(?:^|\0)RANK=(\d+)", environment)
+        if rank and re.search(rf"^PPid:\s+{parent}$", status, re.MULTILINE):
+            found[int(rank[1])] = int(folder.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found by /proc, which is Linux's")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, tmp_path):
+    out = tmp_path / "run"
+    running = torchrun(f"distill digits {RUN} --steps 100000", out)
+    try:
+        deadline = time.monotonic() + 100
+        while not list(out.glob("checkpoint-*")):
+            assert running.poll() is None, running.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(workers(running.pid)[victim], signal.SIGKILL)
+        _, told = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode != 0
+    assert re.search(rf"rank\s*:\s*{victim}\b", told), told
+    step = max(int(path.stem.split("-")[1]) for path in out.glob("checkpoint-*"))
+    resumed = torchrun(f"distill digits {RUN} --resume --json --steps {step + 5}", out)
+    printed, told = resumed.communicate(timeout=100)
+    assert resumed.returncode == 0, told
+    assert json.loads(printed)["steps"] == step + 5
+
+
+def test_one_process_speaks_for_all(tmp_path):
+    running = torchrun(f"distill digits {QUICK} --json", tmp_path / "run")
+    printed, told = running.communicate(timeout=100)
+    assert running.returncode == 0, told
+    assert json.loads(printed)["images"] == 10
+
+
+def test_what_is_wrong_is_told_once(tmp_path):
+    running = torchrun("distill digits --ipc 1 --method atim", tmp_path / "run")
+    _, told = running.communicate(timeout=100)
+    assert running.returncode != 0
+    assert told.count("unknown method 'atim'") == 1
+
+
+def test_other_commands_are_not_for_several_processes(atom, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    answer = atom("data digits")
+    assert answer.code == 2
+    assert "only distill and evaluate can be shared by processes" in answer.err
