@@ -257,3 +257,11 @@ def test_the_matching_network_has_a_name_of_its_own(atom):
     for name in ("--matching-arch", "--arch"):
         settings = atom(f"distill digits --ipc 1 --image-size 16 --dry-run --json {name} vit").json["settings"]
         assert settings["arch"] == "vit"
+
+
+def test_a_run_on_some_classes_is_scored_on_them(atom, tmp_path):
+    made = atom("distill digits --classes 3 8 --ipc 1 --method random --out", tmp_path / "run")
+    assert made.code == 0, made.err
+    scored = atom("evaluate --epochs 2 --repeats 1 --width 8 --json --device cpu", tmp_path / "run")
+    assert scored.json["images"] == 2
+    assert atom("distill digits --classes 4 --ipc 1 --dry-run").code == 0

@@ -6,6 +6,7 @@ from PIL import Image
 
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
 from atom_distill.base.files import cache_root
+from atom_distill.data.contact_sheet import contact_sheet
 from atom_distill.data.load import load_dataset
 
 
@@ -105,12 +106,13 @@ def test_mixed_sizes_are_named_and_image_size_is_advised(class_folders, save_ima
         load_dataset(class_folders)
 
 
-def test_images_that_are_not_square_need_an_image_size(tmp_path, save_image):
+def test_images_that_are_not_square_stay_so_unless_a_size_is_given(tmp_path, save_image):
     for split in ("train", "test"):
         for label in "ab":
             save_image(tmp_path / "wide" / split / label / "0.png", size=(9, 6))
-    with pytest.raises(DataError, match=r"9x6, not square; pass --image-size"):
-        load_dataset(tmp_path / "wide")
+    wide = load_dataset(tmp_path / "wide")
+    assert wide.image_shape == (3, 6, 9)
+    assert contact_sheet(wide, per_class=1).height == 2 * (6 * 8 + 2) + 2
     assert load_dataset(tmp_path / "wide", image_size=4).image_shape == (3, 4, 4)
 
 

@@ -44,6 +44,20 @@ def test_each_operation_matches_the_oracle(operation, shape, dtype, device, rand
         near(got, want, **({"atol": 2e-5} if dtype == torch.float32 else {}))
 
 
+def test_an_oblong_image_is_turned_and_not_sheared():
+    """Of a picture that is as bright as its column's number, the turned one is as bright as the place it shows."""
+    height, width, turned = 9, 33, 0.9
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    picture = x.double().expand(1, 1, height, width)
+    got = augment(picture, only("rotate", torch.tensor([[turned, 0.0, 0.0]])))[0, 0]
+    angle = torch.deg2rad(torch.tensor((turned - 0.5) * 30.0, dtype=torch.float64))
+    seen_x = 16 + torch.cos(angle) * (x - 16) - torch.sin(angle) * (y - 4)
+    seen_y = 4 + torch.sin(angle) * (x - 16) + torch.cos(angle) * (y - 4)
+    inside = (seen_x >= 0) & (seen_x <= width - 1) & (seen_y >= 0) & (seen_y <= height - 1)
+    assert int(inside.sum()) > 150
+    torch.testing.assert_close(got[inside], seen_x[inside], rtol=0, atol=1e-5)
+
+
 def test_brightness_saturation_and_contrast_reach_the_papers_ranges():
     grey = torch.zeros(2, 3, 4, 4, dtype=torch.float64)
     lit = augment(grey, only("color", torch.tensor([[0.0, 0.5, 0.5], [1.0, 0.5, 0.5]])))

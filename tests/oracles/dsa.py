@@ -29,7 +29,10 @@ def apply(operation: str, image: np.ndarray, uniforms: np.ndarray) -> np.ndarray
             return warp(image, [[low + u[0] * (high - low), 0.0], [0.0, low + u[1] * (high - low)]])
         case "rotate":
             angle = math.radians(-15 + 30 * u[0])
-            return warp(image, [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+            longer = (height - 1) / (width - 1)  # warp's coordinates have units of their own along each side
+            return warp(
+                image, [[math.cos(angle), -math.sin(angle) * longer], [math.sin(angle) / longer, math.cos(angle)]]
+            )
     raise ValueError(operation)
 
 

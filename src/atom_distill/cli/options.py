@@ -78,7 +78,17 @@ class DataOptions(BaseModel):
     test_fraction: Annotated[float | None, shown("the set's own test split")] = Field(
         default=None, description="Share of each class to test on, for a folder without a test split."
     )
+    classes: Annotated[tuple[str, ...] | None, shown("all")] = Field(
+        default=None, description="Classes to keep, by name; or one number: so many from the first."
+    )
     skip_unreadable: Flag = Field(default=False, description="Leave out images that cannot be decoded, and count them.")
+
+    @property
+    def classes_wanted(self) -> int | tuple[str, ...] | None:
+        """Read one number as a count."""
+        if self.classes is not None and len(self.classes) == 1 and self.classes[0].isdecimal():
+            return int(self.classes[0])
+        return self.classes
 
     def load(self, name_or_path: str, **more: Any) -> ImageDataset:
         """Load the data set with these options."""
@@ -89,6 +99,7 @@ class DataOptions(BaseModel):
             data_dir=self.data_dir,
             image_size=self.image_size,
             test_fraction=self.test_fraction,
+            classes=self.classes_wanted,
             skip_unreadable=self.skip_unreadable,
             **more,
         )

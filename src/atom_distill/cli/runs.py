@@ -29,6 +29,8 @@ def dataset_of(distilled: DistilledDataset, options: DataOptions) -> ImageDatase
         )
     # A switch that is off says nothing: what the run left out stays left out.
     changes = {name: value for name, value in given(options).items() if value is not False}
+    if options.classes is not None:
+        changes["classes"] = options.classes_wanted
     dataset = load_dataset(**{**request, **changes})
     if not changes and dataset.fingerprint != distilled.dataset.get("fingerprint"):
         note(f"{dataset.name} has changed since it was distilled: its images or classes are not the same")

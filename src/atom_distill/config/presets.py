@@ -63,7 +63,7 @@ def paper_settings(facts: SetFacts, ipc: int, method: str = "atom") -> dict[str,
     elsewhere (grey digits, whitened by --preprocess zca, distil far worse: 62 % for 86 % at ipc 1, 300 steps).
     """
     channels, height, width = facts.image_shape
-    low = height <= _LOW_RESOLUTION
+    low = max(height, width) <= _LOW_RESOLUTION
     whitened = low and channels == 3 and facts.train_size >= channels * height * width
     return {
         "image_lr": 10.0 if ipc > _LARGE_IPC else 1.0,

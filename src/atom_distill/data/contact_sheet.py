@@ -7,7 +7,7 @@ from torch import Tensor
 
 from atom_distill.data.dataset import ImageDataset
 
-_TILE = 64  # pixels that a tile should have at least, and at most four times that
+_TILE = 64  # pixels that the longer side of a tile should have at least, and at most four times that
 _GAP = 2
 _FONT_SIZE = 14
 _MAX_NAME = 24  # characters
@@ -28,15 +28,16 @@ def contact_sheet(dataset: ImageDataset, per_class: int = 8, max_classes: int = 
     names = [_short(name) for name in dataset.class_names[:max_classes]]
     font = ImageFont.load_default(size=_FONT_SIZE)
     left = round(max(font.getlength(name) for name in names)) + 4 * _GAP
-    tile = _tile_size(dataset.image_shape[2])
-    size = (left + per_class * (tile + _GAP), len(rows) * (tile + _GAP) + _GAP)
+    _, height, width = dataset.image_shape
+    tile = _tile_size(width, height)
+    size = (left + per_class * (tile[0] + _GAP), len(rows) * (tile[1] + _GAP) + _GAP)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for row, (name, indices) in enumerate(zip(names, rows, strict=True)):
-        top = _GAP + row * (tile + _GAP)
-        draw.text((2 * _GAP, top + tile // 2), name, fill="black", font=font, anchor="lm")
+        top = _GAP + row * (tile[1] + _GAP)
+        draw.text((2 * _GAP, top + tile[1] // 2), name, fill="black", font=font, anchor="lm")
         for column, index in enumerate(indices[:per_class].tolist()):
-            sheet.paste(_tile(dataset.train.images[index], tile), (left + column * (tile + _GAP), top))
+            sheet.paste(_tile(dataset.train.images[index], tile), (left + column * (tile[0] + _GAP), top))
     return sheet
 
 
@@ -44,14 +45,17 @@ def _short(name: str) -> str:
     return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 3] + "..."
 
 
-def _tile_size(width: int) -> int:
-    if width < _TILE:
-        return width * -(-_TILE // width)  # a whole multiple, so that all pixels stay of one size
-    return min(width, 4 * _TILE)
+def _tile_size(width: int, height: int) -> tuple[int, int]:
+    longer = max(width, height)
+    if longer < _TILE:
+        scale = -(-_TILE // longer)  # a whole number, so that all pixels stay of one size
+        return width * scale, height * scale
+    scale_down = min(1.0, 4 * _TILE / longer)
+    return max(1, round(width * scale_down)), max(1, round(height * scale_down))
 
 
-def _tile(image: Tensor, size: int) -> Image.Image:
+def _tile(image: Tensor, size: tuple[int, int]) -> Image.Image:
     pixels = image.permute(1, 2, 0).contiguous().numpy()
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
-    smooth = picture.width > size
-    return picture.resize((size, size), Image.Resampling.BOX if smooth else Image.Resampling.NEAREST)
+    smooth = picture.width > size[0]
+    return picture.resize(size, Image.Resampling.BOX if smooth else Image.Resampling.NEAREST)

@@ -115,9 +115,7 @@ class ImageDataset:
                 f"{self.name}: train images are {tuple(self.train.images.shape[1:])} and test images "
                 f"{tuple(self.test.images.shape[1:])}; they must be of one shape (see --image-size)"
             )
-        channels, height, width = self.image_shape
-        if height != width:
-            raise DataError(f"{self.name}: images must be square, got {height}x{width} (see --image-size)")
+        channels = self.image_shape[0]
         if channels not in (1, 3):
             raise DataError(f"{self.name}: images must have 1 or 3 channels, got {channels}")
 

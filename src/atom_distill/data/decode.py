@@ -58,7 +58,7 @@ def inspect(raw: RawDataset, options: LoadOptions) -> ImageForm:
 
     Raises:
         ConfigError: the image size is not a positive number.
-        DataError: sizes differ, or are not square, and no image size was given.
+        DataError: sizes differ, and no image size was given.
         UnreadableImageError: an image cannot be opened, and skipping was not asked for.
     """
     if options.image_size is not None and options.image_size < 1:
@@ -148,10 +148,7 @@ def _one_size(sizes: Counter[tuple[int, int]], image_size: int | None) -> tuple[
             f"images are of {len(sizes)} sizes ({_sizes_text(sizes)}); a set needs one. "
             "Pass --image-size N to resize and crop them to NxN"
         )
-    width, height = next(iter(sizes))
-    if width != height:
-        raise DataError(f"images are {width}x{height}, not square; pass --image-size N to crop them to NxN")
-    return width, height
+    return next(iter(sizes))
 
 
 def _sizes_text(sizes: Counter[tuple[int, int]]) -> str:

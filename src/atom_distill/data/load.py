@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from atom_distill.data.dataset import ImageDataset, Split
 from atom_distill.data.named import SOURCES, Request
 from atom_distill.data.raw import EncodedSplit, Item, LoadOptions, RawDataset
 from atom_distill.data.splits import check_fraction, needless_fraction
+from atom_distill.data.subset import only_classes
 
 
 def load_dataset(
@@ -26,6 +28,7 @@ def load_dataset(
     data_dir: str | Path | None = None,
     image_size: int | None = None,
     test_fraction: float | None = None,
+    classes: int | Sequence[str] | None = None,
     skip_unreadable: bool = False,
     seed: int = 0,
     refresh: bool = False,
@@ -40,6 +43,7 @@ def load_dataset(
         data_dir: a published copy of a named set: its archive, its folder, or the folder that holds either.
         image_size: height and width in pixels; images are resized and cropped to it. None keeps their size.
         test_fraction: share of each class to test on, for a path without a test split, in (0, 1).
+        classes: names of the classes to keep, in the order of their new labels; or how many, from the first.
         skip_unreadable: leave out images that cannot be decoded, and count them.
         seed: chooses the images of the test fraction. Keep it when only the seed of a run changes, or the
             images that one run trains on are tested by another.
@@ -58,7 +62,11 @@ def load_dataset(
     everyone = ranks()  # the first decodes a new set, the others open what it cached
     fresh = refresh and everyone.leads
     dataset = everyone.first_alone(lambda: _load(name_or_path, folder, options, refresh=fresh))
-    return replace(dataset, request=_request(name_or_path, folder, options))
+    request = _request(name_or_path, folder, options)
+    if classes is not None:
+        dataset = only_classes(dataset, classes)
+        request["classes"] = classes if isinstance(classes, int) else list(classes)
+    return replace(dataset, request=request)
 
 
 def _load(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
@@ -100,7 +108,7 @@ def _load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refre
         raise needless_fraction(name)
     own_size = LoadOptions(skip_unreadable=options.skip_unreadable)
     dataset = SOURCES.get(name)(Request(data_dir, own_size, refresh))
-    if options.image_size in (None, dataset.image_shape[1]):
+    if options.image_size is None or dataset.image_shape[1:] == (options.image_size, options.image_size):
         return dataset
     return _resized(dataset, options, refresh=refresh)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.registry import unknown_name
 from atom_distill.base.seeding import generator
-from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.dataset import ImageDataset, Split
 
 
 def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> Tensor:
@@ -54,6 +58,45 @@ def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: st
             f"ipc {int(wanted[short])} is more than the {available} training images of class "
             f"{dataset.class_names[short]!r}: use --ipc {available} or less{otherwise}"
         )
+
+
+def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDataset:
+    """Keep some classes, relabelled from 0 in the order given; the images are copied into memory.
+
+    Args:
+        dataset: both of its splits are cut.
+        wanted: names of classes; or how many, from the first.
+
+    Raises:
+        ConfigError: there are fewer classes, or one is named twice.
+        UnknownNameError: there is no class of a name.
+    """
+    known = list(dataset.class_names)
+    if isinstance(wanted, int):
+        if not 2 <= wanted <= len(known):
+            raise ConfigError(f"--classes {wanted} is out of range: {dataset.name} has {len(known)}, and 2 are needed")
+        names = known[:wanted]
+    else:
+        names = list(wanted)
+        for name in names:
+            if name not in known:
+                raise unknown_name("class", name, known)
+        if len(set(names)) < len(names):
+            raise ConfigError("--classes names a class twice")
+    place = torch.full((len(known),), -1)
+    place[[known.index(name) for name in names]] = torch.arange(len(names))
+
+    def cut(split: Split) -> Split:
+        rows = (place[split.labels] >= 0).nonzero().flatten()
+        return Split(split.images[rows], place[split.labels[rows]])
+
+    return replace(
+        dataset,
+        train=cut(dataset.train),
+        test=cut(dataset.test),
+        class_names=tuple(names),
+        fingerprint=f"{dataset.fingerprint}-classes-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}",
+    )
 
 
 def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:

@@ -24,8 +24,8 @@ class ConvNet(BlockNetwork):
     Args:
         image_shape: (C, H, W) of the images.
         num_classes: K.
-        shape: depth (default: 3 at 32x32 and below, one more for each doubling), width (128), norm ("instance"),
-            activation ("relu"), pooling ("avg").
+        shape: depth (default: 3 at 32x32 and below, one more for each doubling of the shorter side), width (128), norm
+            ("instance"), activation ("relu"), pooling ("avg").
 
     Raises:
         ConfigError: so many poolings leave nothing of the image.
@@ -37,7 +37,7 @@ class ConvNet(BlockNetwork):
         channels, height, width = image_shape
         if min(height, width) < _SMALLEST:
             raise ConfigError(f"a ConvNet needs images of at least {_SMALLEST}x{_SMALLEST}, got {height}x{width}")
-        depth = default_depth(height) if shape.depth is None else shape.depth
+        depth = default_depth(min(height, width)) if shape.depth is None else shape.depth
         filters = shape.width or 128
         pooling: Pooling = shape.pooling or "avg"
         if pooling != "none" and min(height, width) < 2**depth:

@@ -152,9 +152,12 @@ def scale(images: Tensor, uniforms: Tensor) -> Tensor:
 def rotate(images: Tensor, uniforms: Tensor) -> Tensor:
     """Turn by up to ROTATE_DEGREES either way; uniforms [B, >=1]."""
     angle = (uniforms[:, 0] - 0.5) * 2 * ROTATE_DEGREES * math.pi / 180
+    height, width = images.shape[2:]
+    # The grid's coordinates go from -1 to 1 along either side; where these differ, so do their units.
+    stretch = (height - 1) / (width - 1) if height != width and min(height, width) > 1 else 1.0
     theta = images.new_zeros(len(images), 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = torch.cos(angle), -torch.sin(angle)
-    theta[:, 1, 0], theta[:, 1, 1] = torch.sin(angle), torch.cos(angle)
+    theta[:, 0, 0], theta[:, 0, 1] = torch.cos(angle), -torch.sin(angle) * stretch
+    theta[:, 1, 0], theta[:, 1, 1] = torch.sin(angle) / stretch, torch.cos(angle)
     return _resample(images, theta)
 
 
