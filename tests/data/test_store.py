@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def test_a_flipped_bit_is_found(slot, array):
     path.write_bytes(content)
     with pytest.raises(CacheError, match=rf"{array}\.npy was changed"):
         store.load(slot)
+
+
+def test_only_what_was_touched_is_read_again(slot, monkeypatch):
+    store.save(raw(), slot, LoadOptions())
+    read = []
+    crc = store._crc_of_bytes
+    monkeypatch.setattr(store, "_crc_of_bytes", lambda array: (read.append(array.shape), crc(array))[1])
+    store.load(slot)
+    assert not read
+    touched = slot.folder / "test_images.npy"
+    os.utime(touched, ns=(1, 1))
+    store.load(slot)
+    assert read == [np.load(touched, mmap_mode="r").shape]
+    (slot.folder / "verified.json").write_text("damaged")
+    store.load(slot)
+    assert len(read) == 1 + 4
+    store.load(slot)
+    assert len(read) == 1 + 4
 
 
 def test_a_damaged_header_is_found(slot):
