@@ -40,7 +40,7 @@ def mapped(path: Path, images: int) -> ImageDataset:
     )
 
 
-def run(path: Path, images: int, ipc: int, preprocess: str, answer: Queue[float]) -> None:
+def run(path: Path, images: int, ipc: int, preprocess: str, answer: Queue[float], changes: dict[str, object]) -> None:
     from atom_distill.api import distill
 
     torch.set_num_threads(1)
@@ -48,7 +48,7 @@ def run(path: Path, images: int, ipc: int, preprocess: str, answer: Queue[float]
     watch = threading.Thread(target=follow, args=(peak, done))
     watch.start()
     settings = {"steps": 2, "batch_real": 8, "width": 8, "compile": "off", "device": "cpu", "real_dtype": "float32"}
-    distill(mapped(path, images), ipc=ipc, preprocess=preprocess, show_progress=False, **settings)
+    distill(mapped(path, images), ipc=ipc, preprocess=preprocess, show_progress=False, **{**settings, **changes})
     done.set()
     watch.join()
     answer.put(peak[0])
@@ -69,9 +69,10 @@ def peak(tmp_path, monkeypatch):
     context = get_context("forkserver")
     context.set_forkserver_preload(["atom_distill.api", "atom_distill.models.convnet", "torch._dynamo"])
 
-    def peak_of(images: int, ipc: int, preprocess: str = "normalize") -> float:
+    def peak_of(images: int, ipc: int, preprocess: str = "normalize", **changes: object) -> float:
         answer = context.Queue()
-        process = context.Process(target=run, args=(tmp_path / f"{images}.bin", images, ipc, preprocess, answer))
+        arguments = (tmp_path / f"{images}.bin", images, ipc, preprocess, answer, changes)
+        process = context.Process(target=run, args=arguments)
         process.start()
         try:
             return answer.get(timeout=120)
@@ -93,3 +94,10 @@ def test_memory_does_not_grow_with_the_mapped_set(peak, preprocess):
 def test_memory_grows_linearly_in_synthetic_images(peak):
     few, more, most = (peak(8000, ipc) for ipc in (200, 400, 800))
     assert most - more < 1.3 * 2 * (more - few)
+
+
+@pytest.mark.parametrize("ipc", [5, 40])
+def test_a_run_keeps_to_its_budget(peak, ipc):
+    wide = {"width": 128, "batch_real": 128, "steps": 1}
+    without, within = peak(8000, ipc, **wide, chunk=1000), peak(8000, ipc, **wide, memory=0.65)
+    assert within < 0.65 * 1024 < without

@@ -58,6 +58,8 @@ def command(arguments: Sequence[str]) -> None:
     if options.dry_run and options.resume:
         raise ConfigError("--dry-run shows the settings of a new run; those of a run to resume are in its config.yaml")
     from atom_distill.api import judge
+    from atom_distill.base.device import pick_device
+    from atom_distill.base.memory import PeakMemory
     from atom_distill.distillation.run import run
     from atom_distill.distillation.settings import note_unused, settings_for
 
@@ -69,9 +71,9 @@ def command(arguments: Sequence[str]) -> None:
         return
     size = f"budget{settings['budget']}" if "budget" in settings else f"ipc{settings.get('ipc')}"
     out = options.out or Path("runs") / f"{dataset.name}-{settings.get('method', 'atom')}-{size}"
-    started = time.perf_counter()
+    started, peak = time.perf_counter(), PeakMemory(pick_device(settings.get("device", "auto")))
     distilled = run(dataset, settings, out=out, resume=options.resume, judge=judge)
-    _print_result(distilled, out, time.perf_counter() - started, as_json=options.json_output)
+    _print_result(distilled, out, time.perf_counter() - started, peak.mib, as_json=options.json_output)
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
@@ -108,24 +110,19 @@ def _value_text(value: object) -> str:
     return "left to the method or network" if value is None else str(value)
 
 
-def _print_result(distilled: DistilledDataset, out: Path, seconds: float, *, as_json: bool) -> None:
+def _print_result(distilled: DistilledDataset, out: Path, seconds: float, peak_mib: float, *, as_json: bool) -> None:
     from atom_distill.artifact.card import GRID_FILE
     from atom_distill.base.progress import duration
 
     picture = out / GRID_FILE
     loss = distilled.history[-1]["loss"] if distilled.history else None
     if as_json:
-        result = {"folder": out, "picture": picture, "images": len(distilled), "ipc": distilled.ipc}
-        print_json(
-            {
-                **result,
-                "per_class": distilled.per_class.tolist(),
-                "steps": distilled.steps,
-                "loss": loss,
-                "seconds": seconds,
-            }
-        )
+        images = {"images": len(distilled), "ipc": distilled.ipc, "per_class": distilled.per_class.tolist()}
+        result = {"folder": out, "picture": picture, **images, "steps": distilled.steps, "loss": loss}
+        print_json({**result, "seconds": seconds, "peak_mib": peak_mib})
         return
-    print_line(f"{len(distilled)} images after {distilled.steps} steps, {duration(seconds)}: {out}")
+    print_line(
+        f"{len(distilled)} images after {distilled.steps} steps, {duration(seconds)}, {peak_mib:.0f} MiB at most: {out}"
+    )
     print_line(f"picture:  {picture}")
     print_line(f"next:     atom evaluate {out}")

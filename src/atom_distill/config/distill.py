@@ -123,7 +123,15 @@ class DistillConfig(BaseModel):
     real_dtype: Precision = Field(
         default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
     )
-    chunk: int = Field(default=0, ge=0, description="Images in one forward; 0: chosen from the resolution.")
+    chunk: int = Field(
+        default=0, ge=0, description="Images in one forward; 0: chosen from the resolution and --memory."
+    )
+    memory: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most memory that the run may take, on a GPU of the GPU's (GiB); it bounds the chunk.",
+        json_schema_extra=_told("no bound"),
+    )
 
     @model_validator(mode="after")
     def _has_one_size(self) -> Self:
@@ -151,5 +159,5 @@ class DistillConfig(BaseModel):
 
 CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every"})
 """What may differ when a run is resumed: neither changes what a given step computes."""
-EXECUTION = frozenset({"device", "compile", "real_dtype", "chunk"})
+EXECUTION = frozenset({"device", "compile", "real_dtype", "chunk", "memory"})
 """How a step is computed, not what: these change rounding only."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,8 @@ class ClassSampler:
         self.labels = torch.repeat_interleave(torch.arange(len(self.counts)), self.counts)
         pixels = dataset.train.images
         self._pixels = pixels.to(device) if _fits(pixels, device) else pixels
+        self._reader = ThreadPoolExecutor(1) if self._pixels.device.type == "cpu" else None
+        self._begun: tuple[Tensor, Future[Tensor]] | None = None
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Choose one batch: indices into the training split, int64 [B], on the CPU, in the order of `labels`."""
@@ -62,8 +66,29 @@ class ClassSampler:
 
     def load(self, chosen: Tensor) -> Tensor:
         """Give images by index in model space, [len(chosen), C, H, W], on the device, in the sampler's precision."""
+        pixels = self._begun_before(chosen)
+        if pixels is None:
+            pixels = self._read(chosen)
+        return self._preprocessing.apply(pixels.to(self._device, non_blocking=True), self._dtype)
+
+    def read_ahead(self, chosen: Tensor) -> None:
+        """Begin to read what the next `load` will ask for, while the caller goes on.
+
+        Where pixels lie on a disk, or have to be copied to a GPU, they are then there in time.
+        """
+        if self._reader is not None:
+            self._begun = chosen, self._reader.submit(self._read, chosen)
+
+    def _begun_before(self, chosen: Tensor) -> Tensor | None:
+        if self._begun is None:
+            return None
+        (wanted, reading), self._begun = self._begun, None
+        return reading.result() if torch.equal(wanted, chosen) else None
+
+    def _read(self, chosen: Tensor) -> Tensor:
         pixels = self._pixels[chosen.to(self._pixels.device, non_blocking=True)]
-        return self._preprocessing.apply(pixels.to(self._device), self._dtype)
+        # From pinned memory a GPU copies by itself, without anybody waiting.
+        return pixels.pin_memory() if self._reader is not None and self._device.type == "cuda" else pixels
 
 
 def _fits(pixels: Tensor, device: torch.device) -> bool:

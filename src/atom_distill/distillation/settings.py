@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from atom_distill.artifact import folder as files
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.progress import note
@@ -16,6 +18,7 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.subset import hold_out, require_images
 from atom_distill.distillation.execution import plan_execution
 from atom_distill.distillation.gradient_matching import GradientMatching
+from atom_distill.distillation.memory import affordable_chunk, footprint
 from atom_distill.distillation.methods import METHODS, Recipe, unused_settings
 from atom_distill.distillation.selection import Selection
 from atom_distill.distillation.state import last_step
@@ -60,14 +63,28 @@ def settled(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
             raise ConfigError(f"{out} holds no run to go on with; to start one there, give --ipc N or --budget M")
     config = resolve(_facts(dataset), given).config
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
+    if config.chunk and config.memory is not None:
+        raise ConfigError("--memory chooses the chunk; give --memory or --chunk, not both")
     return config.model_copy(
         update={
             "device": str(execution.device),
             "real_dtype": str(execution.real_dtype).removeprefix("torch."),
             "compile": "on" if execution.compiled else "off",
-            "chunk": execution.chunk,
+            "chunk": _within_memory(dataset, config, execution.chunk),
         }
     )
+
+
+def _within_memory(dataset: ImageDataset, config: DistillConfig, chunk: int) -> int:
+    """Give a chunk that the budget of memory allows, where there is one."""
+    recipe = METHODS.get(config.method)(config)
+    if config.memory is None or isinstance(recipe, Selection | GradientMatching):
+        return chunk
+    with torch.device("meta"):  # sizes without memory
+        shape = NetworkShape(**config.network_shape())
+        network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape)
+    of_one = footprint(network, recipe, dataset.image_shape)
+    return min(chunk, affordable_chunk(config, network, of_one, dataset.image_shape, dataset.num_classes))
 
 
 def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) -> DistillConfig:
@@ -96,6 +113,8 @@ def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) 
         told = ", ".join(f"{name} {stored['settings'].get(name)}, not {value}" for name, value in fixed.items())
         raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another --out")
     config = validated(DistillConfig, {**stored["settings"], **changes})
+    if "memory" in changes:
+        config = config.model_copy(update={"chunk": _within_memory(dataset, config, config.chunk)})
     done = last_step(out)
     if config.steps < done:
         raise ArtifactError(f"{out} has done {done} steps already; give --steps {done} or more, or another --out")

@@ -85,11 +85,11 @@ class MatchingStep:
 
     def real_means(self, step: int, draw: Draw | None) -> Tensor:
         """Give the class means [k, D] of the step's real images."""
-        chosen = self.sampler.draw(generator(self.seed, "real", step))
-        block = self.chunk * _CHUNKS_PREPARED
-        sums: Tensor | None = None
-        for indices, labels in zip(chosen.split(block), self.sampler.labels.split(block), strict=True):
+        blocks, sums = self._blocks(step), None
+        following = [*blocks[1:], self._blocks(step + 1)[0]]
+        for (indices, labels), (next_indices, _) in zip(blocks, following, strict=True):
             images = self.sampler.load(indices)
+            self.sampler.read_ahead(next_indices)
             if draw is not None:
                 images = augment(images, draw, labels)
             for part, part_labels in zip(images.split(self.chunk), labels.split(self.chunk), strict=True):
@@ -102,6 +102,12 @@ class MatchingStep:
                 sums[first:last] += class_sums(signatures, within, last - first)
         assert sums is not None  # a data set without images does not get here
         return sums / self.sampler.counts.to(sums.device, sums.dtype).unsqueeze(1)
+
+    def _blocks(self, step: int) -> list[tuple[Tensor, Tensor]]:
+        """Cut a step's real images into what is prepared at once: indices and labels, both int64 [b]."""
+        chosen = self.sampler.draw(generator(self.seed, "real", step))
+        size = self.chunk * _CHUNKS_PREPARED
+        return list(zip(chosen.split(size), self.sampler.labels.split(size), strict=True))
 
     def _synthetic_means(self, images: Tensor, draw: Draw | None, first: int, last: int) -> Tensor:
         """Give the class means [last - first, D] of the images of classes first..last-1, differentiable."""

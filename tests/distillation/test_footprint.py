@@ -1,0 +1,61 @@
+"""How many images a forward may have under a budget of memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.distillation.memory import footprint
+from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.ops.features import Features
+from atom_distill.ops.matching import Statistic
+from distillation.toys import go, toy_dataset
+
+
+class Squares(Network):
+    """Keeps its input alone for the way back: 4 bytes a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Identity()
+
+    def features(self, images: Tensor) -> Features:
+        return Features([images.square()], images.flatten(1)[:, :5])
+
+
+def test_what_is_kept_for_the_way_back_is_counted():
+    of_one = footprint(Squares(), lambda features: [Statistic(features.maps[0].sum((2, 3)))], (3, 10, 20))
+    image = 4 * 3 * 10 * 20
+    assert of_one.trained == image + 2 * image
+    assert of_one.seen == image + 2 * image
+    assert of_one.signature == 4 * 3
+
+
+def test_weights_are_not_an_images_own():
+    def of(width: int) -> int:
+        with torch.device("meta"):
+            network = build_model("convnet", (3, 32, 32), 10, NetworkShape(width=width))
+        return footprint(network, lambda features: [Statistic(features.embedding)], (3, 32, 32)).trained
+
+    assert of(256) == pytest.approx(2 * of(128), rel=0.02)  # the weights would make it four times as much
+
+
+def test_a_budget_too_small_for_a_class_is_refused_and_one_that_would_do_is_named(tmp_path):
+    data = toy_dataset((200, 200), shape=(3, 64, 64))
+    with pytest.raises(ConfigError, match=r"--memory 0.1 is too small: .* give ([\d.]+) or more") as refused:
+        go(tmp_path / "run", data=data, ipc=200, memory=0.1, width=128)
+    enough = float(str(refused.value).split("give ")[1].split(" ")[0])
+    assert enough > 1
+    go(data=data, ipc=1, memory=enough, steps=1)
+
+
+def test_a_budget_and_a_chunk_are_not_given_together():
+    with pytest.raises(ConfigError, match="give --memory or --chunk, not both"):
+        go(memory=4.0, chunk=3)
+
+
+def test_a_budget_changes_rounding_only(tmp_path):
+    made = go(tmp_path / "run", memory=4.0)
+    torch.testing.assert_close(made.images, go().images)
