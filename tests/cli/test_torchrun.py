@@ -43,10 +43,10 @@ def workers(parent: int) -> dict[int, int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found by /proc, which is Linux's")
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, tmp_path):
+@pytest.mark.parametrize(("victim", "norm"), [(0, "batch"), (1, "instance")])
+def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, norm, tmp_path):
     out = tmp_path / "run"
-    running = torchrun(f"distill digits {RUN} --steps 100000", out)
+    running = torchrun(f"distill digits {RUN} --norm {norm} --steps 100000", out)
     try:
         deadline = time.monotonic() + 100
         while not list(out.glob("checkpoint-*")):
@@ -59,8 +59,10 @@ def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, tmp_path):
         running.kill()
     assert running.returncode != 0
     assert re.search(rf"rank\s*:\s*{victim}\b", told), told
+    assert "lost the connection to another rank" in told
+    assert "Warning: torch.distributed" not in told
     step = max(int(path.stem.split("-")[1]) for path in out.glob("checkpoint-*"))
-    resumed = torchrun(f"distill digits {RUN} --resume --json --steps {step + 5}", out)
+    resumed = torchrun(f"distill digits {RUN} --norm {norm} --resume --json --steps {step + 5}", out)
     printed, told = resumed.communicate(timeout=100)
     assert resumed.returncode == 0, told
     assert json.loads(printed)["steps"] == step + 5
@@ -78,6 +80,13 @@ def test_what_is_wrong_is_told_once(tmp_path):
     _, told = running.communicate(timeout=100)
     assert running.returncode != 0
     assert told.count("unknown method 'atim'") == 1
+
+
+def test_a_mistyped_option_is_told_once(tmp_path):
+    running = torchrun("distill digits --ipc 1 --no-such-option", tmp_path / "run")
+    _, told = running.communicate(timeout=100)
+    assert running.returncode != 0
+    assert told.count("Unrecognized options") == 1
 
 
 def test_other_commands_are_not_for_several_processes(atom, monkeypatch):

@@ -7,11 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.distillation import settings as settings_module
 from atom_distill.distillation.memory import footprint
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.features import Features
 from atom_distill.ops.matching import Statistic
 from distillation.toys import go, toy_dataset
+
+
+FLOAT = {"real_dtype": "float32"}
+ROUNDING = 1e-3
+"""Of values near 1, after steps that moved them by about as much."""
 
 
 class Squares(Network):
@@ -34,12 +40,13 @@ def test_what_is_kept_for_the_way_back_is_counted():
 
 
 def test_weights_are_not_an_images_own():
-    def of(width: int) -> int:
+    def of(width: int, classes: int = 10) -> int:
         with torch.device("meta"):
-            network = build_model("convnet", (3, 32, 32), 10, NetworkShape(width=width))
+            network = build_model("convnet", (3, 32, 32), classes, NetworkShape(width=width))
         return footprint(network, lambda features: [Statistic(features.embedding)], (3, 32, 32)).trained
 
     assert of(256) == pytest.approx(2 * of(128), rel=0.02)  # the weights would make it four times as much
+    assert of(128, classes=1000) == of(128)
 
 
 def test_a_budget_too_small_for_a_class_is_refused_and_one_that_would_do_is_named(tmp_path):
@@ -51,11 +58,31 @@ def test_a_budget_too_small_for_a_class_is_refused_and_one_that_would_do_is_name
     go(data=data, ipc=1, memory=enough, steps=1)
 
 
-def test_a_budget_and_a_chunk_are_not_given_together():
-    with pytest.raises(ConfigError, match="give --memory or --chunk, not both"):
-        go(memory=4.0, chunk=3)
+@pytest.fixture
+def affordable(monkeypatch):
+    """Pretend that a budget of N GiB affords N images in a forward."""
+    monkeypatch.setattr(settings_module, "affordable_chunk", lambda config, *_: int(config.memory))
 
 
-def test_a_budget_changes_rounding_only(tmp_path):
-    made = go(tmp_path / "run", memory=4.0)
-    torch.testing.assert_close(made.images, go().images)
+def test_a_budget_changes_rounding_only(tmp_path, affordable):
+    made = go(tmp_path / "run", memory=2.0, **FLOAT)
+    assert made.settings["chunk"] == 2
+    assert abs(made.images - go(**FLOAT).images).max() < ROUNDING
+
+
+def test_a_resumed_run_may_have_another_budget(tmp_path, affordable):
+    go(tmp_path / "run", memory=2.0, steps=3, **FLOAT)
+    again = go(tmp_path / "run", memory=5.0, resume=True, **FLOAT)
+    assert (again.settings["memory"], again.settings["chunk"]) == (5.0, 5)
+    assert abs(again.images - go(**FLOAT).images).max() < ROUNDING
+
+
+def test_the_settings_of_a_run_with_a_budget_can_be_used_again(affordable):
+    made = go(memory=2.0)
+    assert torch.equal(go(**made.settings).images, made.images)
+
+
+def test_it_is_the_largest_class_that_must_fit():
+    data = toy_dataset((5, 600), shape=(3, 32, 32))
+    with pytest.raises(ConfigError, match="the 595 images of a class are seen at once"):
+        go(data=data, ipc=None, budget=600, memory=1.0, width=128)

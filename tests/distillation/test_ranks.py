@@ -13,7 +13,7 @@ import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.ranks import Ranks
+from atom_distill.base.ranks import Ranks, ranks
 from atom_distill.data.digits import load_digits
 from atom_distill.distillation.shard import Shard
 from distillation.toys import go, toy_dataset
@@ -54,14 +54,15 @@ def together(size: int, work: str, *arguments: Any) -> list[Any]:
 def _member(rank: int, size: int, port: int, answers: Any, work: str, arguments: tuple[Any, ...]) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    from atom_distill.base.ranks import join, leave
+
     torch.set_num_threads(1)
     try:
+        join()
         answer = globals()[work](*arguments)
     except Exception as error:  # told to the test, which waits for it
         answer = f"{type(error).__name__}: {error}"
     answers.put((rank, answer))
-    from atom_distill.base.ranks import leave
-
     leave()
 
 
@@ -107,7 +108,9 @@ def test_what_one_rank_is_refused_all_are_told(tmp_path):
 
 @pytest.mark.parametrize("method", ["dc", "dsa"])
 def test_methods_that_train_one_network_are_refused(method, tmp_path):
-    assert all("start it without torchrun" in told for told in together(2, "distil_digits", None, {"method": method}))
+    told = together(2, "distil_digits", tmp_path / "run", {"method": method})
+    assert all("start it without torchrun" in one for one in told)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_selection_is_made_once_and_given_to_all():
@@ -143,6 +146,28 @@ def test_repeats_of_an_evaluation_are_spread():
     parts = together(2, "evaluate_digits")
     assert parts[0] == parts[1]
     assert parts[0] == pytest.approx(alone, abs=1.0)  # one test image is 0.3 %
+
+
+def test_a_network_that_diverges_on_one_rank_is_told_on_all():
+    told = together(2, "evaluate_with_a_bad_network", 1)
+    assert told == ["NonFiniteError: network 2 diverged"] * 2
+
+
+def evaluate_with_a_bad_network(bad: int) -> Any:
+    from atom_distill.base.errors import NonFiniteError
+    from atom_distill.evaluation import evaluate as module
+
+    def train(*_: Any, repeats: range, **rest: Any) -> None:
+        if bad in repeats:
+            raise NonFiniteError(f"network {bad + 1} diverged")
+
+    module.train = train
+    return evaluate_digits()
+
+
+def test_without_joining_each_process_works_alone(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert ranks() == Ranks()
 
 
 def evaluate_digits() -> Any:

@@ -7,16 +7,18 @@ import shutil
 import torch
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.ranks import gpu_of_rank
 
 
 def pick_device(name: str) -> torch.device:
     """Turn a device's name, or auto, into a device that exists.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: there is no such device here, or not one for each process.
     """
     if name == "auto":
         if torch.cuda.is_available():
+            gpu_of_rank(torch.device("cuda"))
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
@@ -24,6 +26,7 @@ def pick_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ConfigError(f"device {name!r} is not available here; try --device auto, or cpu") from None
+    gpu_of_rank(device)
     return device
 
 

@@ -39,14 +39,24 @@ class PeakMemory:
 
     @property
     def mib(self) -> float:
-        """The peak so far, MiB."""
+        """The peak so far, MiB; pages of mapped files count as long as the system leaves them."""
         if self._device.type == "cuda":
             import torch
 
             return torch.cuda.max_memory_allocated(self._device) / 2**20
-        with contextlib.suppress(OSError):
-            for line in _STATUS.read_text().splitlines():
-                if line.startswith("VmHWM"):
-                    return int(line.split()[1]) / 1024
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return used / (2**20 if sys.platform == "darwin" else 1024)
+        return _status_bytes("VmHWM") / 2**20
+
+
+def held_bytes() -> int:
+    """Give what this process holds now, bytes, without the pages of files, which the system can take back."""
+    return _status_bytes("RssAnon")
+
+
+def _status_bytes(field: str) -> int:
+    """Read a line of Linux's account of the process; elsewhere, its peak since it began."""
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith(field):
+                return int(line.split()[1]) * 1024
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024

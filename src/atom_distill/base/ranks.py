@@ -45,31 +45,41 @@ class Ranks:
         """Have the first rank make something, and give it to all; what goes wrong there is raised in all."""
         if self.size == 1:
             return make()
-        made: list[Any] = [None, None]
-        if self.leads:
-            try:
-                made[0] = make()
-            except AtomError as error:
-                made[1] = error
-        self._call(lambda: dist.broadcast_object_list(made))
-        if made[1] is not None:
-            raise made[1]
-        result: Made = made[0]
-        return result
+        made: list[Any] = list(_attempt(make)) if self.leads else [None, None]
+        _or_lost(lambda: dist.broadcast_object_list(made))
+        result, error = made
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]
+
+    def together(self, make: Callable[[], Made]) -> Made:
+        """Have every rank make something of its own; what goes wrong on one is raised in all."""
+        if self.size == 1:
+            return make()
+        result, error = _attempt(make)
+        for other in self.collect(error):
+            if other is not None:
+                raise other
+        return result  # type: ignore[return-value]
 
     def first_alone(self, make: Callable[[], Made]) -> Made:
         """Have each rank make something of its own, the first before the others: it leaves them what it cached."""
-        if self.size == 1:
-            return make()
         made: list[Made] = []
-        self.share(lambda: made.append(make()))  # the others get None, or the error
-        return made[0] if self.leads else make()
+        self.share(lambda: made.append(make()))
+        return self.together(lambda: made[0] if made else make())
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Add up a tensor over all ranks, on the CPU; each gets the same sum, and the argument is not changed."""
         total = tensor.detach().cpu().clone()
         if self.size > 1:
-            self._call(lambda: dist.all_reduce(total))
+            _or_lost(lambda: dist.all_reduce(total))
+        return total
+
+    def differentiable_sum(self, tensor: Tensor) -> Tensor:
+        """Add up a tensor over all ranks where it is; a gradient flows back to all of them."""
+        if self.size == 1:
+            return tensor
+        total: Tensor = _Sum.apply(tensor)  # type: ignore[no-untyped-call]
         return total
 
     def collect(self, mine: Made) -> list[Made]:
@@ -77,48 +87,107 @@ class Ranks:
         if self.size == 1:
             return [mine]
         everybody: list[Any] = [None] * self.size
-        self._call(lambda: dist.all_gather_object(everybody, mine))
+        _or_lost(lambda: dist.all_gather_object(everybody, mine))
         return everybody
 
-    def _call(self, collective: Callable[[], object]) -> None:
-        try:
-            collective()
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise LostRankError(
-                f"rank {self.rank} lost the connection to another rank ({reason[:200]}); torchrun names the one that "
-                "died. To go on from the last checkpoint: the same command with --resume"
-            ) from None
+
+_joined = False
+"""Whether this program has joined the others, as torch's own group of processes is the program's."""
 
 
 def ranks() -> Ranks:
-    """Give the processes that torchrun started; the first call joins them.
+    """Give the processes that this program has joined; before `join` it is alone."""
+    return Ranks(dist.get_rank(), dist.get_world_size()) if _joined else Ranks()
+
+
+def join() -> Ranks:
+    """Join the processes that torchrun started, if it did; from then on they work together.
+
+    The commands do it. A program of your own calls it once, in all its processes, and then `load_dataset`, `distill`
+    and `evaluate` in all of them alike; without it, each process works alone.
 
     Raises:
-        ConfigError: there are more of them on this machine than GPUs.
+        ConfigError: the program has a group of processes of its own already.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or not dist.is_available():
-        return Ranks()
-    if not dist.is_initialized():
-        _join()
-    return Ranks(dist.get_rank(), dist.get_world_size())
+    global _joined  # noqa: PLW0603 (the group that it speaks of is torch's, and global)
+    if _joined or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ranks()
+    if dist.is_initialized():
+        raise ConfigError("torch.distributed is initialised already; let atom_distill's join() do it, before all else")
+    if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's default, which leaves most of a large machine idle
+        torch.set_num_threads(max(1, _cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    _joined = True
+    return ranks()
 
 
 def leave() -> None:
     """Part from the others, where there are any; the last thing that a program does."""
-    if dist.is_available() and dist.is_initialized():
+    global _joined  # noqa: PLW0603
+    if _joined:
         dist.destroy_process_group()
+        _joined = False
 
 
-def _join() -> None:
-    here, local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    if torch.cuda.is_available():
-        gpus = torch.cuda.device_count()
-        if here > gpus:
-            raise ConfigError(f"there are {here} processes and {gpus} GPUs here: torchrun --nproc-per-node={gpus}")
-        torch.cuda.set_device(local)  # what "cuda" means from here on
-    if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's default, which leaves most of a large machine idle
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+def gpu_of_rank(device: torch.device) -> None:
+    """Give each rank of a machine a GPU of its own, as what "cuda" means from then on.
+
+    Raises:
+        ConfigError: a certain GPU is asked for, or there are more ranks here than GPUs.
+    """
+    if not _joined or device.type != "cuda":
+        return
+    if str(device) != "cuda":
+        raise ConfigError(f"{dist.get_world_size()} processes have a GPU each: give --device cuda, not {device}")
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if here > gpus:
+        raise ConfigError(f"there are {here} processes and {gpus} GPUs here: torchrun --nproc-per-node={gpus}")
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over ranks, whose gradient is the sum of the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return _summed(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(tensor: Tensor) -> Tensor:
+    total = tensor.clone(memory_format=torch.contiguous_format)
+    _or_lost(lambda: dist.all_reduce(total))
+    return total
+
+
+def _attempt(make: Callable[[], Made]) -> tuple[Made | None, Exception | None]:
+    """Make something, or say what of the user's is wrong."""
+    try:
+        return make(), None
+    except (AtomError, OSError) as error:
+        return None, error
+
+
+def _or_lost(collective: Callable[[], object]) -> None:
+    """Make a call that all ranks make.
+
+    Raises:
+        LostRankError: one of them is gone.
+    """
+    try:
+        collective()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise LostRankError(
+            f"rank {os.environ.get('RANK')} lost the connection to another rank ({reason}); torchrun names the one "
+            "that died. `atom distill` goes on from the last checkpoint with --resume"
+        ) from None
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

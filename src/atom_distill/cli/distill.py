@@ -60,6 +60,7 @@ def command(arguments: Sequence[str]) -> None:
     from atom_distill.api import judge
     from atom_distill.base.device import pick_device
     from atom_distill.base.memory import PeakMemory
+    from atom_distill.base.ranks import ranks
     from atom_distill.distillation.run import run
     from atom_distill.distillation.settings import note_unused, settings_for
 
@@ -73,7 +74,8 @@ def command(arguments: Sequence[str]) -> None:
     out = options.out or Path("runs") / f"{dataset.name}-{settings.get('method', 'atom')}-{size}"
     started, peak = time.perf_counter(), PeakMemory(pick_device(settings.get("device", "auto")))
     distilled = run(dataset, settings, out=out, resume=options.resume, judge=judge)
-    _print_result(distilled, out, time.perf_counter() - started, peak.mib, as_json=options.json_output)
+    largest = max(ranks().collect(peak.mib))
+    _print_result(distilled, out, time.perf_counter() - started, largest, as_json=options.json_output)
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

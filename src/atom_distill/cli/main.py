@@ -85,6 +85,10 @@ def _command(name: str, arguments: list[str]) -> None:
         raise unknown_name("command", name, list(_COMMANDS))
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name not in _OVER_RANKS:
         raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be shared by processes: start it without torchrun")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from atom_distill.base.ranks import join
+
+        join()
     importlib.import_module(f"atom_distill.cli.{name}").command(arguments)
 
 

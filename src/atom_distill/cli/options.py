@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 
 import tyro
 from pydantic import BaseModel, Field, create_model
+
+from atom_distill.base.progress import is_first_process
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -20,13 +24,18 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def parse(options: type[Model], *, command: str, description: str, arguments: Sequence[str]) -> Model:
     """Parse a command's arguments; on `--help` or a wrong option this prints and exits (0 or 2)."""
-    return tyro.cli(
-        options,
-        prog=f"atom {command}",
-        description=description,
-        args=list(arguments),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
-    )
+    with contextlib.ExitStack() as silence:
+        if not is_first_process():  # of several, which all read the same line
+            nowhere = silence.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            silence.enter_context(contextlib.redirect_stdout(nowhere))
+            silence.enter_context(contextlib.redirect_stderr(nowhere))
+        return tyro.cli(
+            options,
+            prog=f"atom {command}",
+            description=description,
+            args=list(arguments),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
+        )
 
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]

@@ -124,12 +124,12 @@ class DistillConfig(BaseModel):
         default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
     )
     chunk: int = Field(
-        default=0, ge=0, description="Images in one forward; 0: chosen from the resolution and --memory."
+        default=0, ge=0, description="Images in one forward at most; 0: chosen from the resolution and --memory."
     )
     memory: float | None = Field(
         default=None,
         gt=0,
-        description="Most memory that the run may take, on a GPU of the GPU's (GiB); it bounds the chunk.",
+        description="Most memory that a process of the run may take, on a GPU the GPU's (GiB); it bounds the chunk.",
         json_schema_extra=_told("no bound"),
     )
 

@@ -59,8 +59,8 @@ def load_dataset(
     if test_fraction is not None:
         check_fraction(test_fraction)
     folder = Path(data_dir).expanduser() if data_dir is not None else None
-    everyone = ranks()  # the first decodes a new set, the others open what it cached
-    fresh = refresh and everyone.leads
+    everyone = ranks()
+    fresh = refresh and everyone.leads  # the others open what the first has decoded
     dataset = everyone.first_alone(lambda: _load(name_or_path, folder, options, refresh=fresh))
     request = _request(name_or_path, folder, options)
     if classes is not None:

@@ -26,6 +26,7 @@ class ClassSampler:
         batch: images per class; a smaller class gives all it has.
         device: where images are wanted.
         dtype: precision in which the preprocessing is computed.
+        on_device: whether all pixels may lie on a GPU, where they fit.
         classes: whose images are wanted, int64 [k] ascending; None for all. What is drawn of each stays the same.
 
     Attributes:
@@ -42,6 +43,8 @@ class ClassSampler:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         classes: Tensor | None = None,
+        *,
+        on_device: bool = True,
     ) -> None:
         self._indices = dataset.class_indices()
         self._classes = frozenset(range(dataset.num_classes) if classes is None else classes.tolist())
@@ -51,7 +54,7 @@ class ClassSampler:
         self._batch, self.counts = batch, sizes.clamp_max(batch)
         self.labels = torch.repeat_interleave(torch.arange(len(self.counts)), self.counts)
         pixels = dataset.train.images
-        self._pixels = pixels.to(device) if _fits(pixels, device) else pixels
+        self._pixels = pixels.to(device) if on_device and _fits(pixels, device) else pixels
         self._reader = ThreadPoolExecutor(1) if self._pixels.device.type == "cpu" else None
         self._begun: tuple[Tensor, Future[Tensor]] | None = None
 
@@ -71,11 +74,13 @@ class ClassSampler:
             pixels = self._read(chosen)
         return self._preprocessing.apply(pixels.to(self._device, non_blocking=True), self._dtype)
 
-    def read_ahead(self, chosen: Tensor) -> None:
-        """Begin to read what the next `load` will ask for, while the caller goes on.
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether it helps: pixels lie on a disk, or have to be copied to a GPU."""
+        return self._reader is not None
 
-        Where pixels lie on a disk, or have to be copied to a GPU, they are then there in time.
-        """
+    def read_ahead(self, chosen: Tensor) -> None:
+        """Begin to read what the next `load` will ask for, while the caller goes on."""
         if self._reader is not None:
             self._begun = chosen, self._reader.submit(self._read, chosen)
 

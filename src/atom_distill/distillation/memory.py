@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.memory import held_bytes
 from atom_distill.config.distill import DistillConfig
 from atom_distill.models.registry import Network, mixes_images
 from atom_distill.ops.matching import StatisticsOf, signature
@@ -51,28 +51,30 @@ def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[
     """
     kept: dict[int, int] = {}
 
+    weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    alive: list[Tensor] = []  # so that no tensor gets the storage of one before it
+
     def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        alive.append(tensor)  # so that no other tensor gets its storage's address
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
+            alive.append(tensor)
         return tensor
 
-    alive: list[Tensor] = []
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     pair = torch.zeros(2, *image_shape, device="meta", requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         features = network.features(pair)
         out = signature(statistics_of(features))
     maps = [layer.numel() * layer.element_size() for layer in features.maps]
-    saved = max(0, sum(kept.values()) - weights)
     return Footprint(
-        trained=(saved + 2 * max(maps)) // 2,
+        trained=(sum(kept.values()) + 2 * max(maps)) // 2,
         seen=(sum(maps) + 2 * max(maps)) // 2,
         signature=out.shape[1] * out.element_size(),
     )
 
 
 def affordable_chunk(
-    config: DistillConfig, network: Network, of_one: Footprint, image_shape: tuple[int, int, int], num_classes: int
+    config: DistillConfig, network: Network, of_one: Footprint, image_shape: tuple[int, int, int], per_class: Tensor
 ) -> int:
     """Say how many images one forward may have.
 
@@ -81,31 +83,24 @@ def affordable_chunk(
         network: for what it does with a batch.
         of_one: what an image takes.
         image_shape: (C, H, W).
-        num_classes: K.
+        per_class: synthetic images of each class, int64 [K].
 
     Raises:
         ConfigError: the budget is too small for the images of one class; the message says what would do.
     """
     assert config.memory is not None
-    image = 4 * math.prod(image_shape)
-    fixed = _held_already(config) + _COPIES_OF_SET * image * config.images(num_classes)
-    fixed += _COPIES_OF_MEANS * of_one.signature * num_classes
+    image, classes, largest = 4 * math.prod(image_shape), len(per_class), int(per_class.max())
+    fixed = 0 if pick_device(config.device).type == "cuda" else held_bytes()
+    fixed += _COPIES_OF_SET * image * int(per_class.sum()) + _COPIES_OF_MEANS * of_one.signature * classes
     each = max(of_one.trained, of_one.seen + _PREPARED * image) + of_one.signature
-    per_class = -(-config.images(num_classes) // num_classes)
-    least = num_classes * max(config.batch_real, per_class) if mixes_images(network) else per_class
+    mixing = mixes_images(network)
+    least = max(classes * config.batch_real, int(per_class.sum())) if mixing else largest
     chunk = int((_USED * config.memory * GIB - fixed) // each)
     if chunk < least:
         enough = (fixed + least * each) / _USED / GIB
-        why = "BatchNorm sees all classes at once" if least > per_class else "the images of a class are seen at once"
+        why = "BatchNorm sees all classes at once" if mixing else f"the {largest} images of a class are seen at once"
         raise ConfigError(
-            f"--memory {config.memory:g} is too small: {why}; give {math.ceil(enough * 10) / 10:g} or more"
+            f"--memory {config.memory:g} is too small: {fixed / GIB:.1f} GiB are held in any case, and {why}; give "
+            f"{math.ceil(enough * 10) / 10:g} or more"
         )
     return chunk
-
-
-def _held_already(config: DistillConfig) -> int:
-    """Give the bytes that the process has, which on a GPU are none of the budget's."""
-    if not config.device.startswith("cpu") and torch.cuda.is_available():
-        return 0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used * (1 if sys.platform == "darwin" else 1024)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.artifact.scores import load_scores
+from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.progress import note
 from atom_distill.base.ranks import ranks
@@ -71,6 +71,13 @@ def run(
     training = training_images(dataset, config, recipe)
     network = matching_network(training, config, recipe)
     shard = Shard(everyone, images_per_class(training, config.ipc, config.budget))
+    if isinstance(recipe, GradientMatching) and everyone.size > 1:
+        raise ConfigError(
+            f"{config.method} trains one network on the images of all classes, update after update, which processes "
+            "cannot share: start it without torchrun"
+        )
+    if everyone.size > 1:
+        synchronise(network)
     note_unused(given, config)
     steps = 0 if isinstance(recipe, Selection) else config.steps
     if out is not None and everyone.share(lambda: _is_finished(out, steps, resume=resume)):
@@ -83,7 +90,7 @@ def run(
         matching = _matching(network, recipe, training, prepared, config, shard)
         distilled = _optimise(matching, shard, training, prepared, config, out, judge, show_progress)
     if out is not None:
-        everyone.share(lambda: _write(distilled, out))
+        distilled.scores, distilled.history = everyone.share(lambda: _write(distilled, out))
         distilled.folder = out
     return distilled
 
@@ -95,9 +102,11 @@ def _is_finished(out: Path, steps: int, *, resume: bool) -> bool:
     return files.is_finished(out, steps)
 
 
-def _write(distilled: DistilledDataset, out: Path) -> None:
+def _write(distilled: DistilledDataset, out: Path) -> tuple[list[Score], Sequence[Mapping[str, Any]]]:
+    """Write the set, and give what the folder had of it before."""
     distilled.scores = load_scores(out)
     distilled.write_into(out)
+    return distilled.scores, distilled.history
 
 
 @dataclass(frozen=True)
@@ -145,26 +154,24 @@ def _matching(
     config: DistillConfig,
     shard: Shard,
 ) -> Matching:
-    """Build what computes the steps.
-
-    Raises:
-        ConfigError: there are several processes, and the method cannot use them.
-    """
+    """Build what computes the steps."""
     execution = prepared.execution
     device, dtype = execution.device, execution.real_dtype
-    sampler = ClassSampler(training, prepared.preprocessing, config.batch_real, device, dtype, shard.classes)
+    sampler = ClassSampler(
+        training,
+        prepared.preprocessing,
+        config.batch_real,
+        device,
+        dtype,
+        shard.classes,
+        on_device=config.memory is None,
+    )
     if isinstance(recipe, GradientMatching):
-        if shard.ranks.size > 1:
-            raise ConfigError(
-                f"{config.method} trains one network on the images of all classes, update after update, which "
-                "processes cannot share: start it without torchrun"
-            )
         assert config.ipc is not None  # settings without it were refused
         plan = TrainingExecution(device, dtype, execution.compiled, at_once=1)
         return GradientMatchingStep(sampler, network, plan, config.operations(), config.ipc, config.seed)
     mixing = mixes_images(network)  # timm's do it unasked
     if mixing and shard.ranks.size > 1:
-        synchronise(network)
         execution = replace(execution, compiled=False)  # what is compiled cannot wait for other processes
     whole = training.num_classes * config.batch_real + config.images(training.num_classes)
     return MatchingStep(

@@ -35,7 +35,8 @@ def settings_for(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
     config = resolved.config
     recipe = METHODS.get(config.method)(config)
     matching_network(training_images(dataset, config, recipe), config, recipe)
-    plan_execution(config, dataset.image_shape, dataset.num_classes)
+    execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
+    _within_memory(dataset, config, execution.chunk)
     return resolved
 
 
@@ -63,8 +64,6 @@ def settled(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
             raise ConfigError(f"{out} holds no run to go on with; to start one there, give --ipc N or --budget M")
     config = resolve(_facts(dataset), given).config
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
-    if config.chunk and config.memory is not None:
-        raise ConfigError("--memory chooses the chunk; give --memory or --chunk, not both")
     return config.model_copy(
         update={
             "device": str(execution.device),
@@ -84,7 +83,8 @@ def _within_memory(dataset: ImageDataset, config: DistillConfig, chunk: int) -> 
         shape = NetworkShape(**config.network_shape())
         network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape)
     of_one = footprint(network, recipe, dataset.image_shape)
-    return min(chunk, affordable_chunk(config, network, of_one, dataset.image_shape, dataset.num_classes))
+    per_class = images_per_class(dataset, config.ipc, config.budget)
+    return min(chunk, affordable_chunk(config, network, of_one, dataset.image_shape, per_class))
 
 
 def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) -> DistillConfig:
@@ -113,8 +113,9 @@ def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) 
         told = ", ".join(f"{name} {stored['settings'].get(name)}, not {value}" for name, value in fixed.items())
         raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another --out")
     config = validated(DistillConfig, {**stored["settings"], **changes})
-    if "memory" in changes:
-        config = config.model_copy(update={"chunk": _within_memory(dataset, config, config.chunk)})
+    if "memory" in changes and "chunk" not in changes:
+        anew = plan_execution(config.model_copy(update={"chunk": 0}), dataset.image_shape, dataset.num_classes)
+        config = config.model_copy(update={"chunk": _within_memory(dataset, config, anew.chunk)})
     done = last_step(out)
     if config.steps < done:
         raise ArtifactError(f"{out} has done {done} steps already; give --steps {done} or more, or another --out")

@@ -86,10 +86,12 @@ class MatchingStep:
     def real_means(self, step: int, draw: Draw | None) -> Tensor:
         """Give the class means [k, D] of the step's real images."""
         blocks, sums = self._blocks(step), None
-        following = [*blocks[1:], self._blocks(step + 1)[0]]
-        for (indices, labels), (next_indices, _) in zip(blocks, following, strict=True):
+        for index, (indices, labels) in enumerate(blocks):
             images = self.sampler.load(indices)
-            self.sampler.read_ahead(next_indices)
+            if self.sampler.reads_ahead:
+                # After the last block the next step's first one, which is drawn here and there: drawing is cheap.
+                following = blocks[index + 1] if index + 1 < len(blocks) else self._blocks(step + 1)[0]
+                self.sampler.read_ahead(following[0])
             if draw is not None:
                 images = augment(images, draw, labels)
             for part, part_labels in zip(images.split(self.chunk), labels.split(self.chunk), strict=True):
@@ -114,8 +116,21 @@ class MatchingStep:
         labels = owners(self.per_class[first:last])
         if draw is not None:
             images = augment(images, draw, labels + first)
-        signatures = self.encoder.synthetic(images)
+        signatures = self.encoder.synthetic(self._filled(images))[: len(images)]
         return class_means(signatures, labels.to(signatures.device), last - first)
+
+    def _filled(self, images: Tensor) -> Tensor:
+        """Where classes differ in size, repeat the last image until the range is as large as any other.
+
+        Code is compiled for one size of batch, and would be once more for each size of range.
+        """
+        if len(set(self.per_class.tolist())) == 1:
+            return images
+        return torch.cat([images, images[-1:].expand(self._largest_range - len(images), -1, -1, -1)])
+
+    @cached_property
+    def _largest_range(self) -> int:
+        return max(int(self.per_class[first:last].sum()) for first, last in self._class_ranges())
 
     def _draw(self, step: int) -> Draw | None:
         if not self.operations:

@@ -93,7 +93,7 @@ class Evaluation:
         counts = torch.as_tensor(per_class).expand(dataset.num_classes)
         if int(counts.min()) < 1:
             raise ConfigError(f"ipc must be at least 1, got {int(counts.min())}")
-        preprocessing = fit_preprocessing(preprocess, dataset)
+        preprocessing = ranks().share(lambda: fit_preprocessing(preprocess, dataset))
 
         def subset(repeat: int) -> TrainingImages:
             indices = random_subset(dataset, counts, derive_seed(self.seed, "random subset", repeat))
@@ -107,7 +107,7 @@ class Evaluation:
 
     def of_whole(self, dataset: ImageDataset, preprocess: str) -> Score:
         """Train on every training image."""
-        preprocessing = fit_preprocessing(preprocess, dataset)
+        preprocessing = ranks().share(lambda: fit_preprocessing(preprocess, dataset))
         whole = Pixels(dataset.train, preprocessing, self.device)
         runs = self._runs(lambda _: whole, dataset, preprocessing)
         return self._score("whole", dataset, preprocessing, runs)
@@ -134,7 +134,9 @@ class Evaluation:
         started = time.perf_counter()
         found: dict[int, float] = {}
         total = len(mine) * self.protocol.epochs
-        with Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress) as bar:
+        bar = Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress)
+
+        def train_mine() -> None:
             for repeats in _groups(mine, execution.at_once):
                 networks = prepared.setdefault(len(repeats), networks_for(network, execution, len(repeats)))
                 train(
@@ -146,13 +148,17 @@ class Evaluation:
                     on_epoch=partial(bar.advance, len(repeats), **self._position(repeats, found)),
                 )
                 found.update(zip(repeats, accuracies(networks, test), strict=True))
+
+        with bar:
+            everyone.together(train_mine)
         everything = {repeat: accuracy for part in everyone.collect(found) for repeat, accuracy in part.items()}
         in_order = tuple(everything[repeat] for repeat in range(self.repeats))
         return _Runs(in_order, time.perf_counter() - started, execution.dtype)
 
     def _position(self, repeats: range, found: dict[int, float]) -> dict[str, str]:
         """Say beside the bar which networks are training and what the last one reached."""
-        which = f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}"
+        every = f" by {repeats.step}" if repeats.step > 1 else ""
+        which = f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"
         last = f"{list(found.values())[-1]:.1f} %" if found else "-"
         return {"network": f"{which}/{self.repeats}", "last": last}
 

@@ -69,7 +69,8 @@ def random_proxy(per_class: tuple[int, ...], data: SearchData) -> Proxy:
         ConfigError: a class has fewer, those that are held out not counted.
     """
     require_images(data.real, torch.tensor(per_class), otherwise=" in the runs, or hold fewer out (--holdout)")
-    return Proxy("random", "random", sum(per_class), f"random {per_class}", per_class=per_class)
+    size = per_class[0] if len(set(per_class)) == 1 else per_class
+    return Proxy("random", "random", sum(per_class), f"random {size}", per_class=per_class)
 
 
 def early_stop_proxy(updates: int, data: SearchData) -> Proxy:
