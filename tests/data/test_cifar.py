@@ -45,6 +45,15 @@ def test_cifar100_is_read_from_every_layout_with_fine_labels(layout, form, publi
     assert len(set(dataset.class_names)) == 100
 
 
+@pytest.mark.parametrize(("layout", "form"), CIFAR100)
+def test_cifar100_is_read_with_coarse_labels(layout, form, publish, cifar100_pictures):
+    dataset = load_dataset("cifar100-coarse", data_dir=publish(layout, cifar100_pictures, form))
+    assert np.array_equal(dataset.train.images.numpy(), cifar100_pictures.train)
+    assert dataset.train.labels.tolist() == (cifar100_pictures.train_labels // 5).tolist()
+    assert dataset.test.labels.tolist() == (cifar100_pictures.test_labels // 5).tolist()
+    assert (len(set(dataset.class_names)), dataset.class_names[14]) == (20, "people")
+
+
 def test_fingerprint_depends_on_the_contents_and_not_on_the_layout(publish, cifar10_pictures, monkeypatch, tmp_path):
     prints = set()
     for layout, form in [("cifar10 python2", "archive"), ("cifar10 binary", "folder"), ("cifar10 strips", "folder")]:

@@ -14,7 +14,6 @@ from atom_distill.ops.features import Features
 from atom_distill.ops.matching import Statistic
 from distillation.toys import go, toy_dataset
 
-
 FLOAT = {"real_dtype": "float32"}
 ROUNDING = 1e-3
 """Of values near 1, after steps that moved them by about as much."""

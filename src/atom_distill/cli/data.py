@@ -24,7 +24,7 @@ class DataCommand(BaseModel):
     """Options of `atom data`."""
 
     dataset: tyro.conf.Positional[str] = Field(
-        description="digits, cifar10, cifar100, tiny-imagenet, or a path to class folders, parquet or a saved set."
+        description="digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, or a path to class folders, parquet or a saved set."
     )
     data: DataOptions = Field(default_factory=DataOptions)
     refresh: Flag = Field(default=False, description="Fetch and decode again, although it is cached.")

@@ -31,7 +31,7 @@ class DistillCommand(BaseModel):
     """Options of `atom distill`."""
 
     dataset: tyro.conf.Positional[str] = Field(
-        description="digits, cifar10, cifar100, tiny-imagenet, or a path to class folders, parquet or a saved set."
+        description="digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, or a path to class folders, parquet or a saved set."
     )
     out: Annotated[Path | None, shown("runs/DATASET-METHOD-ipcN")] = Field(
         default=None, description="Folder for the result, its checkpoints and metrics."

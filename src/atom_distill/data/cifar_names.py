@@ -19,5 +19,13 @@ squirrel streetcar sunflower sweet_pepper table tank telephone television tiger 
 train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 
+_TWENTY = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables
+household_electrical_devices household_furniture insects large_carnivores large_man-made_outdoor_things
+large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals non-insect_invertebrates people
+reptiles small_mammals trees vehicles_1 vehicles_2
+"""
+
 CIFAR10_CLASSES: tuple[str, ...] = tuple(_TEN.split())
 CIFAR100_CLASSES: tuple[str, ...] = tuple(_HUNDRED.split())
+CIFAR100_SUPERCLASSES: tuple[str, ...] = tuple(_TWENTY.split())

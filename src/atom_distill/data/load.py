@@ -39,7 +39,7 @@ def load_dataset(
     images are cached in `cache_root()` and opened as memory maps.
 
     Args:
-        name_or_path: `digits`, `cifar10`, `cifar100`, `tiny-imagenet`, or a path.
+        name_or_path: `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `tiny-imagenet`, or a path.
         data_dir: a published copy of a named set: its archive, its folder, or the folder that holds either.
         image_size: height and width in pixels; images are resized and cropped to it. None keeps their size.
         test_fraction: share of each class to test on, for a path without a test split, in (0, 1).

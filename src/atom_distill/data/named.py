@@ -12,7 +12,7 @@ from atom_distill.base.files import cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import Registry
 from atom_distill.data import cifar, hub, npm, store, tiny_imagenet
-from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES
+from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.digits import load_digits
 from atom_distill.data.raw import LoadOptions, NotHereError, RawDataset
@@ -121,6 +121,14 @@ SOURCES.register("cifar100")(
         name="cifar100",
         find=cifar.find_cifar100,
         hub_set=hub.HubSet("uoft-cs/cifar100", Columns("img", "fine_label"), CIFAR100_CLASSES),
+        advice="fetch cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html",
+    )
+)
+SOURCES.register("cifar100-coarse")(
+    Published(
+        name="cifar100-coarse",
+        find=cifar.find_cifar100_coarse,
+        hub_set=hub.HubSet("uoft-cs/cifar100", Columns("img", "coarse_label"), CIFAR100_SUPERCLASSES),
         advice="fetch cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html",
     )
 )
