@@ -10,7 +10,7 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.cli.options import DataOptions, Flag, JsonFlag, parse, shown
+from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 
 _DESCRIPTION = (
@@ -23,9 +23,7 @@ _CLASSES_SHOWN = 12
 class DataCommand(BaseModel):
     """Options of `atom data`."""
 
-    dataset: tyro.conf.Positional[str] = Field(
-        description="digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, or a path to class folders, parquet or a saved set."
-    )
+    dataset: tyro.conf.Positional[str] = Field(description=DATASET_HELP)
     data: DataOptions = Field(default_factory=DataOptions)
     refresh: Flag = Field(default=False, description="Fetch and decode again, although it is cached.")
     sheet: Annotated[Path | None, shown("NAME-contact-sheet.png here")] = Field(

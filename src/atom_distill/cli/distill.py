@@ -11,7 +11,7 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, settings_options, shown
+from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, given, parse, settings_options, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.config.distill import DistillConfig
 
@@ -30,9 +30,7 @@ Settings = settings_options(DistillConfig)
 class DistillCommand(BaseModel):
     """Options of `atom distill`."""
 
-    dataset: tyro.conf.Positional[str] = Field(
-        description="digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, or a path to class folders, parquet or a saved set."
-    )
+    dataset: tyro.conf.Positional[str] = Field(description=DATASET_HELP)
     out: Annotated[Path | None, shown("runs/DATASET-METHOD-ipcN")] = Field(
         default=None, description="Folder for the result, its checkpoints and metrics."
     )

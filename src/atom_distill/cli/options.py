@@ -75,6 +75,11 @@ def given(options: BaseModel) -> dict[str, Any]:
     return {name: value for name, value in options if value is not None}
 
 
+DATASET_HELP = (
+    "digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, or a path to class folders, parquet or a saved set."
+)
+
+
 class DataOptions(BaseModel):
     """Where the real images come from and how they are read."""
 
