@@ -37,7 +37,7 @@ def test_a_budget_shrinks_steps_and_networks(atom):
 
 
 def test_costs_are_measured_in_a_process_of_their_own(atom, tmp_path):
-    answer = atom("reproduce cost --datasets digits --ipc 1 --methods dm --steps 1 --json --out", tmp_path / "cost")
+    answer = atom("reproduce cost --datasets digits --ipc 1 --methods dm --steps 30 --json --out", tmp_path / "cost")
     assert answer.code == 0
     (cell,) = answer.json["cells"]
     assert cell["seconds_per_step"] > 0
