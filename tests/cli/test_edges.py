@@ -86,7 +86,7 @@ def test_a_diverged_network_has_no_score():
     data = toy_dataset((6, 6))
     evaluation = Evaluation(repeats=1, protocol=PROTOCOLS.get("dm").changed(epochs=3, lr=1e30), show_progress=False)
     with pytest.raises(ad.AtomError, match="network 1 diverged"):
-        evaluation.of_random(data, ipc=2, preprocess="normalize")
+        evaluation.of_random(data, 2, preprocess="normalize")
 
 
 def test_sets_print_in_a_line():

@@ -112,7 +112,8 @@ def test_a_depth_that_pools_the_image_away_is_explained():
     with pytest.raises(ConfigError, match=r"depth 4 pools a 8x8 image away: use a depth of at most 3, or pooling none"):
         build_model("convnet", (3, 8, 8), 10, NetworkShape(depth=4))
     with pytest.raises(ConfigError, match="at most 2"):
-        build_model("convnet", (3, 32, 6), 10)
+        build_model("convnet", (3, 32, 6), 10, NetworkShape(depth=3))
+    assert len(build_model("convnet", (3, 32, 6), 10).blocks) == 2
     assert len(build_model("convnet", (3, 8, 8), 10, NetworkShape(depth=4, width=2, pooling="none")).blocks) == 4
 
 

@@ -37,7 +37,12 @@ def make_plan(data) -> Callable[..., Plan]:
         halving: bool = False,
         **more,
     ) -> Plan:
-        proxies = [random_proxy(2, data), distilled_proxy("dm", data), early_stop_proxy(4, data), whole_proxy(data)]
+        proxies = [
+            random_proxy((2, 2, 2), data),
+            distilled_proxy("dm", data),
+            early_stop_proxy(4, data),
+            whole_proxy(data),
+        ]
         lengths = halving_epochs(epochs) if halving else [epochs]
         *protocols, whole = (PROTOCOLS.get("search").changed(epochs=length, batch_size=16) for length in (*lengths, 3))
         chosen = [proxy for proxy in proxies if names == "all" or proxy.name in names.split()]

@@ -33,7 +33,7 @@ def test_the_real_images_are_parted_and_none_is_in_two_parts(data):
 
 
 def test_random_images_are_of_the_training_part_and_one_draw_for_all(data):
-    proxy = random_proxy(2, data)
+    proxy = random_proxy((2, 2, 2), data)
     images, labels = seen(proxy, data)
     assert labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert proxy.images == 6
@@ -93,5 +93,5 @@ def test_runs_that_do_not_belong_together_are_refused():
 
 
 def test_more_random_images_than_are_left_are_refused(data):
-    with pytest.raises(ConfigError, match=r"ipc 17 is more than the 16 training images .* or hold fewer images out"):
-        random_proxy(17, data)
+    with pytest.raises(ConfigError, match=r"ipc 17 is more than the 16 training images .* or hold fewer out"):
+        random_proxy((17, 17, 17), data)

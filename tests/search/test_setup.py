@@ -74,7 +74,7 @@ def test_proxies_are_all_there_are_or_those_that_are_named():
 
 def test_runs_of_several_sizes_have_no_random_set_as_large_as_they(tmp_path):
     runs = [go(data=DATA, steps=1), go(data=DATA, method="dm", ipc=2, steps=1)]
-    with pytest.raises(ConfigError, match="the runs have ipc 1 and 2, and random is to be as large as they"):
+    with pytest.raises(ConfigError, match="the runs have 3 and 6 images, and random is to be as large as they"):
         search_architectures(runs, DATA, [Candidate()], SHORT, out=tmp_path)
 
 
