@@ -88,7 +88,7 @@ def test_wrong_lines(atom, runs, tmp_path, more, told):
 def test_a_folder_that_is_no_run_and_no_folder_at_all(atom, runs, tmp_path):
     assert atom("search", tmp_path).code == 2
     assert "give one or more distilled runs" in atom("search").err
-    assert "two runs are called dm:dm; give each once" in atom(f"search {runs[1]} {runs[1]} {runs[1]}").err
+    assert "is given twice; give each once" in atom(f"search {runs[1]} {runs[1]}").err
 
 
 @pytest.mark.parametrize("on", ["process", "ray"])

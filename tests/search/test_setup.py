@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from atom_distill import search_architectures
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import AtomError, ConfigError, InterruptedRunError, UnknownNameError
-from atom_distill.models.registry import Network, NetworkShape
+from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.features import Features
 from atom_distill.search.setup import SearchSettings, name_runs, proxy_names
 from atom_distill.search.space import Candidate
@@ -117,3 +118,36 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, monkeypat
     assert (tmp_path / "trials.csv").read_text().count("\n") == 1 + 3
     search = search_architectures([run], DATA, candidates, SHORT, out=tmp_path, show_progress=False)
     assert len(search.outcomes) == 8
+
+
+def test_a_folder_that_cannot_be_is_told_before_anything_runs(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="cannot hold the search"):
+        search_architectures([go(data=DATA, steps=1)], DATA, [Candidate()], SHORT, out=tmp_path / "file")
+
+
+def test_a_run_given_twice_is_refused(tmp_path):
+    go(tmp_path / "run", data=DATA, steps=1)
+    run = DistilledDataset.load(tmp_path / "run")
+    with pytest.raises(ConfigError, match="is given twice"):
+        search_architectures([run, run], DATA, [Candidate()], SHORT, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("wrong", [{"holdout": 0.0}, {"holdout": 2.0}, {"seed": -1}, {"epochs": 0}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ConfigError, match="must be"):
+        SearchSettings(**wrong)
+
+
+def test_a_network_of_the_wrong_number_of_logits_fails_with_the_reason(tmp_path):
+    def build(image_shape, num_classes, shape):
+        return build_model("convnet", image_shape, num_classes + 7, shape)
+
+    candidates = [
+        Candidate("seventeen", NetworkShape(width=8, depth=1), build),
+        Candidate("convnet", NetworkShape(width=8)),
+    ]
+    search = search_architectures([go(data=DATA, steps=1)], DATA, candidates, SHORT, out=tmp_path)
+    told = {one.failure for one in search.outcomes if one.architecture.startswith("seventeen")}
+    assert all("logits must be" in failure for failure in told)
+    assert any(one.accuracy is not None for one in search.outcomes)

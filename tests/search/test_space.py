@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import linecache
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -134,3 +137,49 @@ def test_names_say_which_part_is_none():
         "convnet-nopooling",
         "convnet-d2-w64-batch-relu-avg",
     ]
+
+
+def _linear(scale):
+    def build(image_shape, num_classes, shape):
+        return scale
+
+    return build
+
+
+class _Built:
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, image_shape, num_classes, shape):
+        return self.scale
+
+
+@pytest.mark.parametrize("make", [_linear, _Built, lambda scale: partial(_linear(0), scale=scale)])
+def test_what_a_builder_holds_is_part_of_what_it_is(make):
+    code = lambda scale: Candidate("mine", builder=make(scale)).code  # noqa: E731
+    assert code(1.0) == code(1.0)
+    assert code(1.0) != code(2.0)
+
+
+def test_a_changed_file_makes_another_network(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "of_mine.py").write_text("def helper(): return 1\ndef build(i, n, s): return helper()\n")
+    import of_mine
+
+    before = Candidate("mine", builder=of_mine.build).code
+    (tmp_path / "of_mine.py").write_text("def helper(): return 22\ndef build(i, n, s): return helper()\n")
+    linecache.checkcache()
+    assert Candidate("mine", builder=importlib.reload(of_mine).build).code != before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"arch": 3}, "arch must be a name"),
+        ({"shape": {"depth": 2}}, "shape must be a NetworkShape"),
+        ({"builder": 7}, "builder must be callable"),
+    ],
+)
+def test_wrong_candidates_are_refused(wrong, told):
+    with pytest.raises(ConfigError, match=told):
+        Candidate(**wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -124,12 +125,19 @@ def _search(
     from atom_distill.search.setup import search_architectures
 
     workers = _workers(options.workers)
-    search = search_architectures(runs, dataset, space, settings, out=options.out, workers=workers)
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for results, and Ray says there who died
+        search = search_architectures(runs, dataset, space, settings, out=options.out, workers=workers)
     about = (search.plan, search.outcomes, search.unfit, search.place)
     if options.json_output:
         print_json(as_json(*about))
         return
-    print_table("architecture search", HEADER, rows(search.verdicts()))
+    found = search.verdicts()
+    print_table("architecture search", HEADER, rows(found))
+    for one in found:  # the table may be cut to the terminal's width
+        accuracy = (
+            "" if one.chosen_accuracy is None else f", {one.chosen_accuracy:.1f} % after training on the whole set"
+        )
+        print_line(f"{one.proxy} ranks first: {one.chosen or 'nothing'}{accuracy}")
     for told in notes(*about):
         print_line(f"- {told}")
     picture = ", search.png" if search.plan.knows_truth else ""

@@ -144,6 +144,8 @@ def _start(ray: ModuleType, settings: RaySettings) -> None:
     """Start Ray here, or enter a cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports home unless told not to
     os.environ.setdefault("RAY_task_oom_retries", str(settings.retries))  # without it, as often as it takes
+    if settings.address is not None:
+        note(f"connecting to Ray at {settings.address}")
     own = {"include_dashboard": settings.dashboard} if settings.address is None else {}
     try:
         context = ray.init(address=settings.address or "local", log_to_driver=False, logging_level="ERROR", **own)

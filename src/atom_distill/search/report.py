@@ -59,9 +59,10 @@ def notes(plan: Plan, outcomes: Sequence[Outcome], unfit: Sequence[Unfit], place
         "split after training on the whole set, in percent, and correlation is with it.",
         f"Time is the sum over trials; they ran {place}, or were found finished.",
     ]
-    judged = len(truth_of(outcomes))
-    if plan.knows_truth and judged < len(plan.candidates):
-        told.append(f"Not complete: {judged} of them have been trained on the whole set, and rankings are of these.")
+    tried = {proxy.name: {one.architecture for one in outcomes if one.proxy == proxy.name} for proxy in plan.proxies}
+    missing = [f"{len(names)} on {proxy}" for proxy, names in tried.items() if len(names) < len(plan.candidates)]
+    if missing:
+        told.append(f"Not complete, and the table is of what is there: so far tried are {', '.join(missing)}.")
     if plan.halves:
         lengths = " and ".join(str(rung.epochs) for rung in plan.protocols[:-1])
         told.append(f"Successive halving: on distilled and random images a third goes on after {lengths} epochs.")

@@ -44,6 +44,12 @@ class SearchSettings:
     holdout: float = 0.1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.holdout < 1:
+            raise ConfigError(f"holdout must be a share between 0 and 1, got {self.holdout}")
+        if self.seed < 0 or self.epochs < 1 or self.whole_epochs < 1:
+            raise ConfigError("seed must be at least 0, epochs and whole_epochs at least 1")
+
 
 def search_architectures(
     runs: Sequence[DistilledDataset],
@@ -83,6 +89,7 @@ def search_architectures(
     plan = _plan(chosen, names, data, settings, {tuple(run.per_class.tolist()) for run in named.values()})
     if unfit:
         note(f"{len(unfit)} architectures do not fit the images and are left out (--dry-run lists them)")
+    _make_folder(Path(out))
     staff = workers(data)
     store = TrialStore(Path(out) / "trials", cache_root() / "search", f"{data.identity} on {staff.device}")
     search = Search(plan, staff, store, unfit, show_progress, place=staff.description)
@@ -99,6 +106,14 @@ def search_architectures(
     if len(failures) == len(search.outcomes):
         raise AtomError(f"all {len(failures)} trials failed; the first: {failures[0]}")
     return search
+
+
+def _make_folder(out: Path) -> None:
+    """Make sure that results can be kept, before there are any."""
+    try:
+        (out / "trials").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot hold the search ({error.strerror}); give another folder with --out") from None
 
 
 def candidates_for(
@@ -129,6 +144,8 @@ def name_runs(runs: Sequence[DistilledDataset]) -> dict[str, DistilledDataset]:
         name = str(run.settings.get("method", "imported"))
         if name in ("whole", "early-stop"):
             raise ConfigError(f"a run's method is called {name}, as another proxy is; import it under another --method")
+        if run.folder is not None and any(other.folder == run.folder for other in named.values()):
+            raise ConfigError(f"the run {run.folder} is given twice; give each once")
         name = f"{name}:{run.folder.name}" if name in named and run.folder is not None else name
         if name in named:
             raise ConfigError(f"two runs are called {name}; give each once, in a folder of another name")

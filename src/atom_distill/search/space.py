@@ -7,8 +7,10 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -47,6 +49,16 @@ class Candidate:
     shape: NetworkShape = field(default_factory=NetworkShape)
     builder: Builder | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        wrong = {
+            "arch must be a name": not isinstance(self.arch, str),
+            "shape must be a NetworkShape": not isinstance(self.shape, NetworkShape),
+            "builder must be callable": self.builder is not None and not callable(self.builder),
+        }
+        for told, is_so in wrong.items():
+            if is_so:
+                raise ConfigError(f"a Candidate's {told}, got {self!r}")
+
     @property
     def name(self) -> str:
         """Architecture and shape in one word, e.g. convnet-d3-w128-instance-relu-nopooling."""
@@ -57,17 +69,8 @@ class Candidate:
 
     @property
     def code(self) -> str:
-        """Name the builder and what is written in it, as far as can be seen; nothing for a named architecture."""
-        if self.builder is None:
-            return ""
-        name = f"{self.builder.__module__}.{getattr(self.builder, '__qualname__', type(self.builder).__qualname__)}"
-        code = getattr(self.builder, "__code__", None)
-        values = [value for value in code.co_consts if not inspect.iscode(value)] if code is not None else []
-        content = f"{code.co_code.hex()} {values}" if code is not None else ""
-        try:
-            return f"{name} {content} {inspect.getsource(self.builder)}"
-        except (OSError, TypeError):
-            return f"{name} {content}"
+        """Give all that can be seen of what the builder does: the file it stands in, and the values it holds."""
+        return "" if self.builder is None else _content(self.builder)
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Network:
         """Build the network.
@@ -78,6 +81,24 @@ class Candidate:
         if self.builder is not None:
             return self.builder(image_shape, num_classes, self.shape)
         return build_model(self.arch, image_shape, num_classes, self.shape)
+
+
+def _content(builder: Any) -> str:
+    """Describe a callable; of another process it is the same only if nothing that is seen has changed."""
+    if isinstance(builder, partial):
+        return f"{_content(builder.func)} {builder.args!r} {builder.keywords!r}"
+    code, home = getattr(builder, "__code__", None), inspect.getmodule(builder) or inspect.getmodule(type(builder))
+    values = [value for value in code.co_consts if not inspect.iscode(value)] if code is not None else []
+    bytecode = code.co_code.hex() if code is not None else ""
+    cells = [cell.cell_contents for cell in getattr(builder, "__closure__", None) or ()]
+    held = [_content(value) if inspect.isfunction(value) else repr(value) for value in cells]
+    own = {} if isinstance(builder, type) else getattr(builder, "__dict__", {})
+    try:
+        source = inspect.getsource(home) if home is not None else ""
+    except (OSError, TypeError):
+        source = ""  # typed in, not read from a file
+    name = getattr(builder, "__qualname__", type(builder).__qualname__)
+    return f"{name} {bytecode} {values!r} {held!r} {own!r} {source}"
 
 
 SPACES: Registry[Callable[[], Iterable[Candidate]]] = Registry("space")
@@ -175,7 +196,7 @@ def sample(space: Space, count: int | None, seed: int) -> list[Candidate]:
 def _from_file(path: Path) -> list[Candidate]:
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"the space {path} cannot be read: {' '.join(str(error).split())}") from None
     try:
         return [entry.candidate() for entry in _ENTRIES.validate_python(entries)]
@@ -212,4 +233,6 @@ def _from_function(where: str) -> list[Candidate]:
     try:
         return list(getattr(importlib.import_module(module), name)())
     except Exception as error:  # it is the user's own code, which may raise anything
-        raise ConfigError(f"the space {where} gives no candidates: {type(error).__name__}: {error}") from None
+        raise ConfigError(
+            f"the space {where} gives no candidates: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from None

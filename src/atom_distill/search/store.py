@@ -39,6 +39,9 @@ class TrialStore:
         except ArtifactError as error:
             note(f"{error}; running that trial again")
             return None
+        if (found.architecture, found.protocol) != (trial.candidate.name, trial.protocol):
+            note(f"{path} holds another trial than its name says; running that trial again")
+            return None
         return found.model_copy(update={"proxy": trial.proxy.name})
 
     def keep(self, trial: Trial, outcome: Outcome) -> None:

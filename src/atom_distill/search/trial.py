@@ -14,10 +14,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from atom_distill.base.device import pick_device
-from atom_distill.base.errors import AtomError
+from atom_distill.base.errors import AtomError, ShapeError
 from atom_distill.base.memory import PeakMemory
 from atom_distill.config.protocol import Protocol
 from atom_distill.data.dataset import Split
+from atom_distill.models.registry import Network
 from atom_distill.search.data import SearchData
 from atom_distill.search.proxy import Proxy
 from atom_distill.search.space import Candidate
@@ -144,6 +145,8 @@ def _train_and_validate(trial: Trial, data: SearchData, device: torch.device) ->
     protocol, updates = trial.protocol, trial.proxy.updates
     images = trial.proxy.training_images(data, trial.seed, device)
     network = trial.candidate.build(data.real.image_shape, data.real.num_classes)
+    if trial.candidate.builder is not None:
+        _require_logits(network, data)
     _, height, width = data.real.image_shape
     seen = protocol.epochs * len(images) if updates is None else updates * protocol.batch_size
     plan = Wishes().plan(device, pixels=float(seen * height * width), repeats=1)
@@ -162,6 +165,16 @@ def _train_and_validate(trial: Trial, data: SearchData, device: torch.device) ->
         "device": device.type,
         "precision": "bfloat16" if plan.dtype == torch.bfloat16 else "float32",
     }
+
+
+def _require_logits(network: Network, data: SearchData) -> None:
+    """Refuse a network of the user's own that does not give one logit a class; training might not notice."""
+    with torch.no_grad():
+        logits = network.eval()(torch.zeros(2, *data.real.image_shape))
+    network.train()
+    wanted = (2, data.real.num_classes)
+    if tuple(logits.shape) != wanted:
+        raise ShapeError(f"it gives {list(logits.shape)} for two images; logits must be {list(wanted)}")
 
 
 @contextmanager
