@@ -33,7 +33,7 @@ class Squares(Network):
 def test_what_is_kept_for_the_way_back_is_counted():
     of_one = footprint(Squares(), lambda features: [Statistic(features.maps[0].sum((2, 3)))], (3, 10, 20))
     image = 4 * 3 * 10 * 20
-    assert of_one.trained == image + 2 * image
+    assert of_one.trained == image + 9 * image
     assert of_one.seen == image + 2 * image
     assert of_one.signature == 4 * 3
 
