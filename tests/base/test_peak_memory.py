@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,14 +16,25 @@ CPU = torch.device("cpu")
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can begin a peak anew")
 def test_a_peak_is_that_of_the_work_since():
-    before = PeakMemory(CPU)
-    large = torch.ones(64 * 2**18)  # 64 MiB of float32
-    assert before.mib > 64
-    high = before.mib
-    del large
-    after = PeakMemory(CPU)
-    torch.ones(2**18)
+    with PeakMemory(CPU) as before:
+        large = torch.ones(64 * 2**18)  # 64 MiB of float32
+        assert before.mib > 64
+        high = before.mib
+        del large
+    with PeakMemory(CPU) as after:
+        torch.ones(2**18)
     assert after.mib < high - 50
+    assert after.own_mib < before.own_mib - 50
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells them apart")
+def test_the_pages_of_a_mapped_file_are_told_apart(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(64 * 2**20))
+    with PeakMemory(CPU) as peak:
+        before = peak.mib
+        int(np.memmap(tmp_path / "file", np.uint8, "r").sum())
+    assert peak.mib > before + 50
+    assert peak.own_mib < peak.mib - 50
 
 
 def test_where_it_cannot_begin_anew_it_is_the_peak_since_the_process_began(monkeypatch, tmp_path):

@@ -90,7 +90,16 @@ def test_a_mistyped_option_is_told_once(tmp_path):
 
 
 def test_other_commands_are_not_for_several_processes(atom, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "x"}
+    for name, value in {**said, "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     answer = atom("data digits")
     assert answer.code == 2
     assert "only distill and evaluate can be shared by processes" in answer.err
+
+
+def test_a_launcher_that_does_not_say_all_is_told(atom, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    answer = atom("distill digits --ipc 1")
+    assert answer.code == 2
+    assert "start it with torchrun, or unset WORLD_SIZE" in answer.err

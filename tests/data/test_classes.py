@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atom_distill.base.errors import ConfigError, DataError, UnknownNameError
+from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.data.load import load_dataset
 
 
@@ -33,7 +33,11 @@ def test_a_number_means_the_first():
         (11, ConfigError, "digits has 10"),
         (("1", "1"), ConfigError, "names a class twice"),
         (("1", "eleven"), UnknownNameError, "unknown class 'eleven'"),
-        (("1",), DataError, "needs at least 2"),
+        (("1",), ConfigError, "names fewer than 2 classes"),
+        ("12", ConfigError, "a number or a list of names, not '12'"),
+        (True, ConfigError, "a number or a list of names, not True"),
+        (2.0, ConfigError, "a number or a list of names, not 2.0"),
+        (("1", 2), UnknownNameError, "unknown class '2'"),
     ],
 )
 def test_wrong_classes_are_refused(classes, error, told):

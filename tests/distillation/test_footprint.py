@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.distillation import settings as settings_module
-from atom_distill.distillation.memory import footprint
+from atom_distill.distillation.memory import Demand, affordable_chunk, footprint
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.features import Features
 from atom_distill.ops.matching import Statistic
@@ -60,7 +62,7 @@ def test_a_budget_too_small_for_a_class_is_refused_and_one_that_would_do_is_name
 @pytest.fixture
 def affordable(monkeypatch):
     """Pretend that a budget of N GiB affords N images in a forward."""
-    monkeypatch.setattr(settings_module, "affordable_chunk", lambda config, *_: int(config.memory))
+    monkeypatch.setattr(settings_module, "affordable_chunk", lambda budget, *_, **__: int(budget))
 
 
 def test_a_budget_changes_rounding_only(tmp_path, affordable):
@@ -79,6 +81,38 @@ def test_a_resumed_run_may_have_another_budget(tmp_path, affordable):
 def test_the_settings_of_a_run_with_a_budget_can_be_used_again(affordable):
     made = go(memory=2.0)
     assert torch.equal(go(**made.settings).images, made.images)
+
+
+def test_batchnorm_needs_what_a_ranks_share_of_real_images_needs(tmp_path):
+    """Its real images are in the network together, once, and as many as there are of a class that has few."""
+
+    def enough(ranks: int, real: int) -> float:
+        one, several = torch.full((10,), 1), torch.full((10,), real)
+        demand = Demand((3, 64, 64), one, several, ranks, whitened=False, compiled=False)
+        with pytest.raises(ConfigError, match="BatchNorm sees all images at once; give") as refused:
+            affordable_chunk(0.01, network, of_one, demand, held=0)
+        return float(str(refused.value).split("give ")[1].split(" ")[0])
+
+    with torch.device("meta"):
+        network = build_model("convnet", (3, 64, 64), 10, NetworkShape(norm="batch"))
+    of_one = footprint(network, lambda features: [Statistic(features.embedding)], (3, 64, 64))
+    of_all = 1000 * (of_one.seen + 4 * 4 * 3 * 64 * 64) / 0.8 / 2**30
+    assert enough(1, 100) == pytest.approx(of_all, rel=0.05)
+    assert enough(2, 100) == pytest.approx(of_all / 2, rel=0.05)
+    assert enough(1, 5) < 0.1 * enough(1, 100)
+
+
+def test_whitening_and_compiling_are_counted():
+    of_one = footprint(Squares(), lambda features: [Statistic(features.embedding)], (3, 32, 32))
+    plain = Demand((3, 32, 32), torch.ones(2), torch.ones(2), 1, whitened=False, compiled=False)
+    matrix = 8 * 3072**2
+    assert replace(plain, whitened=True).fixed(of_one) - plain.fixed(of_one) > 4 * matrix
+    assert replace(plain, compiled=True).fixed(of_one) - plain.fixed(of_one) > 100 * 2**20
+
+
+def test_a_chunk_that_is_too_large_for_the_budget_is_told(affordable, capsys):
+    assert go(memory=2.0, chunk=50, steps=1).settings["chunk"] == 2
+    assert "--chunk 50 is more than --memory 2 allows: it is 2" in capsys.readouterr().err
 
 
 def test_it_is_the_largest_class_that_must_fit():

@@ -105,6 +105,11 @@ def test_a_run_keeps_to_its_budget(peak, ipc):
     assert within < 0.65 * 1024 < without
 
 
+def test_a_whitened_run_keeps_to_its_budget(peak):
+    wide = {"width": 128, "batch_real": 128, "steps": 1, "shape": (3, 32, 32)}
+    assert peak(4000, 1, "zca", **wide, memory=1.2) < 1.2 * 1024
+
+
 def test_a_thousand_classes_fit(peak):
     """Two steps on all of 20 images a class, 64x64, in float32: class means, images and maps together."""
     assert peak(20_000, 1, classes=1000, shape=(3, 64, 64), width=16, batch_real=20) < 3 * 1024

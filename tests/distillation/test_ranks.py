@@ -165,6 +165,45 @@ def evaluate_with_a_bad_network(bad: int) -> Any:
     return evaluate_digits()
 
 
+def test_every_rank_takes_a_device():
+    assert together(2, "count_devices_taken") == [True, True]
+
+
+def count_devices_taken() -> bool:
+    from atom_distill.base import device
+
+    taken: list[Any] = []
+    device.gpu_of_rank = taken.append
+    distil_digits(None, {"steps": 1})
+    return len(taken) > 0
+
+
+def test_a_set_is_saved_once_and_by_all(tmp_path):
+    assert together(2, "save_digits", tmp_path / "saved") == [str(tmp_path / "saved")] * 2
+    assert len(DistilledDataset.load(tmp_path / "saved")) == 20
+
+
+def save_digits(folder: Path) -> str:
+    made = go(None, data=load_digits(), **{**DIGITS, "steps": 1})
+    made.save(folder)
+    return str(made.folder)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_on_all(tmp_path):
+    told = together(2, "distil_without_room", tmp_path / "run")
+    assert told == ["OSError: no space left"] * 2
+
+
+def distil_without_room(folder: Path) -> Any:
+    from atom_distill.distillation import loop
+
+    def save(*_: Any) -> None:
+        raise OSError("no space left")
+
+    loop.save_checkpoint = save
+    return distil_digits(folder, {})
+
+
 def test_without_joining_each_process_works_alone(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert ranks() == Ranks()

@@ -321,6 +321,21 @@ def test_ranges_of_classes_of_different_sizes_keep_to_the_chunk():
     assert list(matching._class_ranges()) == [(0, 2), (2, 3), (3, 5)]
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_ranges_are_filled_up_for_compiled_code_alone_and_by_little(compiled):
+    """One large class must not make every range as large: 6540 images would become 30,600."""
+
+    class Told:
+        def __init__(self) -> None:
+            self.compiled = compiled
+
+    counts = torch.tensor([600] + [60] * 99)
+    matching = MatchingStep(Shard(Ranks(), counts), None, Told(), (), SEED, 128)
+    sizes = [int(counts[first:last].sum()) for first, last in matching._class_ranges()]
+    filled = [len(matching._filled(torch.zeros(size, 1, 1, 1))) for size in sizes]
+    assert filled == ([640] + [128] * 50 if compiled else sizes)
+
+
 def test_real_initial_images_are_training_images_of_their_class():
     dataset = toy_dataset((5, 9, 7))
     preprocessing = fit_preprocessing("normalize", dataset)

@@ -118,12 +118,19 @@ class DistilledDataset:
     def save(self, folder: str | Path) -> None:
         """Write it as a folder; what the folder holds of another set is refused, not overwritten.
 
+        Processes that have joined all call it, and the first one writes.
+
         Raises:
             ArtifactError: the folder is in use.
         """
+
+        def write() -> None:
+            files.claim(target)
+            self.write_into(target)
+
         target = Path(folder)
-        files.claim(target)
-        self.write_into(target)
+        ranks().share(write)
+        self.folder = target
 
     def write_into(self, folder: Path) -> None:
         """Write all files into a folder that is this set's own already; each appears whole or not at all."""

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from atom_distill.base.errors import ArtifactError
-from atom_distill.base.files import atomic_path, remove_leftovers, write_text
+from atom_distill.base.files import remove_leftovers, write_text
+from atom_distill.base.tensors import write_tensors
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
 CONFIG_FILE = "config.yaml"
@@ -195,8 +195,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     process, and equal sets should be equal files.
     """
     header = json.dumps({"format": _FORMAT, **facts, "crc32": _checksum(tensors)}, sort_keys=True)
-    with atomic_path(path) as temporary:
-        save_file(dict(tensors), temporary, metadata={_HEADER: header})
+    write_tensors(path, tensors, {_HEADER: header})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

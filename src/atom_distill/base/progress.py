@@ -5,21 +5,17 @@ Standard output is left to results, so that `--json` can be piped.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import deque
 from types import TracebackType
 
+from atom_distill.base.launcher import is_first_process
+
 _SECONDS_BETWEEN_LINES = 10.0
 _SILENT_SECONDS = 3.0
 _SAMPLES = 30
 _SECONDS_BETWEEN_SAMPLES = 1.0
-
-
-def is_first_process() -> bool:
-    """Say whether this process talks to the user: the only one, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def note(message: str) -> None:

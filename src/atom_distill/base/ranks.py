@@ -16,6 +16,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from atom_distill.base.errors import AtomError, ConfigError, LostRankError
+from atom_distill.base.launcher import launched
 
 Made = TypeVar("Made")
 
@@ -103,19 +104,21 @@ def ranks() -> Ranks:
 def join() -> Ranks:
     """Join the processes that torchrun started, if it did; from then on they work together.
 
-    The commands do it. A program of your own calls it once, in all its processes, and then `load_dataset`, `distill`
-    and `evaluate` in all of them alike; without it, each process works alone.
+    The commands do it. A program of your own calls it once, in all its processes, and then makes every call of this
+    library in all of them alike: `load_dataset`, `distill`, `evaluate`, and a set's `save` and `add_score`, which wait
+    for each other. Without it, each process works alone.
 
     Raises:
-        ConfigError: the program has a group of processes of its own already.
+        ConfigError: the launcher did not say all, or the program has a group of processes of its own already.
     """
     global _joined  # noqa: PLW0603 (the group that it speaks of is torch's, and global)
-    if _joined or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    place = launched()
+    if _joined or place.size == 1:
         return ranks()
     if dist.is_initialized():
         raise ConfigError("torch.distributed is initialised already; let atom_distill's join() do it, before all else")
     if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's default, which leaves most of a large machine idle
-        torch.set_num_threads(max(1, _cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(max(1, _cores() // place.local_size))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_PATIENCE)
     _joined = True
@@ -140,10 +143,12 @@ def gpu_of_rank(device: torch.device) -> None:
         return
     if str(device) != "cuda":
         raise ConfigError(f"{dist.get_world_size()} processes have a GPU each: give --device cuda, not {device}")
-    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-    if here > gpus:
-        raise ConfigError(f"there are {here} processes and {gpus} GPUs here: torchrun --nproc-per-node={gpus}")
-    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    place, gpus = launched(), torch.cuda.device_count()
+    if place.local_size > gpus:
+        raise ConfigError(
+            f"there are {place.local_size} processes and {gpus} GPUs here: torchrun --nproc-per-node={gpus}"
+        )
+    torch.cuda.set_device(place.local_rank)
 
 
 class _Sum(torch.autograd.Function):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,10 +71,12 @@ def command(arguments: Sequence[str]) -> None:
         return
     size = f"budget{settings['budget']}" if "budget" in settings else f"ipc{settings.get('ipc')}"
     out = options.out or Path("runs") / f"{dataset.name}-{settings.get('method', 'atom')}-{size}"
-    started, peak = time.perf_counter(), PeakMemory(pick_device(settings.get("device", "auto")))
-    distilled = run(dataset, settings, out=out, resume=options.resume, judge=judge)
-    largest = max(ranks().collect(peak.mib))
-    _print_result(distilled, out, time.perf_counter() - started, largest, as_json=options.json_output)
+    started = time.perf_counter()
+    with PeakMemory(pick_device(settings.get("device", "auto"))) as peak:
+        distilled = run(dataset, settings, out=out, resume=options.resume, judge=judge)
+    everybodys = ranks().collect((peak.mib, peak.own_mib))
+    took = Took(time.perf_counter() - started, *map(max, zip(*everybodys, strict=True)))
+    _print_result(distilled, out, took, as_json=options.json_output)
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
@@ -110,7 +113,16 @@ def _value_text(value: object) -> str:
     return "left to the method or network" if value is None else str(value)
 
 
-def _print_result(distilled: DistilledDataset, out: Path, seconds: float, peak_mib: float, *, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Took:
+    """What a run took: seconds, and the most memory that a process had, with mapped files and without, MiB."""
+
+    seconds: float
+    peak_mib: float
+    peak_own_mib: float
+
+
+def _print_result(distilled: DistilledDataset, out: Path, took: Took, *, as_json: bool) -> None:
     from atom_distill.artifact.card import GRID_FILE
     from atom_distill.base.progress import duration
 
@@ -119,10 +131,9 @@ def _print_result(distilled: DistilledDataset, out: Path, seconds: float, peak_m
     if as_json:
         images = {"images": len(distilled), "ipc": distilled.ipc, "per_class": distilled.per_class.tolist()}
         result = {"folder": out, "picture": picture, **images, "steps": distilled.steps, "loss": loss}
-        print_json({**result, "seconds": seconds, "peak_mib": peak_mib})
+        print_json({**result, **asdict(took)})
         return
-    print_line(
-        f"{len(distilled)} images after {distilled.steps} steps, {duration(seconds)}, {peak_mib:.0f} MiB at most: {out}"
-    )
+    memory = f"{took.peak_own_mib:.0f} MiB of memory at most ({took.peak_mib:.0f} with mapped files)"
+    print_line(f"{len(distilled)} images after {distilled.steps} steps, {duration(took.seconds)}, {memory}: {out}")
     print_line(f"picture:  {picture}")
     print_line(f"next:     atom evaluate {out}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from atom_distill import __version__
 from atom_distill.base.errors import AtomError, ConfigError, InterruptedRunError, LostRankError
 from atom_distill.base.files import cache_root
+from atom_distill.base.launcher import launched
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
@@ -83,9 +84,9 @@ def _run(name: str, arguments: list[str]) -> int:
 def _command(name: str, arguments: list[str]) -> None:
     if name not in _COMMANDS:
         raise unknown_name("command", name, list(_COMMANDS))
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name not in _OVER_RANKS:
-        raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be shared by processes: start it without torchrun")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched().size > 1:
+        if name not in _OVER_RANKS:
+            raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be shared by processes: start it without torchrun")
         from atom_distill.base.ranks import join
 
         join()

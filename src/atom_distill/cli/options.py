@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 import tyro
 from pydantic import BaseModel, Field, create_model
 
-from atom_distill.base.progress import is_first_process
+from atom_distill.base.launcher import is_first_process
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

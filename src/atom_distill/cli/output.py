@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atom_distill.base.progress import is_first_process
+from atom_distill.base.launcher import is_first_process
 
 
 def print_json(value: Mapping[str, Any]) -> None:

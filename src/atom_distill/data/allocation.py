@@ -50,14 +50,14 @@ def proportional(sizes: Tensor, budget: int) -> Tensor:
             f"--budget {budget} is out of range: it must be between {classes}, an image a class, and {images}, "
             "all training images"
         )
-    given = [1] * classes
-    wanting = [(-size / 3, label) for label, size in enumerate(sizes.tolist()) if size > 1]
+    given, has = [1] * classes, sizes.tolist()
+    wanting = [(-size / 3, label) for label, size in enumerate(has) if size > 1]
     heapq.heapify(wanting)
     for _ in range(budget - classes):
         _, label = heapq.heappop(wanting)
         given[label] += 1
-        if given[label] < sizes[label]:
-            heapq.heappush(wanting, (-int(sizes[label]) / (2 * given[label] + 1), label))
+        if given[label] < has[label]:
+            heapq.heappush(wanting, (-has[label] / (2 * given[label] + 1), label))
     return torch.tensor(given)
 
 

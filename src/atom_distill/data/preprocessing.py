@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from atom_distill.base.errors import ArtifactError, ConfigError
-from atom_distill.base.files import atomic_path, cache_root
+from atom_distill.base.files import cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
+from atom_distill.base.tensors import write_tensors
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.statistics import channel_statistics, mean_and_covariance
 from atom_distill.ops.preprocessing import (
@@ -85,8 +86,7 @@ def _fit_zca(dataset: ImageDataset) -> Preprocessing:
             note(f"the cached whitening {path} is damaged; fitting it again")
     note(f"fitting the ZCA whitening on {len(images)} images (once; it is cached)")
     whitening = _whitening_of(images, show_progress=True)
-    with atomic_path(path) as temporary:
-        save_file(whitening.tensors(), temporary)
+    write_tensors(path, whitening.tensors())
     return whitening
 
 

@@ -72,6 +72,8 @@ def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDat
         UnknownNameError: there is no class of a name.
     """
     known = list(dataset.class_names)
+    if isinstance(wanted, bool) or not isinstance(wanted, int | Sequence) or isinstance(wanted, str):
+        raise ConfigError(f"classes is a number or a list of names, not {wanted!r}")
     if isinstance(wanted, int):
         if not 2 <= wanted <= len(known):
             raise ConfigError(f"--classes {wanted} is out of range: {dataset.name} has {len(known)}, and 2 are needed")
@@ -80,9 +82,11 @@ def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDat
         names = list(wanted)
         for name in names:
             if name not in known:
-                raise unknown_name("class", name, known)
+                raise unknown_name("class", str(name), known)
         if len(set(names)) < len(names):
             raise ConfigError("--classes names a class twice")
+        if len(names) < 2:
+            raise ConfigError("--classes names fewer than 2 classes, and 2 are needed")
     place = torch.full((len(known),), -1)
     place[[known.index(name) for name in names]] = torch.arange(len(names))
 

@@ -31,10 +31,13 @@ class Encoder:
         network: any; it is moved to the device, and re-initialised by `renew`.
         statistics_of: the method.
         execution: device, precision and compilation.
+
+    Attributes:
+        compiled: whether torch.compile is tried.
     """
 
     def __init__(self, network: Network, statistics_of: StatisticsOf, execution: Execution) -> None:
-        self._format = execution.memory_format
+        self._format, self.compiled = execution.memory_format, execution.compiled
         self._network = laid_out(network.to(execution.device), self._format).train()
         # The network's weights get no gradient: only the images learn.
         self._network.requires_grad_(False)

@@ -110,8 +110,9 @@ class Loop:
         state = state.of_images(self.shard.whole)
         if not bool(torch.isfinite(state.images).all()):
             raise self._not_finite("the images became NaN or infinite", state.step - 1)
-        if self.folder is not None and self.shard.ranks.leads:
-            save_checkpoint(self.folder, state)
+        folder = self.folder
+        if folder is not None:
+            self.shard.ranks.share(lambda: save_checkpoint(folder, state))
 
     def _not_finite(self, what: str, step: int) -> NonFiniteError:
         saved = checkpoints(self.folder) if self.folder is not None else []

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.memory import held_bytes
-from atom_distill.config.distill import DistillConfig
 from atom_distill.models.registry import Network, mixes_images
 from atom_distill.ops.matching import StatisticsOf, signature
 
@@ -20,8 +17,14 @@ _COPIES_OF_SET = 6
 """The synthetic images, their gradient, two moments, their average, and one more that is being written."""
 _COPIES_OF_MEANS = 3
 """Class means of real and of synthetic signatures, and their gradient."""
-_PREPARED = 40
-"""Float copies of real images beside each that is in a forward: ten chunks are prepared at once, in four steps."""
+_STEPS_OF_PREPARATION = 4
+"""Float copies of a real image on its way into the network."""
+_PREPARED = 10 * _STEPS_OF_PREPARATION
+"""Float copies of real images beside each that is in a forward, as ten chunks are prepared at once."""
+_MATRICES_OF_FIT = 7
+"""Float64 matrices that fitting a whitening takes; measured."""
+_COMPILER = 200 * 2**20
+"""What torch.compile leaves in memory; measured are about 120 MiB for a ConvNet-3."""
 _WAY_BACK = 9
 """Largest maps that the way back holds beside what was kept for it: gradients and oneDNN's workspace. Measured are 7 to
 9 of ConvNets at 32x32 to 128x128, 9 of VGG-11 and AlexNet, 9 to 11 of ResNet-18."""
@@ -76,34 +79,73 @@ def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[
     )
 
 
-def affordable_chunk(
-    config: DistillConfig, network: Network, of_one: Footprint, image_shape: tuple[int, int, int], per_class: Tensor
-) -> int:
+@dataclass(frozen=True)
+class Demand:
+    """What a run asks of a process's memory, but for its network.
+
+    Attributes:
+        image_shape: (C, H, W).
+        per_class: synthetic images of each class, int64 [K].
+        real: real images of each class in a step, int64 [K].
+        ranks: processes that share the classes.
+        whitened: whether a ZCA whitening is fitted.
+        compiled: whether the network is compiled.
+    """
+
+    image_shape: tuple[int, int, int]
+    per_class: Tensor
+    real: Tensor
+    ranks: int
+    whitened: bool
+    compiled: bool
+
+    @property
+    def image(self) -> int:
+        """An image in float32, bytes."""
+        return 4 * math.prod(self.image_shape)
+
+    def fixed(self, of_one: Footprint) -> int:
+        """Say what is held whatever the chunk, bytes."""
+        whitening = _MATRICES_OF_FIT * 8 * math.prod(self.image_shape) ** 2 if self.whitened else 0
+        classes = math.ceil(len(self.per_class) / self.ranks)
+        images = _COPIES_OF_SET * self.image * int(self.per_class.sum())
+        means = _COPIES_OF_MEANS * of_one.signature * classes
+        return images + means + whitening + (_COMPILER if self.compiled else 0)
+
+    def largest_share(self, counts: Tensor) -> int:
+        """Say how many images a rank has at most, of these counts [K]."""
+        return max(int(counts[rank :: self.ranks].sum()) for rank in range(self.ranks))
+
+
+def affordable_chunk(budget: float, network: Network, of_one: Footprint, demand: Demand, *, held: int) -> int:
     """Say how many images one forward may have.
 
     Args:
-        config: the run's settings; `memory` is the budget.
+        budget: GiB of each process.
         network: for what it does with a batch.
         of_one: what an image takes.
-        image_shape: (C, H, W).
-        per_class: synthetic images of each class, int64 [K].
+        demand: what else there is.
+        held: bytes in use already.
 
     Raises:
-        ConfigError: the budget is too small for the images of one class; the message says what would do.
+        ConfigError: the budget is too small for the images of one class, or of all where they are normalised
+            together; the message says what would do.
     """
-    assert config.memory is not None
-    image, classes, largest = 4 * math.prod(image_shape), len(per_class), int(per_class.max())
-    fixed = 0 if pick_device(config.device).type == "cuda" else held_bytes()
-    fixed += _COPIES_OF_SET * image * int(per_class.sum()) + _COPIES_OF_MEANS * of_one.signature * classes
-    each = max(of_one.trained, of_one.seen + _PREPARED * image) + of_one.signature
-    mixing = mixes_images(network)
-    least = max(classes * config.batch_real, int(per_class.sum())) if mixing else largest
-    chunk = int((_USED * config.memory * GIB - fixed) // each)
-    if chunk < least:
-        enough = (fixed + least * each) / _USED / GIB
-        why = "BatchNorm sees all classes at once" if mixing else f"the {largest} images of a class are seen at once"
+    fixed = held + demand.fixed(of_one)
+    each = max(of_one.trained, of_one.seen + _PREPARED * demand.image) + of_one.signature
+    if mixes_images(network):
+        real, synthetic = demand.largest_share(demand.real), demand.largest_share(demand.per_class)
+        seen = of_one.seen + _STEPS_OF_PREPARATION * demand.image + of_one.signature
+        least, why = max(real * seen, synthetic * (of_one.trained + of_one.signature)), "BatchNorm sees all images"
+        chunk = real + synthetic
+    else:
+        largest = int(demand.per_class.max())
+        least, why = largest * each, f"the {largest} images of a class are seen"
+        chunk = int((_USED * budget * GIB - fixed) // each)
+    if fixed + least > _USED * budget * GIB:
+        enough = (fixed + least) / _USED / GIB
         raise ConfigError(
-            f"--memory {config.memory:g} is too small: {fixed / GIB:.1f} GiB are held in any case, and {why}; give "
+            f"--memory {budget:g} is too small: {fixed / GIB:.1f} GiB are held in any case, and {why} at once; give "
             f"{math.ceil(enough * 10) / 10:g} or more"
         )
     return chunk

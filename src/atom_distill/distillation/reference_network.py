@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from atom_distill.base.device import pick_device
-from atom_distill.base.files import atomic_path, cache_root
+from atom_distill.base.files import cache_root
 from atom_distill.base.progress import Progress, note
+from atom_distill.base.tensors import write_tensors
 from atom_distill.config.distill import DistillConfig
 from atom_distill.config.protocol import PROTOCOLS, Protocol
 from atom_distill.data.dataset import ImageDataset
@@ -73,8 +74,7 @@ def reference_network(
         images = Pixels(dataset.train, preprocessing, device)
         found = _train(network, images, protocol, config.seed, show_progress=show_progress)
         if dataset.train.images.numel() * protocol.epochs >= _SLOW_VALUES:
-            with atomic_path(path) as temporary:
-                save_file({**_cpu(network.state_dict()), "right": found.cpu()}, temporary)
+            write_tensors(path, {**network.state_dict(), "right": found})
 
     @torch.no_grad()
     def embeddings(indices: Tensor) -> Tensor:
@@ -128,7 +128,3 @@ def _load(path: Path, network: Network) -> Tensor | None:
         note(f"the cached network {path} is damaged; training it again")
         return None
     return right
-
-
-def _cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.cpu().contiguous() for name, tensor in state.items()}

@@ -12,6 +12,7 @@ from torch import Tensor
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores
+from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.progress import note
 from atom_distill.base.ranks import ranks
@@ -67,6 +68,7 @@ def run(
     """
     everyone = ranks()
     config = everyone.share(lambda: settled(dataset, given, out, resume=resume))
+    everyone.together(lambda: pick_device(config.device))  # by which each takes a GPU of its own
     recipe = METHODS.get(config.method)(config)
     training = training_images(dataset, config, recipe)
     network = matching_network(training, config, recipe)
@@ -82,7 +84,7 @@ def run(
     steps = 0 if isinstance(recipe, Selection) else config.steps
     if out is not None and everyone.share(lambda: _is_finished(out, steps, resume=resume)):
         note(f"{out} is finished: it has its {steps} steps" if steps else f"{out} is finished")
-        return DistilledDataset.load(out)
+        return everyone.together(lambda: DistilledDataset.load(out))
     prepared = everyone.share(lambda: _prepare(dataset, training, config, out, shard.per_class))
     if isinstance(recipe, Selection):
         distilled = everyone.share(lambda: _select(recipe, training, prepared, config, show_progress=show_progress))

@@ -10,15 +10,17 @@ import torch
 
 from atom_distill.artifact import folder as files
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.memory import held_bytes
 from atom_distill.base.progress import note
+from atom_distill.base.ranks import ranks
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import Resolved, SetFacts, resolve, validated
 from atom_distill.data.allocation import images_per_class
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.subset import hold_out, require_images
-from atom_distill.distillation.execution import plan_execution
+from atom_distill.distillation.execution import Execution, plan_execution
 from atom_distill.distillation.gradient_matching import GradientMatching
-from atom_distill.distillation.memory import affordable_chunk, footprint
+from atom_distill.distillation.memory import Demand, affordable_chunk, footprint
 from atom_distill.distillation.methods import METHODS, Recipe, unused_settings
 from atom_distill.distillation.selection import Selection
 from atom_distill.distillation.state import last_step
@@ -36,7 +38,7 @@ def settings_for(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
     recipe = METHODS.get(config.method)(config)
     matching_network(training_images(dataset, config, recipe), config, recipe)
     execution = plan_execution(config, dataset.image_shape, dataset.num_classes)
-    _within_memory(dataset, config, execution.chunk)
+    _within_memory(dataset, config, execution)
     return resolved
 
 
@@ -69,22 +71,33 @@ def settled(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
             "device": str(execution.device),
             "real_dtype": str(execution.real_dtype).removeprefix("torch."),
             "compile": "on" if execution.compiled else "off",
-            "chunk": _within_memory(dataset, config, execution.chunk),
+            "chunk": _within_memory(dataset, config, execution),
         }
     )
 
 
-def _within_memory(dataset: ImageDataset, config: DistillConfig, chunk: int) -> int:
-    """Give a chunk that the budget of memory allows, where there is one."""
+def _within_memory(dataset: ImageDataset, config: DistillConfig, execution: Execution) -> int:
+    """Give the execution's chunk, or the one that the budget of memory allows where there is one."""
     recipe = METHODS.get(config.method)(config)
     if config.memory is None or isinstance(recipe, Selection | GradientMatching):
-        return chunk
+        return execution.chunk
     with torch.device("meta"):  # sizes without memory
         shape = NetworkShape(**config.network_shape())
         network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape)
+    demand = Demand(
+        image_shape=dataset.image_shape,
+        per_class=images_per_class(dataset, config.ipc, config.budget),
+        real=dataset.class_sizes().clamp_max(config.batch_real),
+        ranks=ranks().size,
+        whitened=config.preprocess == "zca",
+        compiled=execution.compiled,
+    )
+    held = 0 if execution.device.type == "cuda" else held_bytes()
     of_one = footprint(network, recipe, dataset.image_shape)
-    per_class = images_per_class(dataset, config.ipc, config.budget)
-    return min(chunk, affordable_chunk(config, network, of_one, dataset.image_shape, per_class))
+    chunk = affordable_chunk(config.memory, network, of_one, demand, held=held)
+    if chunk < config.chunk:
+        note(f"--chunk {config.chunk} is more than --memory {config.memory:g} allows: it is {chunk}")
+    return min(chunk, execution.chunk)
 
 
 def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) -> DistillConfig:
@@ -115,7 +128,7 @@ def _resumed_config(dataset: ImageDataset, given: Mapping[str, Any], out: Path) 
     config = validated(DistillConfig, {**stored["settings"], **changes})
     if "memory" in changes and "chunk" not in changes:
         anew = plan_execution(config.model_copy(update={"chunk": 0}), dataset.image_shape, dataset.num_classes)
-        config = config.model_copy(update={"chunk": _within_memory(dataset, config, anew.chunk)})
+        config = config.model_copy(update={"chunk": _within_memory(dataset, config, anew)})
     done = last_step(out)
     if config.steps < done:
         raise ArtifactError(f"{out} has done {done} steps already; give --steps {done} or more, or another --out")

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from atom_distill.base.errors import ArtifactError
-from atom_distill.base.files import atomic_path
 from atom_distill.base.progress import note
+from atom_distill.base.tensors import write_tensors
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before it in case the newest is damaged."""
@@ -80,9 +79,7 @@ def save_checkpoint(folder: Path, state: RunState) -> Path:
         tensors["best_images"] = state.best.images
         metadata |= {"best_step": state.best.step, "best_accuracy": state.best.accuracy}
     path = folder / f"checkpoint-{state.step:06d}.safetensors"
-    with atomic_path(path) as temporary:
-        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(on_cpu, temporary, metadata={"state": json.dumps(metadata)})
+    write_tensors(path, tensors, {"state": json.dumps(metadata)})
     for old in checkpoints(folder)[:-_KEPT]:
         old.unlink()
     return path

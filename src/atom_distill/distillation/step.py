@@ -120,13 +120,14 @@ class MatchingStep:
         return class_means(signatures, labels.to(signatures.device), last - first)
 
     def _filled(self, images: Tensor) -> Tensor:
-        """Where classes differ in size, repeat the last image until the range is as large as any other.
+        """Where classes differ in size, repeat the last image up to a multiple of a chunk, or of the largest range.
 
         Code is compiled for one size of batch, and would be once more for each size of range.
         """
-        if len(set(self.per_class.tolist())) == 1:
+        if not self.encoder.compiled or len(set(self.per_class.tolist())) == 1:
             return images
-        return torch.cat([images, images[-1:].expand(self._largest_range - len(images), -1, -1, -1)])
+        unit = min(self.chunk, self._largest_range)
+        return torch.cat([images, images[-1:].expand(-len(images) % unit, -1, -1, -1)])
 
     @cached_property
     def _largest_range(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
@@ -80,7 +81,7 @@ class NetworkShape:
 
 def mixes_images(network: nn.Module) -> bool:
     """Say whether an image's features depend on the batch that it is in, as BatchNorm makes them."""
-    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 class Builder(Protocol):

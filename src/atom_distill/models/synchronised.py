@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.ranks import ranks
@@ -37,7 +38,7 @@ def synchronise(network: nn.Module) -> None:
             twin = SynchronisedBatchNorm(child.num_features, child.eps)
             twin.weight, twin.bias = child.weight, child.bias
             setattr(network, name, twin)
-        elif isinstance(child, nn.BatchNorm2d):
+        elif isinstance(child, _BatchNorm):
             raise ConfigError(
                 f"the network normalises over the batch by {type(child).__name__}, which several processes cannot do "
                 "together: start it without torchrun, or with another --arch or --norm"

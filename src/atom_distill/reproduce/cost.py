@@ -71,10 +71,10 @@ def _probe(case: Mapping[str, Any]) -> dict[str, float]:
         run(dataset, given, out=None, resume=False, judge=lambda *_: 0.0, show_progress=False)
         return time.perf_counter() - started
 
-    peak = PeakMemory(pick_device("auto"))
-    seconds(_WARM_UP)
-    without = seconds(_WARM_UP)
-    per_step = (seconds(_WARM_UP + case["steps"]) - without) / case["steps"]
+    with PeakMemory(pick_device("auto")) as peak:
+        seconds(_WARM_UP)
+        without = seconds(_WARM_UP)
+        per_step = (seconds(_WARM_UP + case["steps"]) - without) / case["steps"]
     return {"seconds_per_step": per_step, "peak_mb": peak.mib}
 
 

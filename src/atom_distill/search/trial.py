@@ -127,8 +127,8 @@ def run_trial(trial: Trial, data: SearchData, device: str, threads: int) -> Outc
     try:
         place = pick_device(device)
         torch.empty(1, device=place)  # a GPU takes seconds to begin with, which are not the trial's
-        started, peak = time.perf_counter(), PeakMemory(place)
-        with _threads(threads):
+        started = time.perf_counter()
+        with PeakMemory(place) as peak, _threads(threads):
             found = _train_and_validate(trial, data, place)
         found["peak_mib"] = peak.mib
     except AtomError as error:
