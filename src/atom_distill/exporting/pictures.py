@@ -38,5 +38,5 @@ def _layout(distilled: DistilledDataset) -> Layout:
         # the loader of pictures reads features from here, and not from `dataset_info`
         data_files([METADATA_FILE, "*/*.png"], features(distilled)),
         use,
-        [("CLASS/NNNN.png", "the images"), (METADATA_FILE, f"a line an image: file_name, label{soft}")],
+        [("<class>/NNNN.png", "the images"), (METADATA_FILE, f"a line an image: file_name, label{soft}")],
     )
