@@ -19,6 +19,7 @@ LEVELS = {
     "models": 2,
     "data": 2,
     "artifact": 2,
+    "exporting": 3,
     "importing": 3,
     "training": 3,
     "distillation": 4,

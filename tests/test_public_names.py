@@ -57,7 +57,15 @@ def test_the_version_is_the_distributions():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["distill", "--help"], ["evaluate", "--help"], ["data", "--help"], ["import", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["distill", "--help"],
+        ["evaluate", "--help"],
+        ["data", "--help"],
+        ["import", "--help"],
+        ["export", "--help"],
+    ],
 )
 def test_help_does_not_import_torch(arguments):
     done = run("-X", "importtime", "-m", "atom_distill", *arguments)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from atom_distill.data.dataset import ImageDataset as ImageDataset
     from atom_distill.data.load import load_dataset as load_dataset
     from atom_distill.distillation.methods import METHODS as METHODS
+    from atom_distill.exporting.run import export_distilled as export_distilled
     from atom_distill.importing.run import import_distilled as import_distilled
     from atom_distill.models.registry import MODELS as MODELS
     from atom_distill.models.registry import build_model as build_model
@@ -38,6 +39,7 @@ _HOMES = {
     "build_model": "models.registry",
     "distill": "api",
     "evaluate": "api",
+    "export_distilled": "exporting.run",
     "import_distilled": "importing.run",
     "load_dataset": "data.load",
     "search_architectures": "search.setup",

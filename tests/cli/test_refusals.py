@@ -30,7 +30,7 @@ def pets(tmp_path: Path) -> Path:
     [
         (
             "distil digits --ipc 1",
-            "atom: unknown command 'distil'. Did you mean 'distill'? Known: data, distill, evaluate, import",
+            "atom: unknown command 'distil'. Did you mean 'distill'? Known: data, distill, evaluate, export, import",
         ),
         ("data digit", "atom data: unknown data set 'digit'. Did you mean 'digits'"),
         ("distill cifar --ipc 1", "Did you mean 'cifar10' or 'cifar100'"),

@@ -1,10 +1,14 @@
-"""The README.md of a distilled set: what it is, a picture, its scores, how to use it."""
+"""The README.md of a distilled set: what it is, a picture, how it was made, its scores, how to use it, its limits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from atom_distill.artifact import card_text
+from atom_distill.artifact.card_header import data_files, header, title
+from atom_distill.artifact.origins import METHODS, UNKNOWN_LICENCE, origin_of
 from atom_distill.artifact.scores import Score
 from atom_distill.base import markdown
 
@@ -14,77 +18,82 @@ if TYPE_CHECKING:
 GRID_FILE = "grid.png"
 IMPORTED = "imported"
 """The method of a set that was made elsewhere, by nobody knows what."""
-
-_TEMPLATE = """\
----
-task_categories:
-- image-classification
-tags:
-- dataset-distillation
-- {method}
-size_categories:
-- {size}
----
-# {dataset}, distilled to {images} images
-
-{images} synthetic images ({per_class}, {classes} classes, {shape}) that stand in for the
-{train_size} training images of {dataset}, {made} with atom-distill {version}.
-
-![the distilled images]({grid})
-
-The picture is contrast-fitted: what lies outside the range of a pixel is compressed into it.
-
-## Scores
-
-{scores}
-
-## Use
-
-```python
-import atom_distill as ad
-from torch.utils.data import DataLoader
-
-tiny = ad.DistilledDataset.load("path/to/this/folder")
-loader = DataLoader(tiny.to_torch(), batch_size=64, shuffle=True)  # model space: train on these
-```
-
-Train on the tensors of `distilled.safetensors`, not on the pictures: they live in the space of
-`preprocessing.safetensors` ({preprocess}), which must also be applied to the real images that a network is tested on
-(`tiny.preprocessing.apply(uint8_images)`). The PNGs are rounded and clipped, for people to look at.
-
-| file | what |
-|---|---|
-| `distilled.safetensors` | images [N, C, H, W] float32 in model space, {labels} |
-| `preprocessing.safetensors` | the transform between pixels and model space |
-| `images/` | the same through the inverse transform, as PNG |
-| `config.yaml` | every setting, the data set, versions, seed |
-| `metrics.jsonl` | the loss by step |
-| `scores.json` | every evaluation with its protocol |
-"""
-
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+_SETTINGS = (
+    *("method", "ipc", "budget", "steps", "init", "batch_real", "image_optimizer", "image_lr", "image_average"),
+    *("arch", "depth", "width", "norm", "preprocess", "augment", "seed"),
+)
+"""Those that say how a set was made; the rest is in config.yaml."""
 
 
-def card(distilled: DistilledDataset) -> str:
-    """Write the card as Markdown with the front matter that the Hugging Face hub reads."""
-    settings = distilled.settings
-    images = len(distilled.labels)
-    return _TEMPLATE.format(
-        method=settings["method"],
-        size=next((name for limit, name in _SIZES if images < limit), "100K<n<1M"),
-        dataset=distilled.dataset.get("name", "a data set"),
+@dataclass(frozen=True)
+class Layout:
+    """What a card says of the folder that it lies in.
+
+    Attributes:
+        data: which files are the data, for the header (`data_files`).
+        use: how to load and train on it, Markdown.
+        files: name and meaning of each file.
+    """
+
+    data: Mapping[str, Any]
+    use: str
+    files: Sequence[tuple[str, str]]
+
+
+def card(distilled: DistilledDataset, layout: Layout | None = None) -> str:
+    """Write the card as Markdown with the front matter that the Hugging Face hub reads.
+
+    Args:
+        distilled: the set.
+        layout: of the folder; left out, that of a run.
+    """
+    layout = layout or run_layout(distilled)
+    source = origin_of(distilled.dataset)
+    return header(distilled, layout.data) + card_text.TEMPLATE.format(
+        title=title(distilled),
+        source=_link(source.title, source.homepage),
         train_size=distilled.dataset.get("train_size", "?"),
-        images=images,
+        images=len(distilled),
         per_class=_per_class(distilled),
         classes=len(distilled.class_names),
         shape="x".join(map(str, distilled.images.shape[1:])),
         made=_made(distilled),
-        labels=_labels(distilled),
         version=distilled.record.get("atom_distill", "?"),
         grid=GRID_FILE,
-        scores=scores_table(distilled.scores) or "Not evaluated yet: `atom evaluate` adds its scores here.",
-        preprocess=distilled.preprocessing.kind,
+        how=_how(distilled),
+        scores=_scores(distilled.scores),
+        use=layout.use.strip(),
+        files=markdown.table(("file", "what"), [(f"`{name}`", what) for name, what in layout.files]),
+        matched=_matched(distilled),
+        licence=_licence(distilled),
     )
+
+
+def run_layout(distilled: DistilledDataset) -> Layout:
+    """Describe a run folder; the hub's viewer shows its pictures."""
+    return Layout(
+        data_files("images/*/*.png"),
+        card_text.RUN_USE.format(preprocess=distilled.preprocessing.kind),
+        [
+            ("distilled.safetensors", f"images [N, C, H, W] float32 in model space, {labels_held(distilled)}"),
+            ("preprocessing.safetensors", "the transform between pixels and model space"),
+            ("images/", "the same through the inverse transform, as PNG"),
+            ("config.yaml", "every setting, the data set, versions, seed"),
+            ("metrics.jsonl", "the loss by step"),
+            ("scores.json", "every evaluation with its protocol"),
+        ],
+    )
+
+
+def labels_held(distilled: DistilledDataset) -> str:
+    """Say which labels a tensor file holds."""
+    if distilled.soft_labels is None:
+        return "labels [N] int64"
+    return "labels [N] int64 for sorting, soft_labels [N, K] float32 (probabilities) to train on"
+
+
+def _link(text: str, address: str | None) -> str:
+    return text if address is None else f"[{text}]({address})"
 
 
 def _per_class(distilled: DistilledDataset) -> str:
@@ -99,15 +108,52 @@ def _per_class(distilled: DistilledDataset) -> str:
 def _made(distilled: DistilledDataset) -> str:
     method, imported = distilled.settings["method"], distilled.record.get("imported")
     if imported is None:
-        return f"made by {method} in {distilled.steps} steps"
+        best = ", the best of its run on held-out training images" if distilled.which == "best" else ""
+        return f"made by {method} in {distilled.steps} steps{best}"
     by = "" if method == IMPORTED else f"made by {method}, "
     return f"{by}imported from {', '.join(imported['files'])} ({imported['format']})"
 
 
-def _labels(distilled: DistilledDataset) -> str:
-    if distilled.soft_labels is None:
-        return "labels [N] int64"
-    return "labels [N] int64 for sorting, soft_labels [N, K] float32 (probabilities) to train on"
+def _how(distilled: DistilledDataset) -> str:
+    """Say by which method, and list the settings that matter."""
+    settings, record = distilled.settings, distilled.record
+    method = str(settings["method"])
+    rows = [(f"`{name}`", f"`{settings[name]}`") for name in _SETTINGS if settings.get(name) is not None]
+    rows += [("real set's fingerprint", f"`{str(distilled.dataset.get('fingerprint', '?'))[:16]}`")]
+    rows += [("torch", f"`{record.get('torch', '?')}`")]
+    if method in METHODS:
+        name, number = METHODS[method]
+        paper = f"The method is {name} ([arXiv {number}](https://arxiv.org/abs/{number})).\n\n"
+    else:
+        paper = ""
+    return paper + markdown.table(("setting", "value"), rows)
+
+
+def _matched(distilled: DistilledDataset) -> str:
+    """Say which networks the images were made for, where that is known."""
+    settings = distilled.settings
+    if settings.get("arch") is None:
+        return "some networks that their makers chose"
+    norm = settings.get("norm")
+    return f"networks of one kind (`{settings['arch']}`{f', {norm} norm' if norm else ''})"
+
+
+def _scores(scores: Sequence[Score]) -> str:
+    if not scores:
+        return "Not evaluated yet: `atom evaluate` adds its scores to the card of a run."
+    told = "Networks were trained from scratch on what the row names, and tested on the real test images.\n\n"
+    return told + scores_table(scores).strip()
+
+
+def _licence(distilled: DistilledDataset) -> str:
+    source = origin_of(distilled.dataset)
+    if source.licence != UNKNOWN_LICENCE:
+        return f"That of {source.title}, from which the images are derived: `{source.licence}`."
+    where = f"; see [its page]({source.homepage})" if source.homepage else ""
+    return (
+        f"The images are derived from {source.title}, whose terms apply to them. Its licence is not known to the tool "
+        f"that wrote this card{where}; ask before you pass the images on."
+    )
 
 
 def scores_table(scores: Sequence[Score]) -> str:

@@ -108,12 +108,16 @@ class DistilledDataset:
         return TensorDataset(self.images, self.targets)
 
     def to_hf(self) -> datasets.Dataset:
-        """Give a Hugging Face dataset of pictures (`image`) and named labels (`label`)."""
-        from datasets import ClassLabel, Dataset, Features, Image
+        """Give a Hugging Face dataset of pictures (`image`), named labels (`label`) and, if any, `soft_label`."""
+        from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
 
-        columns = {"image": [to_picture(image) for image in self.pixels()], "label": self.labels.tolist()}
-        features = Features({"image": Image(), "label": ClassLabel(names=list(self.class_names))})
-        return Dataset.from_dict(columns, features=features)
+        features = {"image": Image(), "label": ClassLabel(names=list(self.class_names))}
+        columns: dict[str, Any] = {"image": [to_picture(image) for image in self.pixels()]}
+        columns["label"] = self.labels.tolist()
+        if self.soft_labels is not None:
+            features["soft_label"] = Sequence(Value("float32"))
+            columns["soft_label"] = self.soft_labels.numpy()
+        return Dataset.from_dict(columns, features=Features(features))
 
     def save(self, folder: str | Path) -> None:
         """Write it as a folder; what the folder holds of another set is refused, not overwritten.

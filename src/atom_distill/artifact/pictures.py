@@ -74,14 +74,21 @@ def save_picture(path: Path, picture: Image.Image) -> None:
 
 def save_images(folder: Path, pixels: Tensor, labels: Sequence[int], class_names: Sequence[str]) -> None:
     """Write `<class>/NNNN.png` for every image; the folder is replaced as a whole."""
+    with atomic_folder(folder) as temporary:
+        place_images(temporary, pixels, labels, class_names)
+
+
+def place_images(folder: Path, pixels: Tensor, labels: Sequence[int], class_names: Sequence[str]) -> list[str]:
+    """Write `<class>/NNNN.png` into a folder that is there, and say what each image is called, with `/`."""
     names = file_names(class_names)
     counts = [0] * len(names)
-    with atomic_folder(folder) as temporary:
-        for image, label in zip(pixels, labels, strict=True):
-            class_folder = temporary / names[label]
-            class_folder.mkdir(exist_ok=True)
-            to_picture(image).save(class_folder / f"{counts[label]:04d}.png")
-            counts[label] += 1
+    placed = []
+    for image, label in zip(pixels, labels, strict=True):
+        (folder / names[label]).mkdir(exist_ok=True)
+        placed.append(f"{names[label]}/{counts[label]:04d}.png")
+        to_picture(image).save(folder / placed[-1])
+        counts[label] += 1
+    return placed
 
 
 def file_names(class_names: Sequence[str]) -> list[str]:

@@ -36,6 +36,10 @@ class ArtifactError(AtomError):
     """A run folder is missing, incomplete, damaged, or holds something else."""
 
 
+class HubError(AtomError):
+    """The Hugging Face hub cannot be reached, or does not take what it is sent."""
+
+
 class MissingExtraError(AtomError, ImportError):
     """An optional package is needed for this and is not installed."""
 

@@ -76,7 +76,8 @@ def command(arguments: Sequence[str]) -> None:
         experiment=options.experiment,
         method=options.method,
     )
-    out = options.out or Path("runs") / f"{distilled.dataset['name']}-{options.method}-ipc{distilled.ipc}"
+    size = f"budget{len(distilled)}" if distilled.ipc is None else f"ipc{distilled.ipc}"
+    out = options.out or Path("runs") / f"{distilled.dataset['name']}-{options.method}-{size}"
     if holds_run(out):
         raise ArtifactError(f"{out} already holds a run; give another --out")
     distilled.save(out)
@@ -94,7 +95,8 @@ def _print(distilled: DistilledDataset, out: Path, *, as_json: bool) -> None:
         print_json({**facts, **distilled.record["imported"], **more})
         return
     soft = ", soft labels" if distilled.soft_labels is not None else ""
-    print_line(f"{len(distilled)} images, {distilled.ipc} a class{soft}: {out}")
+    each = "" if distilled.ipc is None else f", {distilled.ipc} a class"
+    print_line(f"{len(distilled)} images{each}{soft}: {out}")
     print_line(f"picture:  {picture}")
     print_line(f"next:     atom evaluate {out}")
     if rate is not None:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "reproduce": "run a table of the papers beside the published figures",
     "search": "rank architectures on small proxies of the data",
     "evaluate": "train networks from scratch on a distilled set and test them",
+    "export": "write a distilled set for other tools, or to the Hugging Face hub",
 }
 
 _OVER_RANKS = ("distill", "evaluate")

@@ -28,6 +28,7 @@ class Published:
         form: the layout that was recognised, for people.
         files: what was read.
         network_lr: learning rate of the networks that was distilled with the images.
+        soft_labels: [N, K], where the file has them beside class numbers.
     """
 
     images: Tensor
@@ -35,12 +36,14 @@ class Published:
     form: str
     files: tuple[Path, ...]
     network_lr: float | None = None
+    soft_labels: Tensor | None = None
 
 
 def read_tensors(path: Path, labels: Path | None = None, experiment: int | None = None) -> Published:
     """Read a published set of tensors; what it is follows from what it holds.
 
-    Understood are `{"data": [[images, labels], ...]}` (the result files of DC, DSA, DM and DataDAM), an images and a
+    Understood are `{"data": [[images, labels], ...]}` (the result files of DC, DSA, DM and DataDAM, and `atom export
+    --to pt`, which has soft labels and a learning rate beside the list where there are any), an images and a
     labels file side by side (DataDAM, MTT, DATM; with a learning rate beside them), and one file of both, as a pair or
     by name.
 
@@ -62,7 +65,7 @@ def read_tensors(path: Path, labels: Path | None = None, experiment: int | None 
     if _is_pair(pairs):  # one experiment, without the list around it
         pairs = [pairs]
     if isinstance(pairs, list):
-        return _experiment(path, pairs, experiment)
+        return _with_extras(_experiment(path, pairs, experiment), path, content)
     if experiment is not None:
         raise ConfigError(f"{path} does not hold several experiments; leave out --experiment")
     if isinstance(content, Tensor):
@@ -101,6 +104,14 @@ def _experiment(path: Path, pairs: Sequence[Any], experiment: int | None) -> Pub
     images, labels = pairs[chosen]
     form = f"DC/DSA/DM/DataDAM result, experiment {chosen} of 0 to {len(pairs) - 1}"
     return Published(images, labels, form, (path,))
+
+
+def _with_extras(published: Published, path: Path, content: dict[Any, Any]) -> Published:
+    """Add what our own exports have beside the list."""
+    soft = content.get("soft_labels")
+    if isinstance(soft, Tensor):
+        published = replace(published, soft_labels=soft)
+    return _with_rate(published, path, content["lr"]) if "lr" in content else published
 
 
 def _is_pair(value: Any) -> bool:

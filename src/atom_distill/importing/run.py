@@ -48,14 +48,15 @@ def import_distilled(
         The set, in memory; `save` writes it as a folder. Its record names the files, their SHA-256 and their layout.
 
     Raises:
-        DataError: the files cannot be read safely, or are not a balanced set of such images and classes.
+        DataError: the files cannot be read safely, or are not a set of such images and classes.
         ConfigError: the options do not fit the files or the data set.
         UnknownNameError: there is no such preprocessing.
     """
     source = Path(path).expanduser()
     published = _read(source, dataset, Path(labels).expanduser() if labels is not None else None, experiment)
     _check_images(published, dataset)
-    order, targets = by_class(targets_of(published.labels, dataset.num_classes), dataset.num_classes)
+    classes = dataset.num_classes
+    order, targets = by_class(targets_of(published.labels, classes, published.soft_labels), classes)
     preprocessing = fit_preprocessing(preprocess, dataset)
     note(f"recognised {published.form}")
     images = published.images.detach()[order]
@@ -73,7 +74,7 @@ def import_distilled(
         soft_labels=targets.soft,
         class_names=dataset.class_names,
         preprocessing=preprocessing,
-        settings={"method": method, "ipc": len(order) // dataset.num_classes, "preprocess": preprocess, **rate},
+        settings={"method": method, **_size(targets.hard, classes), "preprocess": preprocess, **rate},
         dataset=dataset.identity(),
         record={**run_record(), "imported": _origin(published, source)},
     )
@@ -94,7 +95,8 @@ def _read(source: Path, dataset: ImageDataset, labels: Path | None, experiment: 
 
 def _check_images(published: Published, dataset: ImageDataset) -> None:
     images, labels = published.images, published.labels
-    if not (_is_plain(images) and _is_plain(labels)):
+    soft = published.soft_labels
+    if not (_is_plain(images) and _is_plain(labels) and (soft is None or _is_plain(soft))):
         raise DataError("images and labels must be plain dense tensors; these are sparse, quantised or without values")
     count = len(labels) if labels.ndim else 0
     if images.shape[1:] != dataset.image_shape or len(images) != count or count == 0:
@@ -108,6 +110,12 @@ def _check_images(published: Published, dataset: ImageDataset) -> None:
     broken = _count_broken(images)
     if broken:
         raise DataError(f"{broken} of the {len(images)} images hold NaN or infinite values; the set is damaged")
+
+
+def _size(labels: Tensor, classes: int) -> dict[str, int]:
+    """Say how many images there are of each class, or in all where the classes differ."""
+    counts = set(torch.bincount(labels, minlength=classes).tolist())
+    return {"ipc": counts.pop()} if len(counts) == 1 else {"budget": len(labels)}
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -1,0 +1,88 @@
+"""`atom export`: write a distilled set for other tools, or to the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from pydantic import BaseModel, Field
+
+from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.cli.options import Flag, JsonFlag, parse, shown
+from atom_distill.cli.output import print_json, print_line
+
+if TYPE_CHECKING:
+    from atom_distill.artifact.distilled import DistilledDataset
+    from atom_distill.exporting.run import Export
+
+_DESCRIPTION = (
+    "Write a distilled set for other tools, and print four lines of Python that load it. pt (torch, as the evaluation "
+    "scripts of DC and DM read it), npz (numpy), parquet and hf (parquet in a folder laid out for the Hugging Face "
+    "hub, where --push sends it) hold its tensors in model space bit for bit; imagefolder (class folders of PNGs) "
+    "holds pictures, which clip what lies outside the range of a pixel."
+)
+
+
+class ExportCommand(BaseModel):
+    """Options of `atom export`."""
+
+    run: tyro.conf.Positional[Path] = Field(description="Folder of a run.")
+    to: Annotated[
+        Literal["imagefolder", "parquet", "hf", "pt", "npz"] | None,
+        tyro.conf.arg(help_behavior_hint="(none, give it)"),
+    ] = Field(default=None, description="Format.")
+    out: Annotated[Path | None, shown("RUN.pt, RUN.npz, or RUN-FORMAT")] = Field(
+        default=None, description="File or folder for the result."
+    )
+    which: Literal["last", "best"] = Field(
+        default="last", description="The run's last images, or its best on held-out training images."
+    )
+    force: Flag = Field(
+        default=False, description="Replace an export that is there; with --push, write a new version of it on the hub."
+    )
+    push: Annotated[str | None, tyro.conf.arg(metavar="USER/NAME", help_behavior_hint="(default: stays here)")] = Field(
+        default=None, description="Data set on the Hugging Face hub to send it to, with the login of `hf auth login`."
+    )
+    private: Flag = Field(default=False, description="A new data set on the hub is to be seen by its owner only.")
+    json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
+
+
+def command(arguments: Sequence[str]) -> None:
+    """Run `atom export`."""
+    options = parse(ExportCommand, command="export", description=_DESCRIPTION, arguments=arguments)
+    if options.to is None:
+        raise ConfigError("to which format? Give --to pt, npz, parquet, imagefolder or hf")
+    from atom_distill.artifact.distilled import DistilledDataset
+    from atom_distill.artifact.folder import holds_run
+    from atom_distill.exporting.run import export_distilled
+
+    if not holds_run(options.run):
+        raise ArtifactError(f"{options.run} is not a run folder (no config.yaml in it); `atom distill` makes one")
+    distilled = DistilledDataset.load(options.run, options.which)
+    export = export_distilled(
+        distilled, options.to, options.out, force=options.force, push=options.push, private=options.private
+    )
+    _print(export, distilled, as_json=options.json_output)
+
+
+def _print(export: Export, distilled: DistilledDataset, *, as_json: bool) -> None:
+    from atom_distill.base.progress import note
+
+    soft = distilled.soft_labels is not None
+    if as_json:
+        facts = {"format": export.form, "path": export.path, "images": len(distilled), "soft_labels": soft}
+        clipping = None if export.clipping is None else asdict(export.clipping)
+        print_json({**facts, "clipping": clipping, "hub": export.address, "example": export.example})
+        return
+    if export.clipping is not None:
+        note(f"in the pictures, {export.clipping} The other formats keep them bit for bit")
+    if soft and export.form == "pt":
+        note("the set has soft labels: they are under 'soft_labels'; 'data' has class numbers, as the DC scripts want")
+    print_line(f"{len(distilled)} images{', soft labels' if soft else ''}: {export.path}")
+    if export.address is not None:
+        print_line(f"on the hub: {export.address}")
+    print_line("to train on it:\n")
+    print_line(export.example.rstrip())

@@ -1,0 +1,122 @@
+"""Cards as the hub and the `datasets` library read them."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from huggingface_hub import DatasetCard
+
+from atom_distill.artifact.origins import origin_of
+from atom_distill.artifact.scores import Score
+from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.exporting.run import export_distilled
+
+FOLDERS = ["run", "parquet", "imagefolder", "hf"]
+# https://huggingface.co/docs/hub/repositories-licenses, those that can occur
+LICENCES = {"unknown", "other", "mit", "cc-by-4.0"}
+DECLARED = {
+    *("annotations_creators", "configs", "dataset_info", "license", "pretty_name", "size_categories"),
+    *("source_datasets", "tags", "task_categories"),
+}
+
+
+@pytest.fixture(params=FOLDERS)
+def folder(request, tmp_path, data, distil) -> Path:
+    """A run's folder and every export that is one, of a scored set."""
+    tiny = distil(data, soft=request.param == "parquet")
+    tiny.scores = [
+        Score(
+            subject="distilled",
+            dataset="toy",
+            preprocess="zca",
+            steps=3,
+            images=10,
+            ipc=2,
+            arch="convnet",
+            shape={},
+            protocol=PROTOCOLS.get("dm"),
+            seed=0,
+            runs=(50.0, 52.0),
+            seconds=1.5,
+        )
+    ]
+    if request.param == "run":
+        tiny.save(tmp_path / "set")
+    else:
+        export_distilled(tiny, request.param, tmp_path / "set")
+    return tmp_path / "set"
+
+
+def test_the_header_is_valid(folder):
+    from datasets.utils.metadata import known_task_ids
+
+    card = DatasetCard.load(folder / "README.md", ignore_metadata_errors=False)
+    facts = card.data.to_dict()
+    assert set(facts) <= DECLARED
+    assert facts["license"] in LICENCES
+    sizes = json.loads(files("datasets.utils.resources").joinpath("size_categories.json").read_text())
+    assert set(facts["size_categories"]) <= set(sizes)
+    assert set(facts["task_categories"]) <= set(known_task_ids)
+    creators = json.loads(files("datasets.utils.resources").joinpath("creators.json").read_text())
+    assert set(facts["annotations_creators"]) <= set(creators["annotations"])
+    assert facts["pretty_name"] == "toy, distilled to 10 images (ATOM)"
+    assert all(re.fullmatch(r"[a-z0-9-]+", tag) for tag in facts["tags"])
+    assert {"dataset-distillation", "atom"} <= set(facts["tags"])
+
+
+def test_the_viewer_finds_the_data(folder):
+    """As `load_dataset` does it, from the header alone."""
+    import datasets
+    from datasets.utils.metadata import MetadataConfigs
+
+    card = DatasetCard.load(folder / "README.md")
+    (config,) = MetadataConfigs.from_dataset_card_data(card.data).values()
+    (split,) = config["data_files"]
+    patterns = split["path"] if isinstance(split["path"], list) else [split["path"]]
+    assert all(any(folder.glob(pattern)) for pattern in patterns)
+    table = datasets.load_dataset(str(folder))
+    assert list(table) == ["train"]
+    assert len(table["train"]) == 10
+    assert len(table["train"].features["label"].names) == 5
+
+
+def test_a_reader_finds_what_a_card_is_for(folder):
+    text = DatasetCard.load(folder / "README.md").text
+    for heading in ("Scores", "Use", "How it was made", "Intended use", "Limits", "Licence"):
+        assert f"\n## {heading}\n" in text
+    assert "| distilled | convnet | 10 | 51.0 +- 1.4 | 2 |" in text
+    assert "Protocol `dm`" in text
+    assert "https://arxiv.org/abs/2405.01373" in text
+    assert "No anonymisation" in text
+    assert "Its licence is not known" in text
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (folder / name).is_file()
+    for name in re.findall(r"^\| `([\w./-]+)` \|", text, re.M):
+        assert "." not in name or (folder / name).exists(), name
+    assert not re.search(r"\{\w+\}", text)  # nothing was left to fill in
+
+
+@pytest.mark.parametrize("form", ["parquet", "imagefolder", "hf"])
+def test_a_card_shows_the_example(tmp_path, data, distil, form):
+    export = export_distilled(distil(data), form, tmp_path / "set")
+    text = (export.path / "README.md").read_text("utf-8")
+    assert export.example.replace(str(tmp_path / "set"), "path/to/this/folder") in text
+
+
+def test_origins_are_of_named_sets_only():
+    named = origin_of({"name": "cifar10", "request": {"name_or_path": "cifar10"}})
+    assert (named.title, named.listed, named.licence) == ("CIFAR-10", "uoft-cs/cifar10", "unknown")
+    for stranger in ({"name_or_path": "/home/jane/cifar10"}, {}):
+        own = origin_of({"name": "cifar10", "request": stranger})
+        assert (own.title, own.homepage, own.licence) == ("cifar10", None, "unknown")
+
+
+def test_origins_are_known_of_all_named_sets():
+    from atom_distill.data.named import SOURCES
+
+    for name in SOURCES:
+        assert origin_of({"name": name, "request": {"name_or_path": name}}).homepage

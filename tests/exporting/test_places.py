@@ -1,0 +1,130 @@
+"""Where an export goes, what it never writes over, and what of a run the hub's folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.base.errors import ArtifactError, ConfigError, UnknownNameError
+from atom_distill.exporting import formats, tensors
+from atom_distill.exporting.formats import FORMATS
+from atom_distill.exporting.run import export_distilled
+
+
+@pytest.fixture
+def tiny(data, distil) -> DistilledDataset:
+    return distil(data, "normalize")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("form", FORMATS.names())
+def test_without_a_place_it_lies_beside_the_run(tmp_path, tiny, form, monkeypatch):
+    with pytest.raises(ConfigError, match="in memory only: say where to export it to"):
+        export_distilled(tiny, form)
+    tiny.save(tmp_path / "runs" / "toy.v1")
+    before = contents(tmp_path / "runs" / "toy.v1")
+    path = export_distilled(tiny, form).path
+    assert path == tmp_path / "runs" / ("toy.v1" + (FORMATS.get(form).suffix or f"-{form}"))
+    assert contents(tmp_path / "runs" / "toy.v1") == before
+    monkeypatch.chdir(tmp_path / "runs" / "toy.v1")
+    with pytest.raises(ArtifactError, match="is there already"):
+        export_distilled(DistilledDataset.load("."), form)
+
+
+@pytest.mark.parametrize("form", FORMATS.names())
+def test_an_export_is_replaced_on_request_only(tmp_path, tiny, form):
+    place = tmp_path / f"set{FORMATS.get(form).suffix}"
+    export_distilled(tiny, form, place)
+    before = contents(tmp_path)
+    with pytest.raises(ArtifactError, match=r"is there already: give another --out, or --force to replace it"):
+        export_distilled(tiny, form, place)
+    assert contents(tmp_path) == before
+    tiny.images = tiny.images + 1
+    export_distilled(tiny, form, place, force=True)
+    after = contents(tmp_path)
+    assert after.keys() == before.keys()
+    assert after != before
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("form", FORMATS.names())
+def test_what_is_no_export_is_never_replaced(tmp_path, tiny, form, force):
+    tiny.save(tmp_path / "run")
+    (tmp_path / "run.pt").mkdir()
+    (tmp_path / "run.npz").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "export.json").write_text("[1]")
+    (tmp_path / "text").write_text("thesis")
+    suffix = FORMATS.get(form).suffix
+    before = contents(tmp_path)
+    for name in [f"run{suffix}"] if suffix else ["run", "mine", "text"]:
+        with pytest.raises(ArtifactError, match="is there already and is no export of that kind: give another --out"):
+            export_distilled(tiny, form, tmp_path / name, force=force)
+    assert contents(tmp_path) == before
+
+
+def test_an_empty_folder_will_do(tmp_path, tiny):
+    (tmp_path / "empty").mkdir()
+    assert export_distilled(tiny, "hf", tmp_path / "empty").path == tmp_path / "empty"
+
+
+@pytest.mark.parametrize("form", ["pt", "npz"])
+def test_a_file_is_named_as_its_readers_want_it(tmp_path, tiny, form):
+    with pytest.raises(ConfigError, match=rf"--to {form} writes one file, whose name is to end in \.{form}"):
+        export_distilled(tiny, form, tmp_path / "set.zip")
+
+
+def test_unknown_formats_and_stray_options(tmp_path, tiny):
+    with pytest.raises(UnknownNameError, match=r"unknown format 'parqet'\. Did you mean 'parquet'"):
+        export_distilled(tiny, "parqet", tmp_path / "set")
+    with pytest.raises(ConfigError, match="--push sends a folder laid out for the hub: give --to hf, not --to npz"):
+        export_distilled(tiny, "npz", tmp_path / "set.npz", push="jane/set")
+    with pytest.raises(ConfigError, match="--private is for --push"):
+        export_distilled(tiny, "hf", tmp_path / "set", private=True)
+    assert not any(tmp_path.glob("set*"))
+
+
+@pytest.mark.parametrize("form", ["pt", "parquet"])
+def test_what_fails_half_way_leaves_nothing_and_the_old_one(tmp_path, tiny, form, monkeypatch):
+    place = tmp_path / f"set{FORMATS.get(form).suffix}"
+    export_distilled(tiny, form, place)
+    before = contents(tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(
+        tensors.torch if form == "pt" else formats.tables, "save" if form == "pt" else "write_card", fail
+    )
+    for target in (place, tmp_path / f"other{FORMATS.get(form).suffix}"):
+        with pytest.raises(OSError, match="No space"):
+            export_distilled(tiny, form, target, force=True)
+    assert contents(tmp_path) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [place.name]
+
+
+def test_the_folder_for_the_hub_holds_the_run(tmp_path, data, distil):
+    tiny = distil(data, soft=True)
+    tiny.dataset = {
+        **tiny.dataset,
+        "source": "/home/jane/pets",
+        "request": {"name_or_path": "/home/jane/pets", "test_fraction": 0.2},
+    }
+    tiny.history = [{"step": 1, "loss": 2.5}]
+    folder = export_distilled(tiny, "hf", tmp_path / "set").path
+    loaded = DistilledDataset.load(folder / "run")
+    assert torch.equal(loaded.images, tiny.images)
+    assert torch.equal(loaded.soft_labels, tiny.soft_labels)
+    assert torch.equal(loaded.preprocessing.apply(data.test.images), tiny.preprocessing.apply(data.test.images))
+    assert (loaded.settings, loaded.history, loaded.steps) == (tiny.settings, tiny.history, 3)
+    everything = b"".join(contents(folder).values())
+    assert b"jane" not in everything  # what is shown to others names no folders of ours
+    assert loaded.record["command"] == "atom distill pets --ipc 2 --out run"
+    assert loaded.dataset["request"] == {"name_or_path": "pets", "test_fraction": 0.2}
+    assert tiny.dataset["request"]["name_or_path"] == "/home/jane/pets"

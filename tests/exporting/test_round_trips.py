@@ -1,0 +1,194 @@
+"""What each export's printed example loads is the set itself, and a network learns from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from atom_distill.exporting.formats import FORMATS
+from atom_distill.exporting.run import export_distilled
+from atom_distill.importing.run import import_distilled
+
+EXACT = ["pt", "npz", "parquet", "hf"]
+
+
+def ran(example: str) -> dict:
+    """Run an example as it is printed."""
+    names: dict = {}
+    exec(compile(example, "example", "exec"), names)
+    return names
+
+
+def intensities(tiny) -> np.ndarray:
+    """Undo the preprocessing in float64."""
+    images, stored = tiny.images.double().numpy(), tiny.preprocessing.tensors()
+    if tiny.preprocessing.kind == "normalize":
+        mean, std = (stored[name].double().numpy()[:, None, None] for name in ("mean", "std"))
+        return images * std + mean
+    side = len(stored["mean"])
+    transform = np.zeros((side, side))
+    transform[np.triu_indices(side)] = stored["transform_upper"].double().numpy()
+    transform = transform + transform.T - np.diag(np.diag(transform))
+    flat = images.reshape(len(images), -1) @ np.linalg.inv(transform) + stored["mean"].double().numpy()
+    return flat.reshape(images.shape)
+
+
+def learns(loader) -> tuple[float, float]:
+    """Train a small network on all batches of a loader; give the loss before and after."""
+    images, _ = next(iter(loader))
+    classes = 5
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 32), nn.ReLU(), nn.Linear(32, classes))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    losses = []
+    for _ in range(60):
+        for batch, labels in loader:
+            loss = F.cross_entropy(network(batch), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    return losses[0], losses[-1]
+
+
+@pytest.mark.parametrize("form", FORMATS.names())
+@pytest.mark.parametrize(("kind", "soft"), [("zca", False), ("normalize", True)])
+def test_the_printed_example_loads_the_set_and_trains(tmp_path, data, grey, distil, form, kind, soft):
+    tiny = distil(data if kind == "zca" else grey, kind, soft=soft)
+    suffix = FORMATS.get(form).suffix
+    export = export_distilled(tiny, form, tmp_path / f"set{suffix}")
+    assert len(export.example.splitlines()) == 4
+    found = ran(export.example)
+    assert found["images"].dtype == torch.float32
+    assert torch.equal(found["labels"], tiny.soft_labels if soft else tiny.labels)
+    if form in EXACT:
+        assert torch.equal(found["images"], tiny.images)
+        assert export.clipping is None
+    else:
+        lost = np.abs(found["images"].double().numpy() - intensities(tiny).clip(0, 1)).max()
+        assert 0 < lost < 0.51 / 255
+        assert found["images"].min() == 0
+    first, last = learns(found["loader"])
+    floor = float(-(tiny.soft_labels * tiny.soft_labels.log()).sum(1).mean()) if soft else 0.0
+    assert last - floor < 0.2 * (first - floor)
+
+
+@pytest.mark.parametrize("form", ["imagefolder"])
+def test_what_pictures_lose_is_told(tmp_path, data, distil, form):
+    tiny = distil(data)
+    clipping = export_distilled(tiny, form, tmp_path / "set").clipping
+    real = intensities(tiny)
+    outside = ((real < -0.5 / 255) | (real > 1 + 0.5 / 255)).mean()
+    assert outside > 0.2
+    assert clipping.share == pytest.approx(outside, abs=1e-3)
+    assert (clipping.low, clipping.high) == (pytest.approx(real.min(), abs=1e-4), pytest.approx(real.max(), abs=1e-4))
+    card = (tmp_path / "set" / "README.md").read_text("utf-8")
+    assert f"{100 * outside:.1f} % of the values lie outside the range of a pixel" in card
+    tiny.images = tiny.preprocessing.apply(data.train.images[:10])
+    inside = export_distilled(tiny, form, tmp_path / "real")
+    assert inside.clipping.share == 0
+    assert "every value fits" in str(inside.clipping)
+
+
+def test_the_scripts_of_dc_and_dm_load_it(tmp_path, data, distil):
+    """As their evaluation does it: the pairs under "data", labels made long."""
+    tiny = distil(data, soft=True)
+    path = export_distilled(tiny, "pt", tmp_path / "set.pt").path
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    pairs = stored["data"]
+    images = torch.cat([pair[0] for pair in pairs])
+    labels = torch.cat([pair[1] for pair in pairs]).long()
+    assert torch.equal(images, tiny.images)
+    assert torch.equal(labels, tiny.labels)  # soft ones made long would all be 0
+    assert torch.equal(stored["soft_labels"], tiny.soft_labels)
+    assert stored["class_names"] == list(tiny.class_names)
+    assert isinstance(stored["accs_all_exps"], dict)
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 2, 2, 2), (3, 1, 2, 1, 4)])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("kind", ["zca", "normalize"])
+def test_import_reads_back_what_pt_holds(tmp_path, data, distil, kind, sizes, soft):
+    tiny = distil(data, kind, sizes, soft=soft)
+    tiny.settings = {**tiny.settings, "network_lr": 0.03}
+    path = export_distilled(tiny, "pt", tmp_path / "set.pt").path
+    again = import_distilled(path, data, kind)
+    assert torch.equal(again.images, tiny.images)
+    assert torch.equal(again.labels, tiny.labels)
+    assert again.soft_labels is None if not soft else torch.equal(again.soft_labels, tiny.soft_labels)
+    assert again.settings["network_lr"] == 0.03
+    assert {name: again.settings.get(name) for name in ("ipc", "budget")} == {
+        name: tiny.settings.get(name) for name in ("ipc", "budget")
+    }
+
+
+def test_import_reads_back_the_pictures(tmp_path, data, distil):
+    tiny = distil(data, sizes=(3, 1, 2, 1, 4))
+    folder = export_distilled(tiny, "imagefolder", tmp_path / "set").path
+    again = import_distilled(folder, data, "zca")
+    assert torch.equal(again.labels, tiny.labels)
+    assert torch.equal(again.pixels(), tiny.pixels())
+
+
+@pytest.mark.parametrize("kind", ["zca", "normalize"])
+@pytest.mark.parametrize("form", ["pt", "npz", "parquet"])
+def test_one_line_applies_the_stored_transform_and_one_undoes_it(tmp_path, data, distil, form, kind):
+    tiny = distil(data, kind)
+    path = export_distilled(tiny, form, tmp_path / f"set{FORMATS.get(form).suffix}").path
+    if form == "pt":
+        stored = torch.load(path)
+        transform = {name: np.asarray(value) for name, value in stored["preprocessing"].items()}
+        pixels = stored["pixels"].numpy()
+    else:
+        stored = np.load(path if form == "npz" else path / "preprocessing.npz")
+        transform = {name.removeprefix("preprocessing_"): stored[name] for name in stored.files}
+        pixels = stored["pixels"] if form == "npz" else tiny.pixels().numpy()
+    assert str(transform["kind"]) == kind
+    real = data.test.images.numpy() / 255
+    if kind == "zca":
+        applied = ((real.reshape(len(real), -1) - transform["mean"]) @ transform["transform"]).reshape(real.shape)
+        undone = tiny.images.flatten(1).numpy() @ np.linalg.inv(transform["transform"]) + transform["mean"]
+    else:
+        mean, std = transform["mean"][:, None, None], transform["std"][:, None, None]
+        applied, undone = (real - mean) / std, tiny.images.numpy() * std + mean
+    assert applied == pytest.approx(tiny.preprocessing.apply(data.test.images).numpy(), abs=1e-4)
+    undone = undone.reshape(tiny.images.shape)
+    assert undone == pytest.approx(intensities(tiny), abs=1e-4)
+    assert np.abs(pixels - (255 * undone).clip(0, 255)).max() < 0.51
+
+
+def test_npz_holds_names_and_no_pickle(tmp_path, data, distil):
+    path = export_distilled(distil(data, soft=True), "npz", tmp_path / "set.npz").path
+    with np.load(path, allow_pickle=False) as stored:
+        assert stored["class_names"].tolist() == list(data.class_names)
+        assert stored["soft_labels"].dtype == np.float32
+        assert stored["labels"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize("form", ["parquet", "hf", "imagefolder"])
+def test_datasets_reads_the_folder_with_names_and_pictures(tmp_path, grey, distil, form):
+    import datasets
+
+    tiny = distil(grey, soft=True)
+    folder = export_distilled(tiny, form, tmp_path / "set").path
+    table = datasets.load_dataset(str(folder))["train"]
+    assert table.features["label"].names == list(tiny.class_names)
+    assert table["label"] == tiny.labels.tolist()
+    assert np.array_equal(np.array(table["soft_label"], np.float32), tiny.soft_labels.numpy())
+    pictures = np.stack([np.asarray(picture) for picture in table["image"]])
+    assert np.array_equal(pictures, tiny.pixels()[:, 0].numpy())
+
+
+def test_the_loader_of_image_folders_reads_it_without_our_card(tmp_path, data, distil):
+    import datasets
+
+    tiny = distil(data)
+    folder = export_distilled(tiny, "imagefolder", tmp_path / "set").path
+    (folder / "README.md").unlink()
+    (folder / "grid.png").unlink()
+    table = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train")
+    assert table["label"] == tiny.labels.tolist()
+    assert np.array_equal(np.asarray(table[3]["image"]), tiny.pixels()[3].permute(1, 2, 0).numpy())
