@@ -58,7 +58,7 @@ Train on the tensors of `distilled.safetensors`, not on the pictures: they live 
 | `preprocessing.safetensors` | the transform between pixels and model space |
 | `images/` | the same through the inverse transform, as PNG |
 | `config.yaml` | every setting, the data set, versions, seed |
-| `metrics.jsonl` | the loss by step |
+| `metrics.jsonl` | the loss by step and term |
 | `scores.json` | every evaluation with its protocol |
 """
 
