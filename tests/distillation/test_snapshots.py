@@ -11,7 +11,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots, save_snapshots
 from atom_distill.base.errors import ArtifactError, ConfigError, InterruptedRunError
-from atom_distill.distillation.snapshots import pictured_rows, stride
+from atom_distill.distillation.snapshots import stride
 from distillation.toys import go
 
 
@@ -99,12 +99,6 @@ def test_none_where_none_are_wanted_or_nothing_moves(tmp_path, settings):
 def test_one_is_refused():
     with pytest.raises(ConfigError, match="--snapshots 1 is one too few"):
         go(snapshots=1)
-
-
-def test_a_large_set_is_pictured_by_the_first_images_of_each_class():
-    assert pictured_rows(torch.tensor([3, 3]), values=12).tolist() == [0, 1, 2, 3, 4, 5]
-    assert pictured_rows(torch.tensor([3, 1, 4]), values=1 << 20).tolist() == [0, 1, 3, 4]  # room for four
-    assert pictured_rows(torch.tensor([1] * 9), values=1 << 23).tolist() == [0]
 
 
 def test_a_file_of_something_else_is_told(tmp_path):

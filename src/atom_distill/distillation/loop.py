@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,12 +76,13 @@ class Loop:
         optimizer = ImageOptimizer(images, self.config, state.optimizer)
         average = RunningAverage(self.config.image_average, _on(self.device, state.average))
         label = f"distil ({self.config.method}, {self.config.size})"
+        started = time.monotonic() - state.seconds
         bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
         with StopRequest() as stop, bar:
             for step in range(state.step, self.config.steps):
-                for shown in self.matching.gradients(images, step):
+                for parts in self.matching.gradients(images, step):
                     # Read once, and by all ranks together: a signal may arrive at any moment, and at some ranks only.
-                    news = torch.cat([shown.cpu().double(), torch.tensor([float(stop.received)])])
+                    news = torch.cat([parts.cpu().double(), torch.tensor([float(stop.received)])])
                     *terms, stops = self.shard.ranks.sum(news).tolist()
                     loss = math.fsum(terms)
                     if not math.isfinite(loss):
@@ -88,7 +90,9 @@ class Loop:
                     optimizer.step()
                     optimizer.zero_grad()
                 # The state's tensors are those that the next step goes on changing.
-                state = RunState(step + 1, images.detach(), optimizer.state, average.update(images), state.best)
+                shown, best = average.update(images), state.best
+                seconds = time.monotonic() - started
+                state = RunState(step + 1, images.detach(), optimizer.state, shown, best, seconds)
                 named = dict(zip(self.matching.term_names(images), terms, strict=True))
                 state = self._evaluate(state, loss, named, journal)
                 last = step + 1 == self.config.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,11 +141,13 @@ def _select(
     selection: Selection, training: ImageDataset, prepared: _Prepared, config: DistillConfig, *, show_progress: bool
 ) -> DistilledDataset:
     """Choose real images; the artifact says which, and by what."""
+    started = time.monotonic()
     candidates = Candidates(training, prepared.preprocessing, config, show_progress=show_progress)
     chosen = selection.choose(candidates)
     distilled = prepared.as_set(prepared.preprocessing.apply(training.train.images[chosen]), config, steps=0)
     how = {"indices": chosen.tolist(), **candidates.description}
-    return replace(distilled, record={**prepared.record, "selection": how})
+    seconds = round(time.monotonic() - started, 1)
+    return replace(distilled, record={**prepared.record, "selection": how, "seconds": seconds})
 
 
 def _matching(
@@ -204,6 +207,7 @@ def _optimise(
     loop = Loop(matching, shard, config, prepared.execution.device, out, held_out_accuracy, album, show_progress)
     with Journal(out if shard.ranks.leads else None, resumed_at=prepared.state.step) as journal:
         final = loop.run(prepared.state, journal)
+    prepared = replace(prepared, record={**prepared.record, "seconds": round(final.seconds, 1)})
     distilled = prepared.as_set(final.result, config, final.step)
     distilled.history = journal.entries
     if final.best is not None:

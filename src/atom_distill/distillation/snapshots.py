@@ -11,6 +11,7 @@ from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.snapshots import Snapshots, load_snapshots, save_snapshots
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.progress import note
+from atom_distill.data.allocation import first_of_each
 from atom_distill.ops.preprocessing import Preprocessing
 
 _VALUES = 1 << 22
@@ -31,20 +32,6 @@ def stride(step: int, most: int) -> int:
     while distance * (most - 1) < step:
         distance *= 2
     return distance
-
-
-def pictured_rows(per_class: Tensor, values: int) -> Tensor:
-    """Choose the images that pictures are taken of: all, or the first of each class that fit.
-
-    Args:
-        per_class: synthetic images of each class, int64 [K].
-        values: of one image, C * H * W.
-
-    Returns:
-        Rows of the set, int64 [n], ascending.
-    """
-    place = torch.cat([torch.arange(count) for count in per_class.tolist()])
-    return place.argsort(stable=True)[: max(1, _VALUES // values)].sort().values
 
 
 class Album:
@@ -76,7 +63,7 @@ class Album:
         """Take a picture of all images of the set, in model space [M, C, H, W], and drop those that it outdates."""
         if self._folder is None:
             return
-        rows = pictured_rows(self._per_class, images[0].numel())
+        rows = first_of_each(self._per_class, max(1, _VALUES // images[0].numel()))
         pixels = fit_contrast(self._preprocessing.invert(images.detach()[rows.to(images.device)])).cpu()[None]
         taken, distance = self._taken, stride(step, self._most)
         if taken is not None and torch.equal(taken.rows, rows):
