@@ -21,6 +21,8 @@ _COMMANDS = {
     "reproduce": "run a table of the papers beside the published figures",
     "search": "rank architectures on small proxies of the data",
     "evaluate": "train networks from scratch on a distilled set and test them",
+    "report": "show runs as one page, for any browser",
+    "watch": "the same page while a run goes on",
 }
 
 _OVER_RANKS = ("distill", "evaluate")
