@@ -57,7 +57,7 @@ class Gallery:
         moves: whether they are optimised.
         steps: steps done.
         tiles: the images, without loss; None where there are none.
-        frames: steps and sheets of the images on their way, the last being `tiles`.
+        frames: steps and sheets of the images on their way; the last has None, which is `tiles`.
         initial: the images before the first step.
         neighbours: three real images for each, one after the other.
         neighbour_ids: which training images they are; -1 for none.
@@ -140,7 +140,7 @@ def _add_evolution(made: Gallery, view: RunView, rows: Tensor) -> None:
             sheet = _data(sprite(pixels[places], "sketch" if step else "photo"))
             made.initial = sheet if step == 0 else made.initial
             frames.append({"step": step, "sheet": sheet})
-    made.frames = [*frames, {"step": view.steps, "sheet": made.tiles}] if frames else None
+    made.frames = [*frames, {"step": view.steps, "sheet": None}] if frames else None
     if made.initial is None:
         view.missing.append("Initial images: the pictures taken of them are lost")
 

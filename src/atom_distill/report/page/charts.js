@@ -1,7 +1,7 @@
 "use strict";
 // Vega-Lite charts in the page's colours; drawn again when those change.
 
-let bars = null;
+let bars = null; // the view of the channels, and whether it has real images
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -45,11 +45,12 @@ async function drawTerms() {
 
 /** Show channels; the chart stays, its data change. */
 async function drawBars(rows) {
-  if (!bars) {
-    const range = { range: { category: [colour("neutral"), colour("c1")] } };
-    const spec = { ...data.charts.channels, datasets: { bars: rows } };
-    bars = await draw("channels", spec, range);
+  const real = "real" in rows[0];
+  if (bars?.real === real) {
+    await bars.view.data("bars", rows).runAsync();
     return;
   }
-  await bars.data("bars", rows).runAsync();
+  const spec = data.charts.channels, layer = real ? spec.layer : spec.layer.slice(1); // the first is of real images
+  const range = { range: { category: [colour("neutral"), colour("c1")] } };
+  bars = { real, view: await draw("channels", { ...spec, layer, datasets: { bars: rows } }, range) };
 }

@@ -24,8 +24,8 @@ function imageName(run, index) {
 
 /** The frame that the slider is at; the last one is the result. */
 function chosenFrame(run) {
-  if (!run.frames) return { step: run.steps, sheet: run.tiles };
-  return run.frames[state.frame < 0 ? run.frames.length - 1 : Math.min(state.frame, run.frames.length - 1)];
+  const frame = run.frames?.[state.frame];
+  return frame?.sheet ? frame : { step: run.steps, sheet: run.tiles };
 }
 
 /** Lay the cells of the chosen run out. */

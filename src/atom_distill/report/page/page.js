@@ -104,8 +104,7 @@ function wire() {
     change({ frame: at === Number(event.target.max) ? -1 : at });
   });
   byId("play").addEventListener("click", play);
-  byId("layer").addEventListener("change", (event) => change({ layer: Number(event.target.value) }));
-  byId("layer-2").addEventListener("change", (event) => change({ layer: Number(event.target.value) }));
+  for (const id of ["layer", "layer-2"]) byId(id).addEventListener("change", (event) => changeLayer(Number(event.target.value)));
   byId("class").addEventListener("change", (event) => change({ klass: Number(event.target.value) }));
   byId("zoom").addEventListener("input", (event) => change({ zoom: Number(event.target.value) }));
   byId("companions").addEventListener("change", (event) => change({ companions: event.target.checked }));
@@ -123,6 +122,11 @@ function wire() {
   document.querySelectorAll(".copy").forEach((button) => button.addEventListener("click", () => copy(button)));
   byId("theme").addEventListener("click", () => retheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   window.addEventListener("pagehide", remember);
+}
+
+/** Attention is that of the result, which the slider therefore goes to. */
+function changeLayer(layer) {
+  change(layer < 0 ? { layer } : { layer, frame: -1 });
 }
 
 function turnTabs(event) {
