@@ -16,7 +16,7 @@ install: $(VENV)/.installed  ## make the virtual environment with pinned depende
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,tensorboard]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,report,tensorboard]'
 	@touch $@
 
 demo: install  ## distil DATA (digits; cifar10 is the real one) and compare with random images

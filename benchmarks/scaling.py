@@ -178,7 +178,7 @@ def _step(case: Case, path: Path) -> Any:
 
     def step(index: int) -> None:
         optimiser.zero_grad()
-        float(matching(images, index))  # which waits for a GPU
+        float(matching(images, index).sum())  # which waits for a GPU
         optimiser.step()
 
     return step

@@ -177,7 +177,7 @@ def our_step(case: Case) -> Any:
 
     def step() -> Tensor:
         optimiser.zero_grad()
-        loss = matching(images, next(steps))
+        loss = matching(images, next(steps)).sum()
         optimiser.step()
         return loss
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.data.allocation import images_per_class, owners, proportional
+from atom_distill.data.allocation import first_of_each, images_per_class, owners, proportional
 from distillation.toys import toy_dataset
 
 steady = settings(deadline=None, derandomize=True, max_examples=60)
@@ -62,3 +62,10 @@ def test_a_budget_out_of_range_is_refused(budget):
 def test_ipc_is_the_same_for_all():
     assert images_per_class(toy_dataset((5, 10, 15)), 4, None).tolist() == [4, 4, 4]
     assert owners(torch.tensor([1, 3, 2])).tolist() == [0, 1, 1, 1, 2, 2]
+
+
+def test_the_first_images_of_each_class_stand_for_a_large_set():
+    assert first_of_each(torch.tensor([3, 3]), 600).tolist() == [0, 1, 2, 3, 4, 5]
+    assert first_of_each(torch.tensor([3, 1, 4]), 4).tolist() == [0, 1, 3, 4]
+    assert first_of_each(torch.tensor([3, 1, 4]), 5).tolist() == [0, 1, 3, 4, 5]
+    assert first_of_each(torch.tensor([1] * 9), 1).tolist() == [0]

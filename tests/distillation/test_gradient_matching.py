@@ -91,7 +91,7 @@ def assert_close(loss: Tensor, gradient: Tensor, want: tuple[Tensor, Tensor]) ->
 @pytest.mark.parametrize("operations", [(), tuple(DSA_OPERATIONS.split("_"))])
 def test_loss_and_gradient_equal_the_formula(operations):
     moving = images().requires_grad_()
-    loss = next(step(operations).gradients(moving, STEP))
+    (loss,) = next(step(operations).gradients(moving, STEP))
     assert_close(loss, moving.grad, twin(0, operations))
 
 
@@ -101,7 +101,7 @@ def test_the_second_gradient_is_that_of_a_network_trained_on_the_images(monkeypa
     losses = step().gradients(moving, STEP)
     next(losses)
     moving.grad = None  # but the images stay, so that the twin need not move them
-    loss = next(losses)
+    (loss,) = next(losses)
     model, labels = fresh(), torch.arange(3).repeat_interleave(IPC)
     for _ in range(3):  # all images fit into one batch
         gradients = torch.autograd.grad(F.cross_entropy(model(images().double()), labels), list(model.parameters()))

@@ -94,7 +94,8 @@ def result(folder: Path) -> dict[str, bytes]:
     """All that must come out the same: tensors, losses and pictures."""
     images = load_file(folder / "distilled.safetensors")["images"]
     found = {"images": images.numpy().tobytes()}
-    for path in [*folder.glob("images/*/*.png"), folder / "grid.png", folder / "metrics.jsonl", folder / "README.md"]:
+    names = ["grid.png", "metrics.jsonl", "README.md", "snapshots.safetensors"]
+    for path in [*folder.glob("images/*/*.png"), *(folder / name for name in names)]:
         found[path.relative_to(folder).as_posix()] = path.read_bytes()
     return found
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.snapshots import load_snapshots
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.ranks import Ranks, ranks
 from atom_distill.data.digits import load_digits
@@ -91,11 +92,16 @@ def test_a_checkpoint_of_two_ranks_resumes_on_another_number(size, tmp_path):
     settings = {"image_optimizer": "adam", "image_lr": 0.02, "eval_every": 10, "eval_epochs": 2, "eval_repeats": 2}
     together(2, "distil_digits", tmp_path / "run", {**settings, "steps": 10})
     resumed = together(size, "distil_digits", tmp_path / "run", {**settings, "resume": True})
-    alone, _, _ = distil_digits(None, settings)
+    alone, _, _ = distil_digits(tmp_path / "alone", settings)
     assert abs(resumed[0][0] - alone).max() < 1e-3 * abs(alone).max()
     stored = DistilledDataset.load(tmp_path / "run")
     assert [entry["step"] for entry in stored.history] == list(range(1, 21))
     assert [entry["step"] for entry in stored.history if "held_out_accuracy" in entry] == [10, 20]
+    ours, theirs = (load_snapshots(tmp_path / name) for name in ("alone", "run"))
+    assert ours.steps == theirs.steps == (0, 4, 8, 12, 16, 20)
+    assert int((ours.pixels.int() - theirs.pixels.int()).abs().max()) <= 1  # levels of grey
+    terms = DistilledDataset.load(tmp_path / "alone").history[-1]["terms"]
+    assert stored.history[-1]["terms"] == pytest.approx(terms, rel=1e-3)
 
 
 def test_what_one_rank_is_refused_all_are_told(tmp_path):

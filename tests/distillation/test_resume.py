@@ -202,3 +202,17 @@ def score() -> Score:
         runs=(50.0, 60.0),
         seconds=1.0,
     )
+
+
+def test_the_seconds_of_all_parts_are_counted(tmp_path, monkeypatch):
+    def a_second_a_step(self: run_module.MatchingStep, images: torch.Tensor, step: int) -> torch.Tensor:
+        clock[0] += 1
+        return matching(self, images, step)
+
+    clock, matching = [0.0], run_module.MatchingStep.__call__
+    monkeypatch.setattr("atom_distill.distillation.loop.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(run_module.MatchingStep, "__call__", a_second_a_step)
+    assert go(tmp_path / "run", steps=3).record["seconds"] == 3
+    clock[0] += 1000
+    assert go(tmp_path / "run", steps=8, resume=True).record["seconds"] == 8
+    assert DistilledDataset.load(tmp_path / "run").record["seconds"] == 8

@@ -55,6 +55,7 @@ def test_a_run_leaves_a_complete_folder(tmp_path):
         "metrics.jsonl",
         "preprocessing.safetensors",
         "scores.json",
+        "snapshots.safetensors",
     }
     assert distilled.steps == 8
     assert distilled.labels.tolist() == [0, 0, 1, 1, 2, 2]

@@ -79,7 +79,7 @@ def run_layout(distilled: DistilledDataset) -> Layout:
             ("preprocessing.safetensors", "the transform between pixels and model space"),
             ("images/", "the same through the inverse transform, as PNG"),
             ("config.yaml", "every setting, the data set, versions, seed"),
-            ("metrics.jsonl", "the loss by step"),
+            ("metrics.jsonl", "the loss by step and term"),
             ("scores.json", "every evaluation with its protocol"),
         ],
     )

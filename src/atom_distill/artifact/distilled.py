@@ -39,7 +39,7 @@ class DistilledDataset:
         settings: the run's final settings, by name.
         dataset: name, source, fingerprint and loading request of the real set.
         record: versions, machine and command.
-        history: one entry per step: step, loss, and evaluations on held-out training images.
+        history: one entry per step: step, loss, its terms by name, and evaluations on held-out training images.
         scores: evaluations on the test split.
         steps: steps done when these images were taken.
         which: the last images, or the best on held-out training images.

@@ -100,7 +100,7 @@ def save_tensors(
     tensors = {"images": images.contiguous(), "labels": labels}
     if soft_labels is not None:
         tensors["soft_labels"] = soft_labels.contiguous()
-    _write(folder / _TENSOR_FILES[which], tensors, {"class_names": list(class_names), "steps": steps})
+    save_checked(folder / _TENSOR_FILES[which], tensors, {"class_names": list(class_names), "steps": steps})
 
 
 def load_tensors(folder: Path, which: str) -> StoredImages:
@@ -112,7 +112,7 @@ def load_tensors(folder: Path, which: str) -> StoredImages:
     path = folder / _TENSOR_FILES[which]
     if not path.exists() and which == "best":
         raise ArtifactError(f"{folder} has no best set: it was distilled without --eval-every")
-    tensors, metadata = _read(path)
+    tensors, metadata = load_checked(path)
     try:
         names = tuple(metadata["class_names"])
         steps = int(metadata["steps"])
@@ -123,7 +123,7 @@ def load_tensors(folder: Path, which: str) -> StoredImages:
 
 def save_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
     """Write the transform between pixels and model space."""
-    _write(folder / PREPROCESSING_FILE, preprocessing.tensors(), {"kind": preprocessing.kind})
+    save_checked(folder / PREPROCESSING_FILE, preprocessing.tensors(), {"kind": preprocessing.kind})
 
 
 def load_preprocessing(folder: Path) -> Preprocessing:
@@ -133,7 +133,7 @@ def load_preprocessing(folder: Path) -> Preprocessing:
         ArtifactError: the file is missing, damaged, or not ours.
     """
     path = folder / PREPROCESSING_FILE
-    tensors, metadata = _read(path)
+    tensors, metadata = load_checked(path)
     try:
         return preprocessing_from_tensors(metadata.get("kind", "missing"), tensors)
     except ArtifactError as error:
@@ -188,7 +188,7 @@ def load_history(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def save_checked(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write tensors with facts and a checksum.
 
     All facts are one JSON text under one key: safetensors writes several keys in an order that changes from process to
@@ -198,7 +198,12 @@ def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     write_tensors(path, tensors, {_HEADER: header})
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and facts of a file that `save_checked` wrote.
+
+    Raises:
+        ArtifactError: it is missing, damaged, or not ours.
+    """
     if not path.exists():
         raise ArtifactError(f"{path} is missing: the run is not finished (go on with --resume), or not one of ours")
     try:

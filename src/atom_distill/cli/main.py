@@ -23,6 +23,8 @@ _COMMANDS = {
     "search": "rank architectures on small proxies of the data",
     "evaluate": "train networks from scratch on a distilled set and test them",
     "export": "write a distilled set for other tools, or to the Hugging Face hub",
+    "report": "show runs as one page, for any browser",
+    "watch": "the same page while a run goes on",
 }
 
 _OVER_RANKS = ("distill", "evaluate")

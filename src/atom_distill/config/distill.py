@@ -118,6 +118,11 @@ class DistillConfig(BaseModel):
     eval_repeats: int = Field(default=1, ge=1, description="Networks in each of those evaluations.")
     holdout: float = Field(default=0.1, gt=0, lt=1, description="Share of the training images held out for them.")
     checkpoint_every: int = Field(default=100, ge=0, description="Steps between checkpoints; 0: only on Ctrl-C.")
+    snapshots: int = Field(
+        default=10,
+        ge=0,
+        description="Pictures of the images on their way, at most so many steps of the run; 0: none.",
+    )
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
     compile: CompileMode = Field(default="auto", description="torch.compile; auto: where the run is long enough.")
     real_dtype: Precision = Field(
@@ -139,6 +144,12 @@ class DistillConfig(BaseModel):
             raise ValueError("how many images? Give one of --ipc N, images per class, and --budget M, images in all")
         return self
 
+    @model_validator(mode="after")
+    def _has_both_ends(self) -> Self:
+        if self.snapshots == 1:
+            raise ValueError("--snapshots 1 is one too few for the first images and the last; give 2 or more, or 0")
+        return self
+
     @property
     def size(self) -> str:
         """Say for people how many images there are to be."""
@@ -157,7 +168,7 @@ class DistillConfig(BaseModel):
         return operations_of(self.augment)
 
 
-CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every"})
-"""What may differ when a run is resumed: neither changes what a given step computes."""
+CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every", "snapshots"})
+"""What may differ when a run is resumed: none changes what a given step computes."""
 EXECUTION = frozenset({"device", "compile", "real_dtype", "chunk", "memory"})
 """How a step is computed, not what: these change rounding only."""

@@ -64,3 +64,17 @@ def proportional(sizes: Tensor, budget: int) -> Tensor:
 def owners(per_class: Tensor) -> Tensor:
     """Give the class of each synthetic image, class after class: counts int64 [K] give labels int64 [M]."""
     return torch.repeat_interleave(torch.arange(len(per_class)), per_class)
+
+
+def first_of_each(per_class: Tensor, most: int) -> Tensor:
+    """Choose images of a set, class after class, to stand for it: all, or the first ones of each class.
+
+    Args:
+        per_class: images of each class, int64 [K].
+        most: images to choose at most; with fewer than classes, the last classes have none.
+
+    Returns:
+        Rows of the set, int64 [n], ascending.
+    """
+    place = torch.cat([torch.arange(count) for count in per_class.tolist()])
+    return place.argsort(stable=True)[:most].sort().values

@@ -16,7 +16,7 @@ from atom_distill.base.ranks import ranks
 from atom_distill.base.registry import unknown_name
 from atom_distill.data import paths, store
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.named import SOURCES, Request
+from atom_distill.data.named import SOURCES, Published, Request
 from atom_distill.data.raw import EncodedSplit, Item, LoadOptions, RawDataset
 from atom_distill.data.splits import check_fraction, needless_fraction
 from atom_distill.data.subset import only_classes
@@ -67,6 +67,21 @@ def load_dataset(
         dataset = only_classes(dataset, classes)
         request["classes"] = classes if isinstance(classes, int) else list(classes)
     return replace(dataset, request=request)
+
+
+def is_at_hand(name_or_path: str | Path, *, data_dir: str | Path | None = None, **_options: Any) -> bool:
+    """Say whether a set can be loaded without fetching anything.
+
+    Args:
+        name_or_path: as of `load_dataset`, and so are the others, which do not matter here.
+        data_dir: as there.
+    """
+    if data_dir is not None and Path(data_dir).expanduser().exists():
+        return True
+    if isinstance(name_or_path, str) and name_or_path in SOURCES:
+        source = SOURCES.get(name_or_path)
+        return not isinstance(source, Published) or (cache_root() / source.name).exists()
+    return Path(name_or_path).expanduser().exists()
 
 
 def _load(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:

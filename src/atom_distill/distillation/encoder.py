@@ -19,7 +19,7 @@ from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.distillation.execution import Execution
 from atom_distill.models.initialization import laid_out, reinitialize
 from atom_distill.models.registry import Network
-from atom_distill.ops.matching import StatisticsOf, signature
+from atom_distill.ops.matching import StatisticsOf, Term, signature, terms_of
 
 SignatureOf = Callable[[Tensor], Tensor]
 
@@ -41,6 +41,8 @@ class Encoder:
         self._network = laid_out(network.to(execution.device), self._format).train()
         # The network's weights get no gradient: only the images learn.
         self._network.requires_grad_(False)
+        self._statistics_of = statistics_of
+        self._terms: tuple[Term, ...] | None = None
         self._dtype = execution.real_dtype
         self._twin = self._network if self._dtype == torch.float32 else copy.deepcopy(self._network).to(self._dtype)
         self._real = CompiledOrEager(_signature_of(self._twin, statistics_of), execution.compiled)
@@ -63,6 +65,16 @@ class Encoder:
     def synthetic(self, images: Tensor) -> Tensor:
         """Give the signatures of synthetic images [B, C, H, W] as float32 [B, D], differentiable."""
         return self._synthetic(images.contiguous(memory_format=self._format))
+
+    @torch.no_grad()
+    def terms(self, images: Tensor) -> tuple[Term, ...]:
+        """Say of what terms the loss of images [B, C, H, W] consists; found from two of them, once."""
+        if self._terms is None:
+            # As in an evaluation: nothing is drawn, no rank waits for another, and running statistics stay.
+            self._network.eval()
+            self._terms = terms_of(self._statistics_of(self._network.features(images[:2])))
+            self._network.train()
+        return self._terms
 
     def backward(self, loss: Tensor) -> None:
         """Propagate a loss of synthetic signatures to their images.

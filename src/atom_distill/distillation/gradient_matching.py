@@ -72,7 +72,7 @@ class GradientMatchingStep:
         self._labels = owners(torch.full((len(sampler.counts),), ipc))
 
     def gradients(self, images: Tensor, step: int) -> Iterator[Tensor]:
-        """Add a gradient to `images.grad` before each yield, and yield the loss, shape [].
+        """Add a gradient to `images.grad` before each yield, and yield the loss as its one term, shape [1].
 
         The images are expected to be moved, and their gradient forgotten, before the next is asked for.
         """
@@ -80,9 +80,13 @@ class GradientMatchingStep:
         optimizer = torch.optim.SGD(self._trained.parameters(), lr=_NETWORK_LR)
         updates, epochs = turns(self._ipc)
         for turn in range(updates):
-            yield self._match(images, step, turn)
+            yield self._match(images, step, turn).unsqueeze(0)
             if turn + 1 < updates:
                 self._train(images.detach(), optimizer, epochs, step, turn)
+
+    def term_names(self, _images: Tensor) -> tuple[str, ...]:
+        """Name the one term of the loss."""
+        return ("gradients",)
 
     def _match(self, images: Tensor, step: int, turn: int) -> Tensor:
         """Compare the gradients class by class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -12,7 +13,7 @@ from atom_distill.base.optional import is_available
 
 
 class Journal:
-    """One JSON object a line: step (steps done), loss, and now and then an evaluation.
+    """One JSON object a line: step (steps done), loss, its terms if several, and now and then an evaluation.
 
     Args:
         folder: of the run; None keeps the entries in memory only.
@@ -35,15 +36,17 @@ class Journal:
             board = folder / "tensorboard"
             self._board = SummaryWriter(str(board), purge_step=resumed_at + 1)
 
-    def write(self, step: int, **values: float) -> None:
-        """Record values after `step` steps."""
-        entry = {"step": step, **values}
+    def write(self, step: int, loss: float, terms: Mapping[str, float], **values: float) -> None:
+        """Record the loss of step number `step`, its terms by name, and other values after that step."""
+        several = {name: float(f"{value:.7g}") for name, value in terms.items()} if len(terms) > 1 else {}
+        entry = {"step": step, "loss": loss, **({"terms": several} if several else {}), **values}
         self.entries.append(entry)
         if self._file is not None:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
         if self._board is not None:
-            for name, value in values.items():
+            scalars = {"loss": loss, **{f"terms/{name}": value for name, value in several.items()}, **values}
+            for name, value in scalars.items():
                 self._board.add_scalar(name, value, step)
 
     def __enter__(self) -> Journal:

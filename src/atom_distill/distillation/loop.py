@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.journal import Journal
 from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
 from atom_distill.distillation.shard import Shard
+from atom_distill.distillation.snapshots import Album
 from atom_distill.distillation.state import Best, RunState, checkpoints, save_checkpoint
 
 HeldOutAccuracy = Callable[[Tensor], float]
@@ -28,10 +30,13 @@ class Matching(Protocol):
     """What a method makes of one step."""
 
     def gradients(self, images: Tensor, step: int) -> Iterator[Tensor]:
-        """Add a gradient to `images.grad` before each yield, and yield the loss, shape [].
+        """Add a gradient to `images.grad` before each yield, and yield the loss by term, shape [T].
 
         After each yield the images are moved, and their gradient is forgotten.
         """
+
+    def term_names(self, images: Tensor) -> tuple[str, ...]:
+        """Name the terms, whose sum is the loss."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Loop:
         device: where the images are optimised.
         folder: where checkpoints go; None for a run in memory.
         held_out_accuracy: judges the images every `eval_every` steps.
+        album: keeps pictures of the images on their way; None keeps none.
         show_progress: draw a bar.
     """
 
@@ -54,6 +60,7 @@ class Loop:
     device: torch.device
     folder: Path | None = None
     held_out_accuracy: HeldOutAccuracy | None = None
+    album: Album | None = None
     show_progress: bool = True
 
     def run(self, state: RunState, journal: Journal) -> RunState:
@@ -64,44 +71,56 @@ class Loop:
             InterruptedRunError: Ctrl-C; the state is saved if there is a folder.
         """
         state = state.of_images(self.shard.take)
+        self._picture(state, last=False)
         images = state.images.to(self.device).clone().requires_grad_()
         optimizer = ImageOptimizer(images, self.config, state.optimizer)
         average = RunningAverage(self.config.image_average, _on(self.device, state.average))
         label = f"distil ({self.config.method}, {self.config.size})"
+        started = time.monotonic() - state.seconds
         bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
         with StopRequest() as stop, bar:
             for step in range(state.step, self.config.steps):
-                for shown in self.matching.gradients(images, step):
+                for parts in self.matching.gradients(images, step):
                     # Read once, and by all ranks together: a signal may arrive at any moment, and at some ranks only.
-                    news = torch.tensor([float(shown), stop.received], dtype=torch.float64)
-                    loss, stops = self.shard.ranks.sum(news).tolist()
+                    news = torch.cat([parts.cpu().double(), torch.tensor([float(stop.received)])])
+                    *terms, stops = self.shard.ranks.sum(news).tolist()
+                    loss = math.fsum(terms)
                     if not math.isfinite(loss):
                         raise self._not_finite(f"the loss became {loss}", step)
                     optimizer.step()
                     optimizer.zero_grad()
                 # The state's tensors are those that the next step goes on changing.
-                state = RunState(step + 1, images.detach(), optimizer.state, average.update(images), state.best)
-                state = self._evaluate(state, loss, journal)
+                shown, best = average.update(images), state.best
+                seconds = time.monotonic() - started
+                state = RunState(step + 1, images.detach(), optimizer.state, shown, best, seconds)
+                named = dict(zip(self.matching.term_names(images), terms, strict=True))
+                state = self._evaluate(state, loss, named, journal)
                 last = step + 1 == self.config.steps
                 stopped = stops > 0 and not last
+                self._picture(state, last=last)
                 self._checkpoint(state, now=stopped or last)
                 bar.advance(loss=f"{loss:.3f}")
                 if stopped:
                     raise self._interrupted(step + 1)
         return state.of_images(self.shard.whole)
 
-    def _evaluate(self, state: RunState, loss: float, journal: Journal) -> RunState:
+    def _evaluate(self, state: RunState, loss: float, terms: Mapping[str, float], journal: Journal) -> RunState:
         """Write the step down; where an evaluation is due, add it and keep the images if they are the best."""
         every = self.config.eval_every
         if self.held_out_accuracy is None or not every or state.step % every:
-            journal.write(state.step, loss=loss)
+            journal.write(state.step, loss, terms)
             return state
         images = self.shard.whole(state.result).cpu().clone()
         accuracy = self.held_out_accuracy(images)
-        journal.write(state.step, loss=loss, held_out_accuracy=accuracy)
+        journal.write(state.step, loss, terms, held_out_accuracy=accuracy)
         if state.best is not None and accuracy <= state.best.accuracy:
             return state
         return replace(state, best=Best(images, state.step, accuracy))
+
+    def _picture(self, state: RunState, *, last: bool) -> None:
+        """Take a picture of the images where one is due; all ranks agree on when."""
+        if self.album is not None and self.album.is_due(state.step, last=last):
+            self.album.add(state.step, self.shard.whole(state.result))
 
     def _checkpoint(self, state: RunState, *, now: bool) -> None:
         every = self.config.checkpoint_every
@@ -110,9 +129,16 @@ class Loop:
         state = state.of_images(self.shard.whole)
         if not bool(torch.isfinite(state.images).all()):
             raise self._not_finite("the images became NaN or infinite", state.step - 1)
-        folder = self.folder
+        folder, album = self.folder, self.album
+
+        def save() -> None:
+            assert folder is not None
+            if album is not None:
+                album.save()  # first, so that no checkpoint is ahead of its pictures
+            save_checkpoint(folder, state)
+
         if folder is not None:
-            self.shard.ranks.share(lambda: save_checkpoint(folder, state))
+            self.shard.ranks.share(save)
 
     def _not_finite(self, what: str, step: int) -> NonFiniteError:
         saved = checkpoints(self.folder) if self.folder is not None else []

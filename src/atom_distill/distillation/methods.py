@@ -60,7 +60,7 @@ METHODS.register("forgetting")(lambda _config: Selection(by_forgetting))
 _OF_ATTENTION = frozenset(["spatial_power", "channel_power"])
 _OF_STATISTICS = _OF_ATTENTION | frozenset(["task_balance", "spatial", "channel", "embedding", "chunk", "memory"])
 _OF_STEPS = frozenset(
-    ["steps", "init", "batch_real", "augment", "eval_every", "checkpoint_every", "real_dtype", "preset"]
+    ["steps", "init", "batch_real", "augment", "eval_every", "checkpoint_every", "snapshots", "real_dtype", "preset"]
 )
 _OF_OPTIMIZER = frozenset(["image_optimizer", "image_lr", "image_momentum", "image_average"])
 _OF_JUDGING = frozenset(["eval_epochs", "eval_repeats", "holdout"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.selection import Candidates, Selection
 from atom_distill.distillation.settings import matching_network, note_unused, settled, training_images
 from atom_distill.distillation.shard import Shard
+from atom_distill.distillation.snapshots import Album
 from atom_distill.distillation.state import RunState, load_newest_checkpoint
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.registry import Network, mixes_images
@@ -141,11 +143,13 @@ def _select(
     selection: Selection, training: ImageDataset, prepared: _Prepared, config: DistillConfig, *, show_progress: bool
 ) -> DistilledDataset:
     """Choose real images; the artifact says which, and by what."""
+    started = time.monotonic()
     candidates = Candidates(training, prepared.preprocessing, config, show_progress=show_progress)
     chosen = selection.choose(candidates)
     distilled = prepared.as_set(prepared.preprocessing.apply(training.train.images[chosen]), config, steps=0)
     how = {"indices": chosen.tolist(), **candidates.description}
-    return replace(distilled, record={**prepared.record, "selection": how})
+    seconds = round(time.monotonic() - started, 1)
+    return replace(distilled, record={**prepared.record, "selection": how, "seconds": seconds})
 
 
 def _matching(
@@ -201,15 +205,25 @@ def _optimise(
     def held_out_accuracy(images: Tensor) -> float:
         return judge(prepared.as_set(images, config, 0), training, config)
 
-    loop = Loop(matching, shard, config, prepared.execution.device, out, held_out_accuracy, show_progress)
+    album = _album(shard, prepared, config, out)
+    loop = Loop(matching, shard, config, prepared.execution.device, out, held_out_accuracy, album, show_progress)
     with Journal(out if shard.ranks.leads else None, resumed_at=prepared.state.step) as journal:
         final = loop.run(prepared.state, journal)
+    prepared = replace(prepared, record={**prepared.record, "seconds": round(final.seconds, 1)})
     distilled = prepared.as_set(final.result, config, final.step)
     distilled.history = journal.entries
     if final.best is not None:
         distilled.best = prepared.as_set(final.best.images, config, final.best.step)
         distilled.best.which = "best"
     return distilled
+
+
+def _album(shard: Shard, prepared: _Prepared, config: DistillConfig, out: Path | None) -> Album | None:
+    """Make what takes pictures on the way, if any are to be taken: a run without a folder has no place for them."""
+    if out is None or not config.snapshots:
+        return None
+    folder = out if shard.ranks.leads else None
+    return Album(folder, config.snapshots, prepared.per_class, prepared.preprocessing, prepared.state.step)
 
 
 def _prepare(

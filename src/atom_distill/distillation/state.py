@@ -46,6 +46,7 @@ class RunState:
         optimizer: its tensors by torch's names; empty before the first step.
         average: of the images over the steps, same shape, where the settings ask for it.
         best: where there are evaluations.
+        seconds: wall clock of the steps done, evaluations included; those that a kill has undone are not counted.
     """
 
     step: int
@@ -53,6 +54,7 @@ class RunState:
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     average: Tensor | None = None
     best: Best | None = None
+    seconds: float = 0.0
 
     def of_images(self, change: Callable[[Tensor], Tensor]) -> RunState:
         """Apply a function to every tensor that has a row for each image, but for the best ones."""
@@ -72,7 +74,7 @@ class RunState:
 def save_checkpoint(folder: Path, state: RunState) -> Path:
     """Write `checkpoint-NNNNNN.safetensors` atomically, then drop all but the newest two; return its path."""
     tensors = {"images": state.images} | {_OPTIMIZER + name: tensor for name, tensor in state.optimizer.items()}
-    metadata: dict[str, float] = {"step": state.step}
+    metadata: dict[str, float] = {"step": state.step, "seconds": round(state.seconds, 3)}
     if state.average is not None:
         tensors["average"] = state.average
     if state.best is not None:
@@ -136,4 +138,5 @@ def _load(path: Path) -> RunState:
     optimizer = {
         name.removeprefix(_OPTIMIZER): tensor for name, tensor in tensors.items() if name.startswith(_OPTIMIZER)
     }
-    return RunState(metadata["step"], tensors["images"], optimizer, tensors.get("average"), best)
+    seconds = float(metadata.get("seconds", 0))
+    return RunState(metadata["step"], tensors["images"], optimizer, tensors.get("average"), best, seconds)

@@ -15,7 +15,7 @@ from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.shard import Shard
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
-from atom_distill.ops.matching import class_means, class_sums, matching_loss
+from atom_distill.ops.matching import class_means, class_sums, matching_loss, matching_terms
 
 _CHUNKS_PREPARED = 10
 """Chunks of real images that are whitened and augmented at once: few enough to stay in the cache, enough for a matrix
@@ -53,34 +53,39 @@ class MatchingStep:
         return self.shard.per_class[self.shard.classes]
 
     def gradients(self, images: Tensor, step: int) -> Iterator[Tensor]:
-        """Add the gradient of the step's one update to `images.grad`, and yield the loss, shape []."""
+        """Add the gradient of the step's one update to `images.grad`, and yield the loss by term, shape [T]."""
         yield self(images, step)
 
+    def term_names(self, images: Tensor) -> tuple[str, ...]:
+        """Name the terms of the loss of such images."""
+        return tuple(term.name for term in self.encoder.terms(images))
+
     def __call__(self, images: Tensor, step: int) -> Tensor:
-        """Add the loss's gradient to `images.grad` and return the loss.
+        """Add the loss's gradient to `images.grad` and return the loss by term.
 
         Args:
             images: synthetic images in model space, a float32 leaf [m, C, H, W], class after class of the shard.
             step: which step, counted from 0.
 
         Returns:
-            The loss of these classes, detached, shape [].
+            The terms of the loss of these classes, detached, shape [T]; their sum is the loss.
         """
+        terms = self.encoder.terms(images)
         self.encoder.renew(generator(self.seed, "network", step))
         draw = self._draw(step)
         means_real = self.real_means(step, draw)
         if images.grad is None:
             images.grad = torch.zeros_like(images)
-        total = images.new_zeros(())
+        total = images.new_zeros(len(terms))
         for first, last in self._class_ranges():
             rows = slice(int(self.per_class[:first].sum()), int(self.per_class[:last].sum()))
             # A leaf of its own: the gradient of a slice of all images would be as large as all of them.
             part = images.detach()[rows].requires_grad_()
-            loss = matching_loss(means_real[first:last], self._synthetic_means(part, draw, first, last))
-            self.encoder.backward(loss)
+            means_syn = self._synthetic_means(part, draw, first, last)
+            self.encoder.backward(matching_loss(means_real[first:last], means_syn))
             assert part.grad is not None
             images.grad[rows] += part.grad
-            total += loss.detach()
+            total += matching_terms(means_real[first:last], means_syn, terms)
         return total
 
     def real_means(self, step: int, draw: Draw | None) -> Tensor:

@@ -29,10 +29,24 @@ class Statistic(NamedTuple):
     Attributes:
         values: shape [B, ...], one row per image.
         weight: its factor in the loss, >= 0.
+        name: what curves of the loss's terms call it; without one it is numbered.
     """
 
     values: Tensor
     weight: float = 1.0
+    name: str = ""
+
+
+class Term(NamedTuple):
+    """A statistic's part of the loss, and of every signature.
+
+    Attributes:
+        name: of the statistic, unlike any other's.
+        width: columns of the signature.
+    """
+
+    name: str
+    width: int
 
 
 StatisticsOf = Callable[[Features], list[Statistic]]
@@ -65,13 +79,13 @@ def attention_mixer(
     Source: ATOM (arXiv 2405.01373), the objective; DM and DataDAM are settings of it.
     """
     statistics = []
-    for layer in features.maps[:-1]:
+    for number, layer in enumerate(features.maps[:-1], start=1):
         if spatial:
-            statistics.append(Statistic(spatial_attention(layer, power=spatial_power)))
+            statistics.append(Statistic(spatial_attention(layer, power=spatial_power), name=f"spatial {number}"))
         if channel:
-            statistics.append(Statistic(channel_attention(layer, power=channel_power)))
+            statistics.append(Statistic(channel_attention(layer, power=channel_power), name=f"channel {number}"))
     if embedding:
-        statistics.append(Statistic(features.embedding, task_balance))
+        statistics.append(Statistic(features.embedding, task_balance, "embedding"))
     return statistics
 
 
@@ -87,13 +101,27 @@ def signature(statistics: Sequence[Statistic]) -> Tensor:
     """
     if not statistics:
         raise ValueError("the objective has no statistics: switch on at least one of its terms")
-    if any(weight < 0 for _, weight in statistics):
-        raise ValueError(f"weights must be >= 0, got {[weight for _, weight in statistics]}")
+    if any(statistic.weight < 0 for statistic in statistics):
+        raise ValueError(f"weights must be >= 0, got {[statistic.weight for statistic in statistics]}")
     columns = []
-    for values, weight in statistics:
+    for values, weight, _ in statistics:
         wide = values.flatten(1).to(torch.promote_types(values.dtype, torch.float32))
         columns.append(wide if weight == 1.0 else wide * math.sqrt(weight))
     return torch.cat(columns, dim=1)
+
+
+def terms_of(statistics: Sequence[Statistic]) -> tuple[Term, ...]:
+    """Say which columns of a signature are whose, in their order.
+
+    Statistics without a name, or with that of another, get their number, from 1.
+    """
+    names = [statistic.name for statistic in statistics]
+    told_apart = [
+        name if name and names.count(name) == 1 else f"{name or 'statistic'} ({number})"
+        for number, name in enumerate(names, start=1)
+    ]
+    widths = [statistic.values[0].numel() for statistic in statistics]
+    return tuple(map(Term, told_apart, widths))
 
 
 def class_sums(signatures: Tensor, labels: Tensor, num_classes: int) -> Tensor:
@@ -126,3 +154,16 @@ def matching_loss(means_real: Tensor, means_syn: Tensor) -> Tensor:
             f"and synthetic {tuple(means_syn.shape)}"
         )
     return LOSS_SCALE * (means_syn - means_real).square().sum()
+
+
+def matching_terms(means_real: Tensor, means_syn: Tensor, terms: Sequence[Term]) -> Tensor:
+    """Give each term's part of `matching_loss`, shape [T], without gradient; their sum is the loss.
+
+    Args:
+        means_real: shape [K, D].
+        means_syn: shape [K, D].
+        terms: whose columns are which; their widths add up to D.
+    """
+    by_column = (means_syn.detach() - means_real.detach()).square().sum(0)
+    parts = by_column.split([term.width for term in terms])
+    return LOSS_SCALE * torch.stack([part.sum() for part in parts])

@@ -1,0 +1,50 @@
+"""`atom watch`: the report of a run that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from pydantic import BaseModel, Field
+
+from atom_distill.cli.options import JsonFlag, parse
+from atom_distill.cli.output import print_json, print_line
+from atom_distill.cli.report import check_page
+
+if TYPE_CHECKING:
+    from atom_distill.report.reading import RunView
+
+_DESCRIPTION = (
+    "Write the report of a run that goes on, again and again until it is finished. The page, open in a browser, loads "
+    "itself again; Ctrl-C ends the watching, not the run."
+)
+
+
+class WatchCommand(BaseModel):
+    """Options of `atom watch`."""
+
+    run: tyro.conf.Positional[Path] = Field(description="The run's folder.")
+    out: Path = Field(default=Path("watch.html"), description="The page.")
+    every: float = Field(default=10.0, gt=0, description="Time between two looks at the run (seconds).")
+    json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output at the end.")
+
+
+def command(arguments: Sequence[str]) -> None:
+    """Run `atom watch`."""
+    options = parse(WatchCommand, command="watch", description=_DESCRIPTION, arguments=arguments)
+    check_page(options.out)
+    from atom_distill.base.progress import note
+    from atom_distill.report.watch import watch
+
+    def tell(view: RunView) -> None:
+        loss = f", loss {view.history[-1]['loss']:.3f}" if view.history else ""
+        done = view.history[-1]["step"] if view.history else view.steps
+        note(f"{options.out}: step {done} of {view.settings.get('steps', '?')}{loss}")
+
+    last = watch(options.run, options.out, every=options.every, on_page=tell, caller="atom watch")
+    if options.json_output:
+        print_json({"page": options.out, "run": options.run, "steps": last.steps, "finished": last.finished})
+        return
+    print_line(f"{options.run} is finished; {options.out} shows all of it")

@@ -1,0 +1,1 @@
+"""Layer 5: runs as one page for people."""

@@ -1,0 +1,95 @@
+"""The charts of a report as Vega-Lite, written with Altair; colours are the page's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from atom_distill.base.optional import require
+from atom_distill.report.curves import Point
+
+Spec = dict[str, Any]
+_HEIGHT = 260
+BARS = "bars"
+"""Name of the data that the page fills in when a layer is chosen: rank, channel, real, synthetic."""
+
+
+def altair(caller: str) -> ModuleType:
+    """Import Altair, or say how to get it."""
+    return require("altair", extra="report", caller=caller)
+
+
+def library(caller: str) -> str:
+    """Give the JavaScript that draws the charts: Vega, Vega-Lite and Vega-Embed in one text of 0.9 MB."""
+    version = ".".join(altair(caller).SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    text: str = require("vl_convert", extra="report", caller=caller).javascript_bundle(
+        "window.vegaEmbed = vegaEmbed;", vl_version=version
+    )
+    return text
+
+
+def curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool, caller: str) -> Spec:
+    """Draw curves by step, one a series.
+
+    Args:
+        points: of all curves.
+        unit: what the values are.
+        logarithmic: for values over several orders of magnitude, all positive.
+        caller: whose chart it is, for the error where Altair is not installed.
+    """
+    alt = altair(caller)
+    rows = [point._asdict() for point in points if point.value > 0 or not logarithmic]
+    names = list(dict.fromkeys(point.series for point in points))
+    chosen = alt.selection_point(fields=["series"], bind="legend")
+    scale = alt.Scale(type="log", nice=True) if logarithmic else alt.Scale(zero=False, nice=True)
+    hover = alt.selection_point(on="pointerover", nearest=True, empty=False, clear="pointerout")
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, format="d")),
+        y=alt.Y("value:Q", title=unit, scale=scale, axis=alt.Axis(tickCount=5, labelOverlap=True, format="~g")),
+        color=alt.Color("series:N", sort=names, title=None, legend=alt.Legend() if len(names) > 1 else None),
+        opacity=alt.condition(chosen, alt.value(1), alt.value(0.12)),
+        tooltip=[
+            alt.Tooltip("series:N", title=" "),
+            alt.Tooltip("step:Q", format=",d"),
+            alt.Tooltip("value:Q", title=unit, format=".4~g"),
+        ],
+    )
+    lines = base.mark_line(strokeWidth=1.8, point=len(rows) <= 12 * max(1, len(names))).add_params(chosen)
+    dots = (
+        base.mark_point(filled=True, size=60)
+        .encode(opacity=alt.condition(hover, alt.value(1), alt.value(0)))
+        .add_params(hover)
+    )
+    return _spec(lines + dots)
+
+
+def channel_chart(caller: str) -> Spec:
+    """Draw the channels' attention, synthetic over real; the page fills the data in."""
+    alt = altair(caller)
+    bars = (
+        alt.Chart(alt.NamedData(name=BARS))
+        .transform_fold(["real", "synthetic"], as_=["images", "attention"])
+        .encode(
+            x=alt.X(
+                "rank:O",
+                title="channels, strongest first",
+                axis=alt.Axis(labels=False, ticks=False, domain=False),
+                scale=alt.Scale(paddingInner=0.15),
+            ),
+            y=alt.Y("attention:Q", title="attention"),
+            tooltip=["channel:Q", alt.Tooltip("real:Q", format=".3f"), alt.Tooltip("synthetic:Q", format=".3f")],
+        )
+    )
+    colour = alt.Color("images:N", scale=alt.Scale(domain=["real", "synthetic"]), title=None, legend=alt.Legend())
+    real = bars.transform_filter("datum.images == 'real'").mark_bar(width={"band": 0.9})
+    synthetic = bars.transform_filter("datum.images == 'synthetic'").mark_tick(thickness=2.5)
+    return _spec(alt.layer(real.encode(color=colour), synthetic.encode(color=colour)))
+
+
+def _spec(chart: Any) -> Spec:
+    """Give the chart as data, as wide as its place in the page and without Altair's own looks."""
+    spec: Spec = json.loads(chart.properties(width="container", height=_HEIGHT).to_json())
+    spec.pop("config", None)
+    return {**spec, "autosize": {"type": "fit", "contains": "padding"}}

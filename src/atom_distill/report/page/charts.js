@@ -1,0 +1,56 @@
+"use strict";
+// Vega-Lite charts in the page's colours; drawn again when those change.
+
+let bars = null; // the view of the channels, and whether it has real images
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+/** The page's looks for Vega. */
+function looks() {
+  const text = { labelColor: colour("soft"), titleColor: colour("soft"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" };
+  return {
+    background: "transparent",
+    font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+    view: { stroke: null },
+    axis: { ...text, gridColor: colour("line"), domainColor: colour("line"), tickColor: colour("line"), gridDash: [2, 3] },
+    legend: { ...text, orient: "top", symbolType: "circle", symbolStrokeWidth: 0, columns: narrow() ? 2 : 4 },
+    range: { category: ["c1", "c2", "c3", "c4", "c5", "c6"].map(colour) },
+  };
+}
+
+const narrow = () => window.innerWidth < 640;
+
+/** Draw a chart, or take its place away where there is none. */
+async function draw(name, spec, config = {}) {
+  const place = byId(`chart-${name}`), figure = place.closest(".chart");
+  figure.hidden = !spec;
+  if (!spec) return null;
+  const drawn = await vegaEmbed(place, spec, { actions: false, renderer: "canvas", config: { ...looks(), ...config } });
+  place.setAttribute("aria-label", `chart: ${figure.querySelector("figcaption").textContent}`);
+  place.setAttribute("role", "img");
+  return drawn.view;
+}
+
+async function drawCharts() {
+  bars = null;
+  await draw("loss", data.charts.loss);
+  await draw("accuracy", data.charts.accuracy);
+  await drawTerms();
+}
+
+async function drawTerms() {
+  await draw("terms", data.charts.terms[state.run]);
+  byId("terms-of").textContent = data.runs.length > 1 ? `of ${chosenRun().name}` : "";
+}
+
+/** Show channels; the chart stays, its data change. */
+async function drawBars(rows) {
+  const real = "real" in rows[0];
+  if (bars?.real === real) {
+    await bars.view.data("bars", rows).runAsync();
+    return;
+  }
+  const spec = data.charts.channels, layer = real ? spec.layer : spec.layer.slice(1); // the first is of real images
+  const range = { range: { category: [colour("neutral"), colour("c1")] } };
+  bars = { real, view: await draw("channels", { ...spec, layer, datasets: { bars: rows } }, range) };
+}

@@ -1,0 +1,132 @@
+"use strict";
+// The grid: a row a class, a cell an image with its initial image and its nearest real one.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const state = { run: 0, frame: -1, layer: -1, klass: 0, zoom: 0, companions: true };
+let cells = [];
+
+/** What the page shows now of the chosen run. */
+const chosenRun = () => data.runs[state.run];
+
+/** Make an element with properties and children. */
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/** How an image is called: its class and its place in it, from 1. */
+function imageName(run, index) {
+  const label = run.labels[index];
+  return `${run.classes[label]} ${index - run.labels.indexOf(label) + 1}`;
+}
+
+/** The frame that the slider is at; the last one is the result. */
+function chosenFrame(run) {
+  const frame = run.frames?.[state.frame];
+  return frame?.sheet ? frame : { step: run.steps, sheet: run.tiles };
+}
+
+/** Lay the cells of the chosen run out. */
+function buildGrid() {
+  const run = chosenRun(), grid = byId("grid"), rows = new Map();
+  cells = run.tiles ? run.labels.map((label, index) => buildCell(run, index)) : [];
+  cells.forEach((cell, index) => {
+    const label = run.labels[index];
+    if (!rows.has(label)) rows.set(label, element("div", { className: "cells" }));
+    rows.get(label).append(cell);
+  });
+  grid.replaceChildren(...[...rows].map(([label, row]) => {
+    const title = element("h3", { textContent: run.classes[label] });
+    return element("div", { className: "class-row" }, title, row);
+  }));
+  grid.classList.toggle("one-each", run.classes.length === run.labels.length);
+  if (run.tiles) grid.style.setProperty("--ratio", `${run.tiles.width} / ${run.tiles.height}`);
+  if (cells.length) cells[0].tabIndex = 0;
+  byId("grid-note").textContent = gridNote(run);
+}
+
+function buildCell(run, index) {
+  const cell = element("button", { className: "cell", type: "button", tabIndex: -1 });
+  cell.setAttribute("aria-label", `${imageName(run, index)}, enlarge`);
+  cell.title = imageName(run, index);
+  cell.append(element("canvas", { className: "synthetic" }));
+  if (run.initial) cell.append(element("canvas", { className: "companion initial" }));
+  if (run.neighbours) cell.append(element("canvas", { className: "companion near" }));
+  cell.addEventListener("click", () => openLightbox(index));
+  cell.addEventListener("focus", () => { for (const one of cells) one.tabIndex = one === cell ? 0 : -1; });
+  return cell;
+}
+
+function gridNote(run) {
+  if (!run.tiles) return "There are no images to show.";
+  const shown = run.labels.length, parts = [];
+  if (shown < run.total) parts.push(`${shown} of ${run.total} images are shown, the first of each class.`);
+  if (run.neighbours) parts.push(`Nearest real images: ${run.neighbours_how}`);
+  return parts.join(" ");
+}
+
+/** Draw every cell as the controls say. */
+async function drawGrid() {
+  const run = chosenRun();
+  if (!run.tiles) return;
+  const frame = chosenFrame(run), layer = run.layers?.[state.layer];
+  const sheet = await decode(frame.sheet), hot = layer && frame.sheet === run.tiles ? await heatSheet(layer.maps) : null;
+  const initial = run.initial && (await decode(run.initial)), near = run.neighbours && (await decode(run.neighbours));
+  if (run !== chosenRun()) return; // another run was chosen meanwhile
+  cells.forEach((cell, index) => {
+    const canvas = cell.querySelector(".synthetic");
+    drawTile(canvas, sheet, frame.sheet, index);
+    if (hot) overlay(canvas, hot, layer.maps, index);
+    if (initial) drawTile(cell.querySelector(".initial"), initial, run.initial, index);
+    if (near) drawTile(cell.querySelector(".near"), near, run.neighbours, index * (run.neighbours.tiles / run.labels.length));
+  });
+}
+
+/** Size, and what stands beside each image. */
+function styleGrid() {
+  const run = chosenRun(), beside = Boolean(run.initial || run.neighbours);
+  const zoom = state.zoom || fittingSize(run, beside && state.companions);
+  byId("grid").style.setProperty("--size", `${zoom}px`);
+  byId("zoom").value = String(zoom);
+  for (const cell of cells) cell.classList.toggle("companions", beside && state.companions);
+}
+
+/** The size at which a class fills its row: ten images, or three on a phone; large where there is one a class. */
+function fittingSize(run, beside) {
+  const each = Math.max(...run.classes.map((_, label) => run.labels.filter((one) => one === label).length));
+  const width = Math.min(1132, byId("grid").clientWidth), gap = 8, parts = beside ? 1.5 : 1;
+  if (narrow()) return Math.floor(((width - 2 * gap) / 3 - 1) / parts) - 1;
+  if (each === 1) return 128;
+  const columns = Math.min(10, Math.max(4, each));
+  return Math.min(128, Math.floor(((width - 132 - gap * (columns - 1)) / columns - 1) / parts) - 1);
+}
+
+/** Arrow keys go from image to image, up and down by where they are on the page. */
+function moveInGrid(event) {
+  const at = cells.indexOf(document.activeElement);
+  if (at < 0) return;
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  let target = step === undefined ? undefined : cells[at + step];
+  if (event.key === "Home") target = cells[0];
+  if (event.key === "End") target = cells[cells.length - 1];
+  if (event.key === "ArrowUp" || event.key === "ArrowDown") target = neighbourRow(at, event.key === "ArrowDown");
+  if (target) {
+    event.preventDefault();
+    target.focus();
+  }
+}
+
+/** The cell nearest in the next row of cells down, or up. */
+function neighbourRow(at, down) {
+  const here = cells[at].getBoundingClientRect();
+  let best = null, distance = Infinity;
+  for (const cell of cells) {
+    const there = cell.getBoundingClientRect(), dy = down ? there.top - here.top : here.top - there.top;
+    if (dy < 4) continue;
+    const far = dy * 1000 + Math.abs(there.left - here.left);
+    if (far < distance) [best, distance] = [cell, far];
+  }
+  return best;
+}

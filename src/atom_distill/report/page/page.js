@@ -1,0 +1,173 @@
+"use strict";
+// What joins the parts: controls, theme, tables, and the state that a live page keeps when it is loaded again.
+
+const MEMORY = "atom-report";
+
+/** Take a change of the state and draw what it touches. */
+async function change(what) {
+  Object.assign(state, what);
+  remember();
+  if ("run" in what) await showRun();
+  if ("frame" in what || "layer" in what || "run" in what) await drawGrid();
+  if ("zoom" in what || "companions" in what || "run" in what) styleGrid();
+  if ("layer" in what || "klass" in what || "run" in what) await drawAttention();
+  showControls();
+}
+
+async function showRun() {
+  const run = chosenRun();
+  document.querySelectorAll("[data-of-run]").forEach((part) => { part.hidden = Number(part.dataset.ofRun) !== state.run; });
+  document.querySelectorAll("[data-run]").forEach((tab) => {
+    const chosen = Number(tab.dataset.run) === state.run;
+    tab.setAttribute("aria-selected", String(chosen));
+    tab.tabIndex = chosen ? 0 : -1;
+  });
+  fillChoices();
+  buildGrid();
+  const frames = run.frames?.length ?? 0;
+  byId("evolution").hidden = frames < 2;
+  byId("step").max = String(Math.max(0, frames - 1));
+  byId("beside").hidden = !(run.initial || run.neighbours);
+  byId("beside-what").textContent = [run.initial && "initial image", run.neighbours && "nearest real image"].filter(Boolean).join(" above ");
+  byId("beside-what").textContent = `Beside: ${byId("beside-what").textContent}`;
+  await drawTerms();
+}
+
+function showControls() {
+  const run = chosenRun(), slider = byId("step");
+  slider.value = state.frame < 0 ? slider.max : String(state.frame);
+  byId("step-text").textContent = `${chosenFrame(run).step} of ${run.steps}`;
+  slider.setAttribute("aria-valuetext", `step ${chosenFrame(run).step}`);
+  byId("companions").checked = state.companions;
+}
+
+/** Play the images from the first step to the last. */
+function play() {
+  const button = byId("play"), frames = chosenRun().frames?.length ?? 0;
+  if (play.timer) return stopPlaying();
+  let frame = 0;
+  button.textContent = "❚❚";
+  button.setAttribute("aria-pressed", "true");
+  change({ frame });
+  play.timer = setInterval(() => {
+    frame += 1;
+    change({ frame: frame >= frames - 1 ? -1 : frame });
+    if (frame >= frames - 1) stopPlaying();
+  }, 450);
+}
+
+function stopPlaying() {
+  clearInterval(play.timer);
+  play.timer = null;
+  byId("play").textContent = "▶";
+  byId("play").setAttribute("aria-pressed", "false");
+}
+
+/** Sort the rows of the table by a column; again, the other way round. What has no value stays at the end. */
+function sortTable(head) {
+  const body = byId("runs-table").tBodies[0], column = head.cellIndex;
+  const up = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  head.parentNode.querySelectorAll("[aria-sort]").forEach((one) => one.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", up > 0 ? "ascending" : "descending");
+  const key = (row) => row.cells[column].dataset.key;
+  const number = (text) => text !== "" && Number.isFinite(Number(text));
+  body.append(...[...body.rows].sort((one, other) => {
+    const [a, b] = [key(one), key(other)];
+    if (a === "" || b === "") return Number(a === "") - Number(b === "");
+    return up * (number(a) && number(b) ? Number(a) - Number(b) : a.localeCompare(b));
+  }));
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+}
+
+/** Keep what is chosen for the next load; a browser may forbid it, and the page then begins anew. */
+function remember() {
+  try {
+    sessionStorage.setItem(MEMORY, JSON.stringify({ ...state, theme: document.documentElement.dataset.theme, scroll: window.scrollY }));
+  } catch { /* nothing is kept */ }
+}
+
+function recall() {
+  try {
+    return JSON.parse(sessionStorage.getItem(MEMORY)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function wire() {
+  byId("step").addEventListener("input", (event) => {
+    stopPlaying();
+    const at = Number(event.target.value);
+    change({ frame: at === Number(event.target.max) ? -1 : at });
+  });
+  byId("play").addEventListener("click", play);
+  for (const id of ["layer", "layer-2"]) byId(id).addEventListener("change", (event) => changeLayer(Number(event.target.value)));
+  byId("class").addEventListener("change", (event) => change({ klass: Number(event.target.value) }));
+  byId("zoom").addEventListener("input", (event) => change({ zoom: Number(event.target.value) }));
+  byId("companions").addEventListener("change", (event) => change({ companions: event.target.checked }));
+  byId("grid").addEventListener("keydown", moveInGrid);
+  byId("lightbox").addEventListener("keydown", lightboxKeys);
+  byId("lightbox").addEventListener("close", () => cells[enlarged]?.focus());
+  byId("lightbox").addEventListener("click", (event) => event.target === byId("lightbox") && byId("lightbox").close());
+  byId("close").addEventListener("click", () => byId("lightbox").close());
+  byId("previous").addEventListener("click", () => turnLightbox(-1));
+  byId("next").addEventListener("click", () => turnLightbox(1));
+  document.querySelectorAll("#runs-table thead button").forEach((button) => button.addEventListener("click", () => sortTable(button.parentNode)));
+  document.querySelectorAll("[data-run]").forEach((tab) => tab.addEventListener("click", () => change({ run: Number(tab.dataset.run), frame: -1 })));
+  document.querySelector(".tabs")?.addEventListener("keydown", turnTabs);
+  byId("all-settings")?.addEventListener("change", (event) => byId("settings-table").classList.toggle("differing", !event.target.checked));
+  document.querySelectorAll(".copy").forEach((button) => button.addEventListener("click", () => copy(button)));
+  byId("theme").addEventListener("click", () => retheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+  window.addEventListener("pagehide", remember);
+}
+
+/** Attention is that of the result, which the slider therefore goes to. */
+function changeLayer(layer) {
+  change(layer < 0 ? { layer } : { layer, frame: -1 });
+}
+
+function turnTabs(event) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key], count = data.runs.length;
+  if (!step) return;
+  const next = byId(`run-${(state.run + step + count) % count}`);
+  next.focus();
+  next.click();
+}
+
+async function copy(button) {
+  await navigator.clipboard.writeText(button.parentNode.querySelector("code").textContent);
+  button.textContent = "Copied";
+}
+
+/** Change between light and dark; charts are drawn in fixed colours, and so anew. */
+async function retheme(theme) {
+  setTheme(theme);
+  remember();
+  await drawCharts();
+  await drawAttention();
+}
+
+/** Load a live page again, but not while someone looks closely. */
+function refreshLater() {
+  if (!data.refresh) return;
+  setInterval(() => {
+    if (!byId("lightbox").open && !play.timer && !document.hidden) location.reload();
+  }, data.refresh * 1000);
+}
+
+async function start() {
+  const { theme, scroll, ...kept } = recall();
+  setTheme(theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+  if (kept.run < data.runs.length) Object.assign(state, kept);
+  wire();
+  await drawCharts();
+  await change({ run: state.run });
+  if (data.refresh && scroll) window.scrollTo({ top: scroll, behavior: "instant" });
+  document.documentElement.dataset.ready = "true";
+  refreshLater();
+}
+
+start();

@@ -1,0 +1,42 @@
+"""The real data sets that runs were distilled from, where they are at hand: a report fetches nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from atom_distill.base.errors import DataError
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.load import is_at_hand, load_dataset
+
+
+class RealSets:
+    """Data sets by what runs say of them, each loaded once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, ImageDataset] = {}
+
+    def __call__(self, described: Mapping[str, Any]) -> ImageDataset:
+        """Load the set of a run.
+
+        Args:
+            described: the run's `dataset`: name, fingerprint, and the request that brings it back.
+
+        Raises:
+            DataError: it is not at hand, or no longer the same.
+            AtomError: it cannot be read.
+        """
+        request = described.get("request")
+        if not isinstance(request, Mapping) or not request:
+            raise DataError("the run does not say where they are, for its set was made in memory")
+        if not is_at_hand(**request):
+            where = request.get("name_or_path")
+            raise DataError(f"{where} is neither in the cache nor on this disk; `atom data {where}` fetches it")
+        key = json.dumps(request, sort_keys=True, default=str)
+        if key not in self._loaded:
+            self._loaded[key] = load_dataset(**request)
+        dataset = self._loaded[key]
+        if dataset.fingerprint != described.get("fingerprint"):
+            raise DataError(f"{dataset.name} has changed since the run: its images or classes are not the same")
+        return dataset

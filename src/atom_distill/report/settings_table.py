@@ -1,0 +1,53 @@
+"""Settings of runs beside each other, with what differs marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atom_distill.report.reading import RunView
+
+_OF_DATASET = ("name", "source", "train_size", "test_size", "fingerprint")
+_OF_RECORD = ("atom_distill", "commit", "torch", "python", "machine", "threads", "started", "seconds", "command")
+_SHORT = 16
+"""Characters of a fingerprint, which is 64 of them."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One setting.
+
+    Attributes:
+        group: settings, data set, or made with.
+        name: of the setting.
+        values: of each run, in words.
+        differs: whether they are not all the same.
+    """
+
+    group: str
+    name: str
+    values: list[str]
+    differs: bool
+
+
+def settings_lines(views: Sequence[RunView]) -> list[Line]:
+    """Give every setting of some runs, then their data sets and what they were made with."""
+    names = list(dict.fromkeys(str(name) for view in views for name in view.settings))
+    return [
+        *(_line("settings", name, [view.settings for view in views]) for name in names),
+        *(_line("data set", name, [view.dataset for view in views]) for name in _OF_DATASET),
+        *(_line("made with", name, [view.record for view in views]) for name in _OF_RECORD),
+    ]
+
+
+def _line(group: str, name: str, sources: Sequence[Mapping[str, Any]]) -> Line:
+    values = [_text(source[name]) if name in source else "-" for source in sources]
+    shown = [value[:_SHORT] for value in values] if name == "fingerprint" else values
+    return Line(group, name, shown, len(set(values)) > 1)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "left to the method or network"
+    return f"{value:g}" if isinstance(value, float) else str(value)

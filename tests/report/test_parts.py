@@ -1,0 +1,214 @@
+"""The parts of a page against what they are made from: sheets, neighbours, attention, curves, tables."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from atom_distill.data.digits import load_digits
+from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.ops.attention import channel_attention, spatial_attention
+from atom_distill.report.attention import Observer
+from atom_distill.report.comparison import Column, comparison
+from atom_distill.report.curves import loss_points, term_points
+from atom_distill.report.gallery import gallery, images_to_show
+from atom_distill.report.neighbours import nearest
+from atom_distill.report.probe import ClassMeans, Probe
+from atom_distill.report.reading import RunView, read_run
+from atom_distill.report.real_images import RealSets
+from atom_distill.report.settings_table import settings_lines
+from atom_distill.report.sprites import Sprite, sprite
+
+
+def opened(sheet: Sprite) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.uri.split(",")[1]))).convert("RGB"))
+
+
+def tile(sheet: Sprite, index: int) -> np.ndarray:
+    top, left = index // sheet.columns * sheet.down, index % sheet.columns * sheet.across
+    return opened(sheet)[top : top + sheet.height, left : left + sheet.width]
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_tiles_are_cut_where_they_were_laid(channels, count):
+    images = noise(count, channels, 5, 9)
+    sheet = sprite(images, "exact")
+    assert (sheet.width, sheet.height, sheet.tiles) == (9, 5, count)
+    for index, image in enumerate(images):
+        assert (tile(sheet, index) == image.expand(3, -1, -1).permute(1, 2, 0).numpy()).all()
+
+
+@pytest.mark.parametrize(("coding", "error"), [("photo", 4), ("sketch", 10)])
+def test_lossy_tiles_stay_near_and_do_not_bleed(coding, error):
+    """Flat tiles beside their opposites, of a size that no block of the coding fits."""
+    images = torch.tensor([0, 255, 30, 220], dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 10, 10).contiguous()
+    sheet = sprite(images, coding)
+    assert sheet.across % 16 == sheet.down % 16 == 0
+    for index, value in enumerate([0, 255, 30, 220]):
+        assert abs(tile(sheet, index).astype(int) - value).max() <= error
+
+
+def test_the_nearest_image_of_a_training_image_is_itself():
+    data = load_digits()
+    preprocessing = fit_preprocessing("normalize", data)
+    probe = Probe({"width": 8}, (1, 8, 8), 10)
+    chosen = torch.tensor([3, 500, 77])
+    images = preprocessing.apply(data.train.images[chosen])
+    look = probe.look(images)
+    dimmed = preprocessing.invert(images) * 0.3 + 0.2  # contrast and brightness play no part in the shortlist
+    found = nearest(dimmed, look.embedding, data.train.labels[chosen], data, probe, preprocessing)
+    assert found[:, 0].tolist() == chosen.tolist()
+    assert (data.train.labels[found] == data.train.labels[chosen][:, None]).all()
+    assert all(len(set(row)) == 3 for row in found.tolist())
+
+
+def test_a_class_with_fewer_images_gives_none_for_the_rest():
+    data = load_digits()
+    few = torch.cat([indices[: 2 if label == 4 else 5] for label, indices in enumerate(data.class_indices())])
+    data = replace(data, train=data.train.subset(few))
+    preprocessing = fit_preprocessing("normalize", data)
+    probe = Probe({"width": 8}, (1, 8, 8), 10)
+    pixels = data.train.images[data.class_indices()[4][:1]]
+    images = preprocessing.apply(pixels)
+    found = nearest(images, probe.look(images).embedding, torch.tensor([4]), data, probe, preprocessing)
+    assert found[0, 0] == data.class_indices()[4][0]
+    assert found[0, 2] == -1
+
+
+def test_the_probe_shows_the_attention_that_is_matched():
+    probe, images = Probe({"width": 8, "spatial_power": 2.0}, (3, 8, 8), 4), torch.randn(70, 3, 8, 8)
+    look = probe.look(images)
+    maps = probe._network.features(images).maps
+    for layer, spatial, channel in zip(maps, look.spatial, look.channel, strict=False):
+        torch.testing.assert_close(spatial.flatten(1), spatial_attention(layer, power=2.0))
+        torch.testing.assert_close(channel, channel_attention(layer, power=4.0))
+    assert torch.equal(Probe({"width": 8}, (3, 8, 8), 4).look(images).embedding, look.embedding)  # the same each time
+
+
+def test_class_means_over_batches_are_means():
+    probe, images, labels = (
+        Probe({"width": 8}, (1, 8, 8), 4),
+        torch.randn(9, 1, 8, 8),
+        torch.tensor([0, 1, 0, 2, 2, 2, 1, 0, 2]),
+    )
+    look, sums = probe.look(images), ClassMeans(4)
+    for part in torch.arange(9).split(4):
+        sums.add(probe.look(images[part]), labels[part])
+    means = sums.means()
+    for label in range(3):
+        torch.testing.assert_close(means.channel[0][label], look.channel[0][labels == label].mean(0))
+        torch.testing.assert_close(means.spatial[1][label], look.spatial[1][labels == label].mean(0))
+    assert not means.channel[0][3].any()
+
+
+def test_a_gallery_holds_the_images_and_their_way(made):
+    view = read_run(made / "atom", RealSets())
+    shown = gallery(view, Observer(), most=20)
+    assert [frame["step"] for frame in shown.frames] == [0, 2, 4, 6, 8, 10, 12]
+    assert [frame["sheet"] is None for frame in shown.frames] == [False] * 6 + [True]  # which is the result
+    pictures = Sprite(**shown.tiles)
+    for index in range(20):
+        assert (tile(pictures, index)[..., 0] == view.pictures[index, 0].numpy()).all()
+    assert shown.labels == sorted(list(range(10)) * 2)
+    assert len(shown.neighbour_ids) == 60
+    assert len(shown.layers) == 3
+    assert all(len(layer.channels_real) == len(layer.channels_syn) == 11 for layer in shown.layers)
+
+
+def test_few_images_are_the_first_of_each_class(made):
+    view = read_run(made / "atom", RealSets())
+    shown = gallery(view, None, most=10)
+    assert shown.labels == list(range(10))
+    assert shown.total == 20
+    assert (tile(Sprite(**shown.tiles), 3)[..., 0] == view.pictures[6, 0].numpy()).all()
+    assert shown.layers is None
+
+
+@pytest.mark.parametrize(
+    ("side", "classes", "runs", "most", "want"),
+    [
+        (32, 10, 1, None, 600),
+        (32, 10, 3, None, 200),
+        (8, 10, 1, None, 1000),
+        (64, 200, 1, None, 200),
+        (64, 200, 2, 100, 50),
+        (224, 10, 1, None, 12),
+    ],
+)
+def test_how_many_images_a_page_takes(tmp_path, side, classes, runs, most, want):
+    names = tuple(map(str, range(classes)))
+    view = RunView(tmp_path, class_names=names, pictures=torch.zeros(1, 3, side, side, dtype=torch.uint8))
+    assert images_to_show([view] * runs, most) == want
+
+
+def test_a_long_curve_is_averaged_over_equal_parts(tmp_path):
+    history = [{"step": step, "loss": float(step), "terms": {"a": 1.0, "b": float(step % 2)}} for step in range(1, 901)]
+    view = RunView(tmp_path, history=history)
+    points = loss_points([view])
+    assert len(points) == 300
+    assert (points[0].step, points[0].value) == (3, 2.0)
+    assert (points[-1].step, points[-1].value) == (900, 899.0)
+    terms = term_points(view)
+    assert {point.series for point in terms} == {"a", "b"}
+    assert {point.value for point in terms if point.series == "a"} == {1.0}
+
+
+def test_scores_of_two_protocols_or_networks_never_share_a_column(made):
+    views = [read_run(made / name, RealSets()) for name in ("atom", "dm", "random")]
+    table = comparison(views)
+    assert table.columns == [
+        Column("digits", "convnet", "dm(epochs=2)"),
+        Column("digits", "convnet", "dm(epochs=3)"),
+        Column("digits", "vit", "dm(epochs=2)"),
+    ]
+    rows = {row[0].text: row for row in table.rows}
+    assert list(rows) == ["atom", "dm", "random"]
+    width = len(table.heads) + 3
+    assert all(len(row) == width for row in table.rows)
+    values = {name: [cell.key for cell in row[-3:]] for name, row in rows.items()}
+    assert values["atom"] == [views[0].scores[0].mean, views[0].scores[1].mean, views[0].scores[2].mean]
+    assert values["dm"] == [None, views[1].scores[0].mean, None]
+    assert values["random"] == [None, None, None]
+    facts = dict(zip(table.heads, rows["atom"], strict=False))
+    assert (facts["images"].key, facts["ipc"].key, facts["steps"].key) == (20, 2, 12)
+    assert facts["compression"].key == pytest.approx(len(load_digits().train) / 20)
+    assert facts["seconds"].key == views[0].record["seconds"] > 0
+
+
+def test_the_best_images_and_references_have_rows_of_their_own(made):
+    view = read_run(made / "atom", RealSets())
+    score = view.scores[0]
+    view.scores = [
+        score,
+        score.model_copy(update={"which": "best", "runs": (50.0, 52.0)}),
+        score.model_copy(update={"subject": "random", "runs": (40.0,)}),
+        score.model_copy(update={"seed": 9, "runs": (1.0, 2.0, 3.0)}),
+    ]
+    rows = {row[0].text: row[-1] for row in comparison([view]).rows}
+    assert rows["atom"].text == "2.0 ± 1.0"  # of the most networks
+    assert f"{score.mean:.1f}" in rows["atom"].hint  # the other is told as well
+    assert rows["atom (best on held-out images)"].key == 51
+    assert rows["random real images"].text == "40.0"
+
+
+def test_settings_that_differ_are_marked(made):
+    views = [read_run(made / name, RealSets()) for name in ("atom", "dm")]
+    lines = {(line.group, line.name): line for line in settings_lines(views)}
+    assert lines["settings", "method"].differs
+    assert lines["settings", "method"].values == ["atom", "dm"]
+    assert lines["settings", "steps"].values == ["12", "8"]
+    assert not lines["settings", "ipc"].differs
+    assert lines["settings", "depth"].values == ["left to the method or network"] * 2
+    assert not lines["data set", "fingerprint"].differs
+    assert lines["made with", "seconds"].values[0] != "-"

@@ -1,0 +1,168 @@
+"""What is read of runs that are whole, stopped, damaged, or no runs at all; and that what is missing is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.pictures import fit_contrast
+from atom_distill.base.errors import ArtifactError, DataError
+from atom_distill.report.reading import RunView, read_run
+from atom_distill.report.real_images import RealSets
+
+HEADS = {
+    "config.yaml": "Settings",
+    "distilled.safetensors": "The finished set",
+    "preprocessing.safetensors": "The way back to pixels",
+    "snapshots.safetensors": "The evolution",
+    "scores.json": "Scores",
+}
+"""Files and how what they lack is called."""
+
+
+def heads(view: RunView) -> set[str]:
+    return {line.split(":")[0] for line in view.missing}
+
+
+def test_a_whole_run_lacks_nothing(made):
+    view, stored = read_run(made / "atom", RealSets()), DistilledDataset.load(made / "atom")
+    assert view.missing == []
+    assert view.finished
+    assert torch.equal(view.images, stored.images)
+    assert torch.equal(view.pictures, fit_contrast(stored.preprocessing.invert(stored.images)))
+    assert (view.name, view.method, view.steps) == ("atom", "atom", 12)
+    assert [entry["step"] for entry in view.history] == list(range(1, 13))
+    assert len(view.scores) == 3
+    assert view.real.name == "digits"
+    assert view.per_class.tolist() == [2] * 10
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda _: b"", lambda _: b"\xff\x00 {nonsense"]
+)
+def test_a_damaged_file_costs_what_it_held_and_no_more(copied, name, damage):
+    folder = copied("atom")
+    path = folder / name
+    path.write_bytes(damage(path.read_bytes()))
+    view = read_run(folder, RealSets())
+    assert HEADS[name] in heads(view)
+    assert any(str(path) in line for line in view.missing)
+    assert view.pictures is not None
+    assert view.pictures.shape == (20, 1, 8, 8)
+    kept = {"Settings": view.settings, "The evolution": view.snapshots, "Scores": view.scores, "Curves": view.history}
+    assert all(value for head, value in kept.items() if head != HEADS[name])
+
+
+@pytest.mark.parametrize("name", ["distilled.safetensors", "preprocessing.safetensors", "config.yaml", "metrics.jsonl"])
+def test_a_file_that_is_gone_is_named_and_the_rest_shown(copied, name):
+    folder = copied("atom")
+    (folder / name).unlink()
+    view = read_run(folder, RealSets())
+    assert view.missing
+    assert view.pictures.shape == (20, 1, 8, 8)
+
+
+def test_without_the_way_back_the_last_pictures_are_shown(copied):
+    folder = copied("atom")
+    whole = read_run(folder, RealSets())
+    (folder / "preprocessing.safetensors").write_bytes(b"")
+    view = read_run(folder, RealSets())
+    assert torch.equal(view.pictures, whole.pictures)
+    assert view.images is None
+    assert any("pictures taken after step 12" in line for line in view.missing)
+
+
+def test_a_stopped_run_is_shown_as_of_its_checkpoint(copied):
+    folder = copied("atom")
+    for name in ("distilled.safetensors", "README.md", "grid.png", "scores.json"):
+        (folder / name).unlink()
+    view = read_run(folder, RealSets())
+    assert not view.finished
+    assert view.class_names == tuple(map(str, range(10)))
+    assert heads(view) == {"The result", "Scores"}
+    assert "the run is at step 12 of 12" in view.missing[0]
+
+
+def test_an_unfinished_run_without_its_data_numbers_its_classes(copied, no_real_images):
+    folder = copied("atom")
+    (folder / "distilled.safetensors").unlink()
+    view = read_run(folder, no_real_images)
+    assert view.class_names[:2] == ("class 0", "class 1")
+    assert view.per_class.tolist() == [2] * 10
+    assert "Real images" in heads(view)
+
+
+def test_an_unfinished_run_that_says_nothing_of_itself_is_one_heap(copied):
+    folder = copied("atom")
+    (folder / "distilled.safetensors").unlink()
+    (folder / "config.yaml").write_text("[")
+    view = read_run(folder, RealSets())
+    assert view.class_names == ("all images",)
+    assert len(view.pictures) == 20
+    assert "Classes" in heads(view)
+
+
+def test_lines_cut_short_are_counted(copied):
+    folder = copied("atom")
+    metrics = folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines()
+    lines[3] = json.dumps({"step": 4, "loss": "much"})
+    metrics.write_text("\n".join([*lines, '{"step": 13, "lo']))
+    view = read_run(folder, RealSets())
+    assert [entry["step"] for entry in view.history] == [1, 2, 3, *range(5, 13)]
+    assert any(line.startswith("Curves: 2 of 13 lines") for line in view.missing)
+
+
+def test_a_selection_lacks_no_loss(made):
+    view = read_run(made / "random", RealSets())
+    assert heads(view) == {"Scores"}
+    assert not view.moves
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("x")])
+def test_what_is_no_run_is_refused(tmp_path: Path, make: Callable[[Path], None]):
+    make(tmp_path / "it")
+    with pytest.raises(ArtifactError, match=r"it (is not a folder|holds nothing of a run)"):
+        read_run(tmp_path / "it", RealSets())
+
+
+def test_nothing_but_settings_is_a_run_that_begins(copied):
+    folder = copied("atom")
+    for path in folder.iterdir():
+        if path.is_file() and path.name != "config.yaml":
+            path.unlink()
+    view = read_run(folder, RealSets())
+    assert view.pictures is None
+    assert {"Images", "The way back to pixels", "Curves", "Scores"} <= heads(view)
+
+
+@pytest.mark.parametrize(
+    ("described", "told"),
+    [
+        ({}, "made in memory"),
+        ({"request": {"name_or_path": "cifar10"}}, "cifar10 is neither in the cache nor on this disk"),
+        ({"request": {"name_or_path": "/nowhere/at/all"}}, "nowhere/at/all is neither"),
+        ({"request": {"name_or_path": "digits"}, "fingerprint": "another"}, "digits has changed since the run"),
+    ],
+)
+def test_real_images_are_never_fetched(monkeypatch, described, told):
+    def fetch(*_: object) -> None:
+        raise AssertionError("it went to the network")
+
+    monkeypatch.setattr("atom_distill.data.hub.fetch", fetch)
+    with pytest.raises(DataError, match=told):
+        RealSets()(described)
+
+
+def test_a_set_is_loaded_once(monkeypatch, made):
+    sets, loads = RealSets(), []
+    described = read_run(made / "atom", sets).dataset
+    monkeypatch.setattr("atom_distill.report.real_images.load_dataset", lambda **request: loads.append(request))
+    assert sets(described) is sets(described)
+    assert loads == []
