@@ -30,6 +30,7 @@ lint: install  ## style, spelling and types
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell src tests examples docs README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/mypy
+	$(BIN)/mypy examples benchmarks
 
 results: install  ## write docs/results.md from the committed results
 	$(BIN)/python -m atom_distill.reproduce.document results/tables docs/results.md

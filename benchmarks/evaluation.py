@@ -15,6 +15,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,10 @@ def _row(dataset: ImageDataset, ipc: int, options: argparse.Namespace) -> dict[s
             networks=options.networks,
         )
 
-    ways = {"plain": plainly, "ours": lambda: list(evaluation.of_distilled(tiny, dataset).runs)}
+    ways: dict[str, Callable[[], list[float]]] = {
+        "plain": plainly,
+        "ours": lambda: list(evaluation.of_distilled(tiny, dataset).runs),
+    }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     accuracies: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.rounds):

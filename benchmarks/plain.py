@@ -32,11 +32,13 @@ class PlainConvNet(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Pooled output of the last block, flattened."""
-        return self.layers(images).flatten(1)
+        embedding: Tensor = self.layers(images).flatten(1)
+        return embedding
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
-        return self.classifier(self.embed(images))
+        logits: Tensor = self.classifier(self.embed(images))
+        return logits
 
 
 def augment(images: Tensor, operation: str, seed: int, *, siamese: bool) -> Tensor:

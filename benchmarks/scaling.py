@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def main() -> None:
         rows = []
         for value in values:
             note(f"{axis}: {field} {value}")
-            rows.append({field: value, **_measured(replace(base, **{field: value}))})
+            rows.append({field: value, **_measured(Case(**{**asdict(base), field: value}))})
         content["axes"][axis] = {"rows": rows, "exponent": _exponent(axis, field, rows)}
         _print(axis, field, content["axes"][axis])
     if options.json:
@@ -163,11 +163,12 @@ def _step(case: Case, path: Path) -> Any:
     preprocessing = fit_preprocessing("normalize", dataset)
     shard = Shard(ranks(), torch.full((case.classes,), case.ipc))
     device, dtype = execution.device, execution.real_dtype
+    objective: Any = METHODS.get("atom")(config)
     network = build_model("convnet", shape, case.classes, NetworkShape())
     matching = MatchingStep(
         shard=shard,
         sampler=ClassSampler(dataset, preprocessing, case.batch_real, device, dtype, shard.classes),
-        encoder=Encoder(network, METHODS.get("atom")(config), execution),
+        encoder=Encoder(network, objective, execution),
         operations=config.operations(),
         seed=0,
         chunk=execution.chunk,

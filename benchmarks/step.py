@@ -163,10 +163,11 @@ def our_step(case: Case) -> Any:
     network = build_model(
         "convnet", dataset.image_shape, case.classes, NetworkShape(depth=case.depth, norm=config.norm)
     )
+    objective: Any = METHODS.get("atom")(config)
     matching = MatchingStep(
         shard=Shard(Ranks(), torch.full((case.classes,), case.ipc)),
         sampler=ClassSampler(dataset, _whitening(case), case.batch_real, case.device, execution.real_dtype),
-        encoder=Encoder(network, METHODS.get("atom")(config), execution),
+        encoder=Encoder(network, objective, execution),
         operations=config.operations(),
         seed=0,
         chunk=execution.chunk,

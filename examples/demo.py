@@ -44,7 +44,7 @@ def main(name: str) -> None:
     evaluation = Evaluation(repeats=demo.repeats, protocol=demo.protocol, device=pick_device("auto"))
     atom = evaluation.of_distilled(distilled, dataset)
     distilled.add_score(atom)
-    random = evaluation.of_random(dataset, ipc=1, preprocess=distilled.preprocessing.kind)
+    random = evaluation.of_random(dataset, per_class=1, preprocess=distilled.preprocessing.kind)
     distilled.add_score(random)
 
     print()
