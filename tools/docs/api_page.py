@@ -1,0 +1,81 @@
+"""The reference of Python, made of the public names, the registries and what they say of themselves."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import atom_distill as ad
+from atom_distill.base import markdown
+from atom_distill.config.distill import DistillConfig
+from atom_distill.distillation.selection import Selection
+from atom_distill.exporting.formats import FORMATS
+from cells import cell
+
+_FIRST = ("load_dataset", "distill", "evaluate", "export_distilled", "import_distilled", "search_architectures")
+"""Public names in the order of a user's day; the others follow by the alphabet."""
+_SETTINGS = DistillConfig(ipc=1, image_lr=1.0, task_balance=0.01, preprocess="zca")
+"""Any: methods are asked for what they do, and do nothing."""
+
+
+def public_names() -> list[str]:
+    """Give the public names that are functions and classes, those that come first in front."""
+    names = [name for name in ad.__all__ if callable(getattr(ad, name))]
+    return [*_FIRST, *(name for name in names if name not in _FIRST)]
+
+
+def public_page() -> str:
+    """Write a directive of mkdocstrings for each public name."""
+    return "\n\n".join(directive(f"{getattr(ad, name).__module__}.{name}", f"ad.{name}") for name in public_names())
+
+
+def directive(path: str, heading: str) -> str:
+    """Ask mkdocstrings for what stands at a dotted path."""
+    return f"::: {path}\n    options:\n      heading: {heading}\n      toc_label: {heading}"
+
+
+def registries_page() -> str:
+    """Write what is registered under which name."""
+    ad.build_model("convnet", (3, 32, 32), 10)  # architectures register themselves when one is built first
+    sections = {
+        "Methods, `ad.METHODS`": _methods(),
+        "Architectures, `ad.MODELS`": [(name, _first_line(ad.MODELS.get(name))) for name in ad.MODELS],
+        "Protocols, `ad.PROTOCOLS`": [(name, _protocol(name)) for name in ad.PROTOCOLS],
+        "Formats of exports": [(name, _first_line(FORMATS.get(name).write)) for name in FORMATS],
+    }
+    return "\n\n".join(f"### {title}\n\n{_table(rows)}" for title, rows in sections.items())
+
+
+def settings_page() -> str:
+    """Write the settings of a run: every field that `distill` takes by name."""
+    rows = []
+    for name, info in DistillConfig.model_fields.items():
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        default = extra.get("default_text", "-" if info.default is None else info.default)
+        rows.append([f"`{name}`", cell(info.description or ""), cell(str(default))])
+    return markdown.table(["setting", "meaning", "default"], rows)
+
+
+def _methods() -> Iterator[tuple[str, str]]:
+    for name in ad.METHODS:
+        recipe = ad.METHODS.get(name)(_SETTINGS)
+        told = recipe.choose if isinstance(recipe, Selection) else ad.METHODS.get(name)
+        yield name, _first_line(told)
+
+
+def _protocol(name: str) -> str:
+    told = ad.PROTOCOLS.get(name)
+    rate = f"learning rate {told.lr:g}, times {told.drop_to:g} after {told.drop_at:.0%} of the epochs"
+    return f"{told.epochs} epochs, batches of {told.batch_size}, {rate}, DSA {told.augment.replace('_', ', ')}"
+
+
+def _first_line(thing: Any) -> str:
+    line = (inspect.getdoc(thing) or "").split("\n")[0]
+    elsewhere = re.fullmatch(r"See `(\w+)`\.", line)
+    return _first_line(getattr(inspect.getmodule(thing), elsewhere[1])) if elsewhere else line
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    return markdown.table(["name", "what it is"], ([f"`{name}`", cell(text)] for name, text in rows))
