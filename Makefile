@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # Idle threads spin briefly, then sleep: as fast alone, five times faster where other programs want the cores.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: install demo test results lint format clean help
+.PHONY: install demo test docs figures results lint format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -16,7 +16,7 @@ install: $(VENV)/.installed  ## make the virtual environment with pinned depende
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,report,tensorboard]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,ray,report,tensorboard]'
 	@touch $@
 
 demo: install  ## distil DATA (digits; cifar10 is the real one) and compare with random images
@@ -28,9 +28,17 @@ test: install lint  ## everything that CI checks
 lint: install  ## style, spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell src tests examples docs README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/codespell src tests examples docs tools README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/mypy
 	$(BIN)/mypy examples benchmarks
+	$(BIN)/mypy tools/docs
+
+# The notice that it silences is about mkdocs 2, which the pins keep away.
+docs: install  ## build the documentation into site/, as pages that need no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+figures: install  ## draw the figures of the documentation anew
+	$(BIN)/python tools/docs/figures.py
 
 results: install  ## write docs/results.md from the committed results
 	$(BIN)/python -m atom_distill.reproduce.document results/tables docs/results.md
@@ -40,4 +48,4 @@ format: install  ## put the code in shape
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment and caches, not runs
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build src/*.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build site src/*.egg-info

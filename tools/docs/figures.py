@@ -1,13 +1,12 @@
 """The figures of the page on how ATOM works, all computed here from digits: `make figures`.
 
-    python tools/docs/figures.py [FOLDER]      # default: docs/images
+python tools/docs/figures.py [FOLDER]      # default: docs/images
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -170,7 +169,7 @@ def _draw_statistic(axis: Any, name: str, value: Tensor, real: Tensor) -> None:
         return
     order = real.argsort(descending=True)[:64]  # the strongest for the real images, in one order for all
     axis.bar(range(len(order)), value[order].numpy(), width=1.0, color="#4c6fbf")
-    axis.set(ylim=(0, 1.35 * float(real.max())), xticks=[], yticks=[])
+    axis.set(ylim=(0, 1.6 * float(real.max())), xticks=[], yticks=[], box_aspect=1)
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -182,7 +181,8 @@ def _network(dataset: Any) -> Network:
 
 def _real(dataset: Any, label: int, count: int) -> Tensor:
     """Give the first images of a class, uint8 [n, C, H, W]."""
-    return dataset.train.images[dataset.class_indices()[label][:count]]
+    images: Tensor = dataset.train.images[dataset.class_indices()[label][:count]]
+    return images
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -198,7 +198,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def _tiles(
     rows: int, columns: int, *, side: float = 1.4, title_height: float = 0.0, gap: float = 0.08, hspace: float = 0.0
-) -> tuple[Figure, Sequence[Sequence[Any]]]:
+) -> tuple[Figure, Any]:
     """Lay out square tiles, with room for labels on the left and titles above."""
     figure = _figure(columns * side + 0.5, rows * (side + hspace / 2) + title_height)
     figure.set_layout_engine("constrained", w_pad=gap / 2, h_pad=gap / 2, wspace=0, hspace=0)

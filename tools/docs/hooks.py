@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from api_page import public_page, registries_page, settings_page
-from command_page import command_page
-from mathml import InlineMath, fence
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from api_page import public_page, registries_page, settings_page
+from command_page import command_page
+from mathml import InlineMath, fence
 
 ROOT = Path(__file__).parents[2]
 GENERATED = {
@@ -32,7 +33,7 @@ _DOWNWARDS = re.compile(r"(?<=\]\()docs/")
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Have formulas read."""
-    config.markdown_extensions.append(InlineMath())  # type: ignore[arg-type]  # Markdown takes both
+    config.markdown_extensions.append(InlineMath())
     math = {"name": "math", "class": "formula", "format": fence}
     config.mdx_configs.setdefault("pymdownx.superfences", {})["custom_fences"] = [math]
     return config
@@ -48,7 +49,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Write what is generated, and point to files of the repository where they are in the site."""
     if page.file.src_uri in _FROM_ROOT.values():
         markdown = _DOWNWARDS.sub("", markdown)

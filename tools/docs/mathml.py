@@ -16,15 +16,15 @@ _BEFORE_CODE = 195
 """Python-Markdown reads backticks at 190."""
 
 
-class _Inline(InlineProcessor):
-    def handleMatch(self, m: Match[str], data: str) -> tuple[Element | str, int, int]:  # type: ignore[override]  # noqa: N802, ARG002
+class _Inline(InlineProcessor):  # type: ignore[misc]  # the library has no types
+    def handleMatch(self, m: Match[str], data: str) -> tuple[Element | str, int, int]:  # noqa: N802 (its name)
         return self.md.htmlStash.store(convert(m.group(1))), m.start(0), m.end(0)
 
 
-class InlineMath(Extension):
+class InlineMath(Extension):  # type: ignore[misc]
     """A formula in a line, between a dollar with a backtick and a backtick with a dollar."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (the library's name)
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (its name)
         """Read it before code is read."""
         md.inlinePatterns.register(_Inline(_INLINE, md), "math", _BEFORE_CODE)
 
