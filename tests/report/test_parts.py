@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.data.digits import load_digits
 from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.ops.attention import channel_attention, spatial_attention
@@ -126,6 +127,15 @@ def test_a_gallery_holds_the_images_and_their_way(made):
     assert all(len(layer.channels_real) == len(layer.channels_syn) == 11 for layer in shown.layers)
 
 
+def test_the_nearest_other_is_not_the_image_that_it_began_as(made):
+    shown = gallery(read_run(made / "dm", RealSets()), Observer(), most=20)
+    begun = DistilledDataset.load(made / "random").record["selection"]["indices"]  # of one seed, so the same
+    for index, place in enumerate(shown.nearest_other):
+        mine = shown.neighbour_ids[3 * index : 3 * index + 3]
+        assert shown.neighbour_ids[place] == next(one for one in mine if one != begun[index])
+    assert any(shown.neighbour_ids[3 * index] == begun[index] for index in range(20))  # else the test shows nothing
+
+
 def test_few_images_are_the_first_of_each_class(made):
     view = read_run(made / "atom", RealSets())
     shown = gallery(view, None, most=10)
@@ -138,12 +148,12 @@ def test_few_images_are_the_first_of_each_class(made):
 @pytest.mark.parametrize(
     ("side", "classes", "runs", "most", "want"),
     [
-        (32, 10, 1, None, 600),
-        (32, 10, 3, None, 200),
+        (32, 10, 1, None, 800),
+        (32, 10, 4, None, 200),
         (8, 10, 1, None, 1000),
         (64, 200, 1, None, 200),
         (64, 200, 2, 100, 50),
-        (224, 10, 1, None, 12),
+        (224, 10, 1, None, 16),
     ],
 )
 def test_how_many_images_a_page_takes(tmp_path, side, classes, runs, most, want):

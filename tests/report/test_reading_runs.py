@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.base.errors import ArtifactError, DataError
+from atom_distill.report.attention import Observer
+from atom_distill.report.gallery import gallery
 from atom_distill.report.reading import RunView, read_run
 from atom_distill.report.real_images import RealSets
 
@@ -166,3 +169,22 @@ def test_a_set_is_loaded_once(monkeypatch, made):
     monkeypatch.setattr("atom_distill.report.real_images.load_dataset", lambda **request: loads.append(request))
     assert sets(described) is sets(described)
     assert loads == []
+
+
+def test_others_sets_come_in_any_order_and_have_no_history(made, tmp_path):
+    own = DistilledDataset.load(made / "atom")
+    mixed = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    record = {"imported": {"files": ["theirs.pt"], "format": "a pair"}}
+    other = replace(own, images=own.images[mixed], labels=own.labels[mixed], record=record, history=(), best=None)
+    other = replace(other, settings={"method": "imported", "ipc": 2}, scores=[], steps=0, folder=None)
+    other.save(tmp_path / "theirs")
+    view = read_run(tmp_path / "theirs", RealSets())
+    assert view.labels.tolist() == sorted(own.labels.tolist())
+    assert {image.numpy().tobytes() for image in view.images[:2]} == {
+        image.numpy().tobytes() for image in own.images[:2]
+    }
+    assert heads(view) == {"Scores"}
+    shown = gallery(view, Observer(), most=20)
+    assert shown.frames is None
+    assert len(shown.layers) == 3
+    assert heads(view) == {"Scores", "The evolution"}

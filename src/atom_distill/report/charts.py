@@ -43,7 +43,7 @@ def curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool, caller
     rows = [point._asdict() for point in points if point.value > 0 or not logarithmic]
     names = list(dict.fromkeys(point.series for point in points))
     chosen = alt.selection_point(fields=["series"], bind="legend")
-    scale = alt.Scale(type="log", nice=True) if logarithmic else alt.Scale(zero=False, nice=True)
+    scale = alt.Scale(type="log", nice=False, padding=6) if logarithmic else alt.Scale(zero=False, nice=True)
     hover = alt.selection_point(on="pointerover", nearest=True, empty=False, clear="pointerout")
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, format="d")),

@@ -15,10 +15,12 @@ from atom_distill.report.neighbours import DESCRIPTION
 from atom_distill.report.reading import RunView
 from atom_distill.report.sprites import Sprite, sprite
 
-_PIXELS = 600 * 32 * 32
-"""Of all shown images together: CIFAR-10 at ipc 50 whole, with its evolution, in 10 MB."""
+_PIXELS = 800 * 32 * 32
+"""Of all shown images together: with their evolution some 8 MB, and all of CIFAR-10 at ipc 50."""
 _MOST = 1000
 """Images of a run that a page draws quickly."""
+_ROUNDING = 2
+"""Levels of grey by which a real image differs at most from itself after preprocessing and back."""
 _CLASSES_AT_MOST = 100
 """Classes whose attention is told one by one; of more, only that of all together."""
 
@@ -61,6 +63,8 @@ class Gallery:
         initial: the images before the first step.
         neighbours: three real images for each, one after the other.
         neighbour_ids: which training images they are; -1 for none.
+        nearest_other: places in `neighbours` of the nearest that is not the image itself as it was before the first
+            step; the nearest of all where there is no other.
         neighbours_how: how they were found.
         network: which network's attention is shown.
         layers: attention, by layer.
@@ -78,6 +82,7 @@ class Gallery:
     initial: dict[str, Any] | None = None
     neighbours: dict[str, Any] | None = None
     neighbour_ids: list[int] | None = None
+    nearest_other: list[int] | None = None
     neighbours_how: str = ""
     network: str = ""
     layers: list[Layer] | None = None
@@ -112,7 +117,7 @@ def gallery(view: RunView, observer: Observer | None, most: int) -> Gallery:
     if observer is not None and view.images is not None:
         seen = view.attempt("Attention and the nearest real images", lambda: observer.see(view, rows))
         if seen is not None:
-            _add_neighbours(made, view, seen)
+            _add_neighbours(made, view, seen, rows)
             made.network, made.layers = seen.network, _layers(seen)
     return made
 
@@ -145,14 +150,31 @@ def _add_evolution(made: Gallery, view: RunView, rows: Tensor) -> None:
         view.missing.append("Initial images: the pictures taken of them are lost")
 
 
-def _add_neighbours(made: Gallery, view: RunView, seen: Seen) -> None:
+def _add_neighbours(made: Gallery, view: RunView, seen: Seen, rows: Tensor) -> None:
     if seen.neighbours is None or view.real is None:
         return
     chosen = seen.neighbours.flatten()
     pixels = view.real.train.images[chosen.clamp_min(0)]
     pixels[chosen < 0] = 0
+    made.nearest_other = _others(pixels.unflatten(0, seen.neighbours.shape), _first(view, rows))
     made.neighbours, made.neighbour_ids = _data(sprite(pixels, "photo")), chosen.tolist()
     made.neighbours_how = DESCRIPTION.format(network=seen.network)
+
+
+def _first(view: RunView, rows: Tensor) -> Tensor:
+    """Give what the images began as: pictures [n, C, H, W]; the images themselves where nobody knows."""
+    assert view.pictures is not None
+    found = view.snapshots
+    if found is None or found.steps[0] != 0 or not bool(torch.isin(rows, found.rows).all()):
+        return view.pictures[rows]
+    return found.pixels[0][torch.searchsorted(found.rows, rows)]
+
+
+def _others(neighbours: Tensor, first: Tensor) -> list[int]:
+    """Find for each image the first of its neighbours [n, 3, C, H, W] that is not `first` [n, C, H, W]."""
+    apart = (neighbours.int() - first.int().unsqueeze(1)).abs().flatten(2).amax(2)
+    other = (apart > _ROUNDING).int().argmax(1)  # the first that is; 0 where none is
+    return (other + torch.arange(len(other)) * neighbours.shape[1]).tolist()
 
 
 def _layers(seen: Seen) -> list[Layer]:

@@ -20,8 +20,8 @@ _CLASS_AT_MOST = 10_000
 """Training images of a class that are compared."""
 
 DESCRIPTION = (
-    "Of the training images of its class, those that correlate most with it pixel by pixel are put in order by the "
-    "distance of their embeddings in {network}."
+    "of the training images of its class, those that correlate most with it pixel by pixel, in the order of the "
+    "distance of their embeddings in {network}. Beside an image is the nearest that it did not begin as."
 )
 """How they are found, for the page."""
 

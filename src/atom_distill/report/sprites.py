@@ -15,7 +15,7 @@ from torch import Tensor
 Coding = Literal["exact", "photo", "sketch"]
 """Without loss; with little; as small as can be looked at."""
 
-_QUALITY = {"photo": 80, "sketch": 50}
+_QUALITY = {"photo": 85, "sketch": 65}
 _BLOCK = 16
 """Side of the squares that lossy coding works on: tiles begin at its multiples, and do not bleed into each other."""
 

@@ -13,7 +13,7 @@ function looks() {
     font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
     view: { stroke: null },
     axis: { ...text, gridColor: colour("line"), domainColor: colour("line"), tickColor: colour("line"), gridDash: [2, 3] },
-    legend: { ...text, orient: "top", symbolType: "circle", symbolStrokeWidth: 0, columns: narrow() ? 2 : 4 },
+    legend: { ...text, orient: "top", symbolType: "circle", symbolStrokeWidth: 0, columns: narrow() ? 2 : 6 },
     range: { category: ["c1", "c2", "c3", "c4", "c5", "c6"].map(colour) },
   };
 }

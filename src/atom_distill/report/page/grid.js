@@ -80,7 +80,7 @@ async function drawGrid() {
     drawTile(canvas, sheet, frame.sheet, index);
     if (hot) overlay(canvas, hot, layer.maps, index);
     if (initial) drawTile(cell.querySelector(".initial"), initial, run.initial, index);
-    if (near) drawTile(cell.querySelector(".near"), near, run.neighbours, index * (run.neighbours.tiles / run.labels.length));
+    if (near) drawTile(cell.querySelector(".near"), near, run.neighbours, run.nearest_other[index]);
   });
 }
 

@@ -28,8 +28,7 @@ async function showRun() {
   byId("evolution").hidden = frames < 2;
   byId("step").max = String(Math.max(0, frames - 1));
   byId("beside").hidden = !(run.initial || run.neighbours);
-  byId("beside-what").textContent = [run.initial && "initial image", run.neighbours && "nearest real image"].filter(Boolean).join(" above ");
-  byId("beside-what").textContent = `Beside: ${byId("beside-what").textContent}`;
+  byId("beside-what").textContent = `Beside: ${[run.initial && "initial", run.neighbours && "nearest real"].filter(Boolean).join(" above ")}`;
   await drawTerms();
 }
 
