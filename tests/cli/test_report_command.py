@@ -20,6 +20,7 @@ def page_data(page: Path) -> dict:
 
 
 def test_a_report_is_one_page_that_holds_all_it_needs(atom, run_folder, tmp_path):
+    (run_folder / "scores.json").write_text("[]")
     answer = atom("report", run_folder, "--out", tmp_path / "page.html")
     assert answer.code == 0, answer.err
     text = (tmp_path / "page.html").read_text("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 from multiprocessing import get_context
@@ -182,6 +183,22 @@ def count_devices_taken() -> bool:
     device.gpu_of_rank = taken.append
     distil_digits(None, {"steps": 1})
     return len(taken) > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc, which is Linux's")
+def test_nothing_of_the_group_is_left_after_leaving():
+    """What is left of it would abort the end of the program now and then."""
+    assert together(2, "leave_and_look") == [[], []]
+
+
+def leave_and_look() -> list[str]:
+    from atom_distill.base.ranks import leave
+
+    distil_digits(None, {"steps": 1, "norm": "batch", "compile": "on"})
+    importlib.import_module("torch._dynamo")
+    leave()
+    names = [(thread / "comm").read_text() for thread in Path("/proc/self/task").iterdir()]
+    return [name for name in names if "gloo" in name]
 
 
 def test_a_set_is_saved_once_and_by_all(tmp_path):

@@ -236,7 +236,7 @@ def test_signature_turns_weights_into_squared_distances(randn):
     left = [Statistic(randn(0, 2, 3, 4), 1.0), Statistic(randn(1, 2, 5), 0.25), Statistic(randn(2, 2, 1), 7.0)]
     flat = signature(left)
     assert flat.shape == (2, 12 + 5 + 1)
-    want = sum(weight * (values[0] - values[1]).square().sum() for values, weight in left)
+    want = sum(weight * (values[0] - values[1]).square().sum() for values, weight, _ in left)
     torch.testing.assert_close((flat[0] - flat[1]).square().sum(), want)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,6 +120,9 @@ def join() -> Ranks:
         raise ConfigError("torch.distributed is initialised already; let atom_distill's join() do it, before all else")
     if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's default, which leaves most of a large machine idle
         torch.set_num_threads(max(1, _cores() // place.local_size))
+    # Its functions take the group that is there when they are imported as a default, and would keep that from ending:
+    # its threads then abort the end of the program now and then, after all is done.
+    importlib.import_module("torch.distributed.nn")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_PATIENCE)
     _joined = True

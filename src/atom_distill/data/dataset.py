@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import DataError
+from atom_distill.data.taking import take
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Split:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> Split:
-        """Return the images at `indices` (int64, shape [n]) as a split of its own, in memory."""
-        return Split(self.images[indices], self.labels[indices])
+        """Return the images at `indices` (int64, shape [n]) as a split of its own."""
+        return Split(take(self.images, indices), self.labels[indices])
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,6 +14,7 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import unknown_name
 from atom_distill.base.seeding import generator
 from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.data.taking import take
 
 
 def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> Tensor:
@@ -61,7 +62,7 @@ def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: st
 
 
 def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDataset:
-    """Keep some classes, relabelled from 0 in the order given; the images are copied into memory.
+    """Keep some classes, relabelled from 0 in the order given.
 
     Args:
         dataset: both of its splits are cut.
@@ -92,7 +93,7 @@ def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDat
 
     def cut(split: Split) -> Split:
         rows = (place[split.labels] >= 0).nonzero().flatten()
-        return Split(split.images[rows], place[split.labels[rows]])
+        return Split(take(split.images, rows), place[split.labels[rows]])
 
     return replace(
         dataset,
