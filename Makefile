@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # Idle threads spin briefly, then sleep: as fast alone, five times faster where other programs want the cores.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: install demo test docs figures results lint format clean help
+.PHONY: install demo test docs figures results notebooks lint format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -42,6 +42,9 @@ figures: install  ## draw the figures of the documentation anew
 
 results: install  ## write docs/results.md from the committed results
 	$(BIN)/python -m atom_distill.reproduce.document results/tables docs/results.md
+
+notebooks: install  ## run the notebooks and store what they print and draw
+	$(BIN)/python examples/run_notebooks.py
 
 format: install  ## put the code in shape
 	$(BIN)/ruff check --fix .
