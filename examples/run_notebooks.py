@@ -23,6 +23,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
+from atom_distill.base.files import write_text
+
 HERE = Path(__file__).parent
 SECONDS_A_CELL = 1200
 COLOURS = 128
@@ -35,7 +37,7 @@ def main(names: list[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             execute(notebook, Path(folder))
         tidy(notebook)
-        nbformat.write(notebook, path)
+        write_text(path, nbformat.writes(notebook) + "\n")
         print(f"{path.name}: {path.stat().st_size / 1e3:.0f} KB")
 
 
