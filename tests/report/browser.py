@@ -38,6 +38,17 @@ class Opened:
         self.page.goto(path.as_uri())
         self.page.wait_for_function("document.documentElement.dataset.ready === 'true'")
 
+    def press(self, key: str) -> None:
+        """Press a key, and let the page draw what comes of it."""
+        self.page.keyboard.press(key)
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def tells(self, selector: str, text: str) -> None:
+        """Make sure that an element comes to hold a text: browsers answer events when they have time."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(selector)).to_have_text(text)
+
     def look(self, selector: str) -> bytes:
         """Take a picture of an element once it has stopped changing."""
         self.page.wait_for_timeout(150)
