@@ -125,3 +125,20 @@ def test_a_run_is_watched_to_its_end(run_folder, tmp_path):
     last = watching.watch(folder, out, every=7, on_page=tell, caller="test", wait=lambda _: next(happens)())
     assert pages == [(0, 0, 7, False), (2, 0, 7, False), (2, 10, 7, False), (4, 10, None, True)]
     assert last.finished
+
+
+@pytest.mark.parametrize("command", ["report", "watch"])
+def test_a_page_that_is_none_of_ours_is_left_alone(atom, run_folder, tmp_path, command):
+    mine = tmp_path / "mine.html"
+    mine.write_text("precious")
+    answer = atom(command, run_folder, "--out", mine)
+    assert answer.code == 2
+    assert "is there already and is no report" in answer.err
+    assert mine.read_text() == "precious"
+    (tmp_path / "folder.html").mkdir()
+    assert atom(command, run_folder, "--out", tmp_path / "folder.html").code == 2
+
+
+def test_a_report_is_written_anew(atom, run_folder, tmp_path):
+    for _ in range(2):
+        assert atom("report", run_folder, "--out", tmp_path / "page.html").code == 0

@@ -216,3 +216,10 @@ def test_the_seconds_of_all_parts_are_counted(tmp_path, monkeypatch):
     clock[0] += 1000
     assert go(tmp_path / "run", steps=8, resume=True).record["seconds"] == 8
     assert DistilledDataset.load(tmp_path / "run").record["seconds"] == 8
+
+
+def test_a_finished_run_whose_transform_is_lost_gets_it_back(tmp_path):
+    made = go(tmp_path / "run")
+    (tmp_path / "run" / "preprocessing.safetensors").unlink()
+    assert torch.equal(go(tmp_path / "run", resume=True).images, made.images)
+    assert DistilledDataset.load(tmp_path / "run").preprocessing.kind == made.preprocessing.kind

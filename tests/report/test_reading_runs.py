@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.base.errors import ArtifactError, DataError
 from atom_distill.report.attention import Observer
+from atom_distill.report.comparison import comparison
 from atom_distill.report.gallery import gallery
 from atom_distill.report.reading import RunView, read_run
 from atom_distill.report.real_images import RealSets
@@ -26,6 +28,20 @@ HEADS = {
     "scores.json": "Scores",
 }
 """Files and how what they lack is called."""
+
+
+def test_the_ipc_is_known_where_the_classes_of_the_images_are_not(copied):
+    folder = copied("atom")
+    for path in [*folder.glob("*distilled*.safetensors"), *folder.glob("checkpoint-*"), *folder.glob("prep*")]:
+        path.unlink()
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["dataset"]["request"] = {"name_or_path": str(folder / "moved")}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    view = read_run(folder, RealSets())
+    assert len(view.per_class) == 1
+    assert any("put the folder back there" in line for line in view.missing)
+    (row,) = comparison([view]).rows
+    assert row[3].text == str(config["settings"]["ipc"])
 
 
 def heads(view: RunView) -> set[str]:
@@ -89,7 +105,7 @@ def test_a_stopped_run_is_shown_as_of_its_checkpoint(copied):
     assert not view.finished
     assert view.class_names == tuple(map(str, range(10)))
     assert heads(view) == {"The result", "Scores"}
-    assert "the run is at step 12 of 12" in view.missing[0]
+    assert "shown is the checkpoint of step 12, and --resume writes the rest" in view.missing[0]
 
 
 def test_an_unfinished_run_without_its_data_numbers_its_classes(copied, no_real_images):

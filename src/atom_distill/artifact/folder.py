@@ -77,7 +77,8 @@ def enter(folder: Path) -> None:
 
 def is_finished(folder: Path, steps: int) -> bool:
     """Say whether the folder holds the complete result of `steps` steps; the card is what is written last."""
-    written = (folder / CARD_FILE).exists() and (folder / _TENSOR_FILES["last"]).exists()
+    needed = (CARD_FILE, PREPROCESSING_FILE, _TENSOR_FILES["last"])
+    written = all((folder / name).exists() for name in needed)
     return written and load_tensors(folder, "last").steps == steps
 
 

@@ -18,6 +18,10 @@ _DESCRIPTION = (
     "scores and settings. The page is one file, works without network, and can be handed on."
 )
 
+_MARK = b'<meta name="generator" content="atom-distill">'
+"""In the head of every page of ours, which may be written anew."""
+_HEAD = 1000
+
 
 class ReportCommand(BaseModel):
     """Options of `atom report`."""
@@ -50,10 +54,12 @@ def command(arguments: Sequence[str]) -> None:
 
 
 def check_page(out: Path) -> None:
-    """Refuse a name that no browser would open as a page: it may be that of something else.
+    """Refuse a name that no browser would open as a page, and one under which there is something else already.
 
     Raises:
-        ConfigError: it does not end in .html.
+        ConfigError: it does not end in .html, or what is there is no report.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--out is a page: give a name that ends in .html, got {out}")
+    if out.is_dir() or (out.exists() and _MARK not in out.read_bytes()[:_HEAD]):
+        raise ConfigError(f"{out} is there already and is no report: give another --out, or move it away")

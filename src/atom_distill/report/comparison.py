@@ -93,18 +93,25 @@ def _column(score: Score) -> Column:
 def _facts(view: RunView, which: str) -> list[Cell]:
     name = view.name if which == "last" else f"{view.name} (best on held-out images)"
     images, seconds = len(view.labels), view.record.get("seconds")
-    train, ipc = view.dataset.get("train_size"), set(view.per_class.tolist())
+    train = view.dataset.get("train_size")
     ratio = train / images if isinstance(train, int) and images else None
     return [
         Cell(name, name.lower(), str(view.folder)),
         Cell(view.method, view.method),
         Cell(str(view.dataset.get("name", "-")), str(view.dataset.get("name", ""))),
-        Cell(str(min(ipc)), min(ipc)) if len(ipc) == 1 else _range(ipc),
+        _ipc(view),
         Cell(f"{images:,}", images) if images else NOTHING,
         NOTHING if ratio is None else Cell(f"{ratio:,.0f} : 1", ratio, f"{train:,} training images for {images:,}"),
         Cell(f"{view.steps:,}", view.steps) if view.moves else NOTHING,
         Cell(f"{seconds:,.0f}", seconds, duration(seconds)) if isinstance(seconds, int | float) else NOTHING,
     ]
+
+
+def _ipc(view: RunView) -> Cell:
+    """Give what was asked for, which is known where the classes of the images are not; else what is there."""
+    asked = view.settings.get("ipc")
+    ipc = {asked} if isinstance(asked, int) else set(view.per_class.tolist())
+    return Cell(str(min(ipc)), min(ipc)) if len(ipc) == 1 else _range(ipc)
 
 
 def _range(ipc: set[int]) -> Cell:

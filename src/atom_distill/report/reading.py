@@ -155,7 +155,11 @@ def _read_checkpoint(view: RunView) -> None:
     if len(view.labels) != count:
         view.labels, view.class_names = _labels(view, count)
     view.images, view.steps, view.finished = state.result, state.step, False
-    view.missing.append(f"The result: the run is at step {state.step} of {view.settings.get('steps', '?')}")
+    goal = view.settings.get("steps", "?")
+    told = f"the run is at step {state.step} of {goal}"
+    if state.step == goal:
+        told = f"it is not in the folder; shown is the checkpoint of step {goal}, and --resume writes the rest"
+    view.missing.append(f"The result: {told}")
 
 
 def _labels(view: RunView, count: int) -> tuple[Tensor, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from typing import Any
 from atom_distill.base.errors import DataError
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import is_at_hand, load_dataset
+from atom_distill.data.named import SOURCES
 
 
 class RealSets:
@@ -31,8 +32,9 @@ class RealSets:
         if not isinstance(request, Mapping) or not request:
             raise DataError("the run does not say where they are, for its set was made in memory")
         if not is_at_hand(**request):
-            where = request.get("name_or_path")
-            raise DataError(f"{where} is neither in the cache nor on this disk; `atom data {where}` fetches it")
+            where = str(request.get("name_or_path"))
+            advice = f"`atom data {where}` fetches it" if where in SOURCES else "put the folder back there"
+            raise DataError(f"{where} is neither in the cache nor on this disk; {advice}")
         key = json.dumps(request, sort_keys=True, default=str)
         if key not in self._loaded:
             self._loaded[key] = load_dataset(**request)
