@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,ray,report,tensorboard]'
 	@touch $@
 
-demo: install  ## distil DATA (digits; cifar10 is the real one) and compare with random images
+demo: install  ## distill DATA (digits; cifar10 is the real one) and compare with random images
 	$(BIN)/python examples/demo.py $(DATA)
 
 test: install lint  ## everything that CI checks

@@ -25,13 +25,13 @@ import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.record import run_record
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
-from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.training.execution import Wishes
+from atom_distill.training.training_execution import ExecutionOptions
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def _row(dataset: ImageDataset, ipc: int, options: argparse.Namespace) -> dict[s
         repeats=options.networks,
         protocol=PROTOCOLS.get("dm").changed(epochs=options.epochs),
         device=device,
-        wishes=Wishes(compile="on"),  # as in the whole protocol, of which this is a share
+        wishes=ExecutionOptions(compile="on"),  # as in the whole protocol, of which this is a share
         show_progress=False,
     )
     warm = replace(evaluation, repeats=1, protocol=PROTOCOLS.get("dm").changed(epochs=2))

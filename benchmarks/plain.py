@@ -24,8 +24,8 @@ class PlainConvNet(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(depth):
-            normalisation = nn.BatchNorm2d(128) if norm == "batch" else nn.GroupNorm(128, 128)
-            layers += [nn.Conv2d(channels, 128, 3, padding=1), normalisation, nn.ReLU(), nn.AvgPool2d(2)]
+            normalization = nn.BatchNorm2d(128) if norm == "batch" else nn.GroupNorm(128, 128)
+            layers += [nn.Conv2d(channels, 128, 3, padding=1), normalization, nn.ReLU(), nn.AvgPool2d(2)]
             channels, size = 128, size // 2
         self.layers = nn.Sequential(*layers)
         self.classifier = nn.Linear(128 * size * size, classes)
@@ -126,7 +126,7 @@ class PlainStep:
         self.classes = int(labels.max()) + 1
         self.indices = [torch.nonzero(labels == label).flatten() for label in range(self.classes)]
         self.batch_real, self.depth, self.norm = batch_real, depth, norm
-        self.optimiser = torch.optim.SGD([images], lr=1.0, momentum=0.5)
+        self.optimizer = torch.optim.SGD([images], lr=1.0, momentum=0.5)
 
     def __call__(self) -> float:
         """Do the step; gives the loss."""
@@ -153,9 +153,9 @@ class PlainStep:
                 loss = loss + _distance(_attention(one, 1), _attention(other, 1))
                 loss = loss + _distance(_attention(one, (2, 3)), _attention(other, (2, 3)))
             loss = loss + 0.01 * _distance(embedding_real, embedding_syn)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         (loss * 100).backward()
-        self.optimiser.step()
+        self.optimizer.step()
         return float(loss.detach()) * 100
 
 
@@ -181,10 +181,10 @@ def evaluate(
     accuracies = []
     for _ in range(networks):
         network = PlainConvNet(images.shape[1], images.shape[-1], classes, 3, "instance").to(images.device)
-        optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
         for epoch in range(epochs):
             if epoch == max(1, round(epochs / 2)):
-                optimiser.param_groups[0]["lr"] = 0.001
+                optimizer.param_groups[0]["lr"] = 0.001
             for chosen in torch.randperm(len(images)).split(256):
                 operation = random.choice(OPERATIONS)
                 batch = torch.cat(
@@ -194,9 +194,9 @@ def evaluate(
                     ]
                 )
                 loss = F.cross_entropy(network(batch), labels[chosen])
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
         network.eval()
         with torch.no_grad():
             right = sum(

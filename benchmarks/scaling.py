@@ -29,18 +29,18 @@ import torch
 
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
-from atom_distill.base.ranks import leave, ranks
 from atom_distill.base.record import run_record
 from atom_distill.config.presets import SetFacts, resolve
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.preprocessing import fit_preprocessing
-from atom_distill.data.sampler import ClassSampler
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.encoder import Encoder
-from atom_distill.distillation.execution import plan_execution
+from atom_distill.distillation.matching_execution import plan_execution
 from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.processes.ranks import current_ranks, leave
 
 AXES: dict[str, tuple[str, tuple[int, ...]]] = {
     "classes": ("classes", (10, 32, 100, 320, 1000)),
@@ -134,7 +134,7 @@ def _member(case: Case, rank: int, port: int, pixels: Path, answers: Queue[dict[
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": size, "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": size}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // case.ranks))
-    step, everyone = _step(case, pixels), ranks()
+    step, everyone = _step(case, pixels), current_ranks()
     peak, done = [0.0], threading.Event()
     watch = threading.Thread(target=_follow, args=(peak, done))
     watch.start()
@@ -161,7 +161,7 @@ def _step(case: Case, path: Path) -> Any:
     config = resolve(SetFacts(shape, case.classes, count), given).config
     execution = plan_execution(config, shape, case.classes)
     preprocessing = fit_preprocessing("normalize", dataset)
-    shard = Shard(ranks(), torch.full((case.classes,), case.ipc))
+    shard = Shard(current_ranks(), torch.full((case.classes,), case.ipc))
     device, dtype = execution.device, execution.real_dtype
     objective: Any = METHODS.get("atom")(config)
     network = build_model("convnet", shape, case.classes, NetworkShape())
@@ -175,12 +175,12 @@ def _step(case: Case, path: Path) -> Any:
     )
     mine = case.ipc * len(shard.classes)
     images = torch.randn(mine, *shape, device=device).requires_grad_()
-    optimiser = torch.optim.SGD([images], lr=1.0, momentum=0.5)
+    optimizer = torch.optim.SGD([images], lr=1.0, momentum=0.5)
 
     def step(index: int) -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         float(matching(images, index).sum())  # which waits for a GPU
-        optimiser.step()
+        optimizer.step()
 
     return step
 

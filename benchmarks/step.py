@@ -28,18 +28,18 @@ from machine import measure, step_floor, synchronize
 from torch import Tensor
 
 from atom_distill.base.progress import note
-from atom_distill.base.ranks import Ranks
 from atom_distill.base.record import run_record
 from atom_distill.config.presets import SetFacts, resolve
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
-from atom_distill.distillation.execution import plan_execution
+from atom_distill.distillation.matching_execution import plan_execution
 from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.registry import NetworkShape, build_model
 from atom_distill.ops.preprocessing import ZCAWhitening
+from atom_distill.processes.ranks import Ranks
 
 _IMAGES_PER_CLASS = 500
 
@@ -151,7 +151,7 @@ def plain_step(case: Case) -> Any:
 
 
 def our_step(case: Case) -> Any:
-    """Set our step up, with the optimiser."""
+    """Set our step up, with the optimizer."""
     pixels, labels = _pixels(case)
     split = Split(pixels, labels)
     names = tuple(map(str, range(case.classes)))
@@ -173,13 +173,13 @@ def our_step(case: Case) -> Any:
         chunk=execution.chunk,
     )
     images = _first_images(case).to(case.device).requires_grad_()
-    optimiser = torch.optim.SGD([images], lr=1.0, momentum=0.5)
+    optimizer = torch.optim.SGD([images], lr=1.0, momentum=0.5)
     steps = iter(range(1 << 30))
 
     def step() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = matching(images, next(steps)).sum()
-        optimiser.step()
+        optimizer.step()
         return loss
 
     return step
@@ -193,7 +193,7 @@ def _pixels(case: Case) -> tuple[Tensor, Tensor]:
 
 
 def _whitening(case: Case) -> Any:
-    """CIFAR-like sets are whitened; bigger images only normalised."""
+    """CIFAR-like sets are whitened; bigger images only normalized."""
     from atom_distill.ops.preprocessing import ChannelNormalization
 
     values = 3 * case.size**2

@@ -1,4 +1,4 @@
-"""Distil CIFAR-10 from nothing until networks reach an accuracy, and report the seconds and steps it took.
+"""Distill CIFAR-10 from nothing until networks reach an accuracy, and report the seconds and steps it took.
 
     python benchmarks/time_to_accuracy.py [--set preset=fast ...] [--ipc 1] [--target 33] [--every 25] [--json FILE]
 
@@ -57,8 +57,8 @@ def main() -> None:
     dataset = load_dataset("cifar10")
     given = {"ipc": options.ipc, "steps": options.steps, "compile": "on", "holdout": _HELD_OUT}
     given |= {name: yaml.safe_load(value) for name, _, value in (item.partition("=") for item in options.set)}
-    _distil(dataset, {**given, "steps": 2}, every=1)  # compiles
-    runs = [_distil(dataset, {**given, "seed": seed}, every=options.every) for seed in range(options.seeds)]
+    _distill(dataset, {**given, "steps": 2}, every=1)  # compiles
+    runs = [_distill(dataset, {**given, "seed": seed}, every=options.every) for seed in range(options.seeds)]
     evaluation = Evaluation(repeats=options.networks, device=pick_device("auto"), show_progress=False)
     curve: list[dict[str, float]] = []
     for snapshots in zip(*runs, strict=True):
@@ -73,7 +73,7 @@ def main() -> None:
         Path(options.json).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _distil(dataset: ImageDataset, given: dict[str, Any], every: int) -> list[Snapshot]:
+def _distill(dataset: ImageDataset, given: dict[str, Any], every: int) -> list[Snapshot]:
     """Run, and look at the images every so many steps; the clock stands while they are copied."""
     snapshots: list[Snapshot] = []
     clock = 0.0

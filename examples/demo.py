@@ -1,4 +1,4 @@
-"""Distil a data set at one image per class and compare the result with random real images.
+"""Distill a data set at one image per class and compare the result with random real images.
 
     python examples/demo.py [digits|cifar10]
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import atom_distill as ad
 from atom_distill.base.device import pick_device
-from atom_distill.config.protocol import PROTOCOLS, Protocol
+from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.evaluation.evaluate import Evaluation
 
 
@@ -24,7 +24,7 @@ class Demo:
 
     steps: int
     repeats: int
-    protocol: Protocol
+    protocol: TrainingProtocol
 
 
 DEMOS = {
@@ -34,7 +34,7 @@ DEMOS = {
 
 
 def main(name: str) -> None:
-    """Distil, evaluate, compare, and say where the picture is."""
+    """Distill, evaluate, compare, and say where the picture is."""
     demo = DEMOS[name]
     dataset = ad.load_dataset(name)
     folder = Path("demo") / f"{name}-atom-ipc1"

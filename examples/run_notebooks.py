@@ -3,7 +3,7 @@
     python examples/run_notebooks.py [NAME.ipynb ...]
 
 Each runs from top to bottom in a fresh kernel and an empty folder. What depends on the machine (times of cells,
-progress, versions) is left out, and pictures are reduced to few colours, so that the files stay small.
+progress, versions) is left out, and pictures are reduced to few colors, so that the files stay small.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def tidy(notebook: NotebookNode) -> None:
 
 
 def _smaller(picture: str) -> str:
-    """Reduce the colours of a PNG in base64."""
+    """Reduce the colors of a PNG in base64."""
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     written = io.BytesIO()
     image.quantize(COLOURS, dither=Image.Dither.NONE).save(written, format="PNG", optimize=True)

@@ -16,6 +16,7 @@ LEVELS = {
     "base": 0,
     "config": 1,
     "ops": 1,
+    "processes": 1,
     "models": 2,
     "data": 2,
     "artifact": 2,

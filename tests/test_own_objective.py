@@ -44,13 +44,13 @@ def test_it_registers_and_distils(monkeypatch):
 
     given = {**SETTINGS, "method": "moments"}
     monkeypatch.setattr(atom_distill, "load_dataset", lambda _: toy_dataset())
-    distil = atom_distill.distill
-    monkeypatch.setattr(atom_distill, "distill", lambda data, **_: distil(data, show_progress=False, **given))
+    distill = atom_distill.distill
+    monkeypatch.setattr(atom_distill, "distill", lambda data, **_: distill(data, show_progress=False, **given))
     names: dict[str, object] = {}
     try:
         exec(compile(OBJECTIVE, PAGE.name, "exec"), names)
     finally:
         METHODS._entries.pop("moments", None)
-    first = distil(toy_dataset(), show_progress=False, **{**SETTINGS, "method": "random"})
+    first = distill(toy_dataset(), show_progress=False, **{**SETTINGS, "method": "random"})
     assert not torch.allclose(names["tiny"].images, first.images)
     assert names["tiny"].settings["method"] == "moments"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from atom_distill.api import evaluate as evaluate
     from atom_distill.artifact.distilled import DistilledDataset as DistilledDataset
     from atom_distill.base.errors import AtomError as AtomError
-    from atom_distill.config.protocol import PROTOCOLS as PROTOCOLS
+    from atom_distill.config.training_protocol import PROTOCOLS as PROTOCOLS
     from atom_distill.data.dataset import ImageDataset as ImageDataset
     from atom_distill.data.load import load_dataset as load_dataset
     from atom_distill.distillation.methods import METHODS as METHODS

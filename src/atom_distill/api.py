@@ -10,7 +10,7 @@ from atom_distill.artifact.scores import Score
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.config.distill import DistillConfig
-from atom_distill.config.protocol import PROTOCOLS, Protocol
+from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.run import run
 from atom_distill.evaluation.evaluate import Evaluation
@@ -27,7 +27,7 @@ def distill(
     show_progress: bool = True,
     **settings: Any,
 ) -> DistilledDataset:
-    """Distil a data set to a few synthetic images.
+    """Distill a data set to a few synthetic images.
 
     Args:
         dataset: from `load_dataset`.
@@ -59,7 +59,7 @@ def evaluate(
     dataset: ImageDataset,
     arch: str = "convnet",
     repeats: int = 5,
-    protocol: str | Protocol = "dm",
+    protocol: str | TrainingProtocol = "dm",
     *,
     shape: NetworkShape | None = None,
     seed: int = 0,
@@ -72,7 +72,7 @@ def evaluate(
         dataset: the real set; only its test split is used.
         arch: architecture.
         repeats: networks, each from its own seed.
-        protocol: how they are trained: a name, or a `Protocol`, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
+        protocol: how they are trained: a name, or a `TrainingProtocol`, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
         shape: departures from the architecture's depth, width, norm, activation and pooling.
         seed: of everything random.
         device: cpu, cuda, ..., or auto.

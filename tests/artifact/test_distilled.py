@@ -16,8 +16,8 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import is_finished, load_history
 from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.base.errors import ArtifactError, ShapeError
-from atom_distill.config.protocol import PROTOCOLS
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from distillation.toys import toy_dataset
 

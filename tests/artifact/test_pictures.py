@@ -96,7 +96,7 @@ def test_images_go_to_their_class_and_replace_what_was_there(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("atom")] == ["images"]
 
 
-def test_grey_images_are_grey_pictures(tmp_path):
+def test_gray_images_are_gray_pictures(tmp_path):
     save_images(tmp_path / "images", images(1, channels=1), [0], ["a"])
     with Image.open(tmp_path / "images" / "a" / "0000.png") as picture:
         assert picture.mode == "L"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from atom_distill.base import memory
-from atom_distill.base.memory import PeakMemory
+from atom_distill.base import peak_memory
+from atom_distill.base.peak_memory import PeakMemory
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can begin a peak anew")
 def test_a_peak_is_that_of_the_work_since():
     with PeakMemory(CPU) as before:
-        small = memory.held_bytes() / 2**20
+        small = peak_memory.held_bytes() / 2**20
         large = torch.ones(64 * 2**18)  # 64 MiB of float32
         assert before.mib > 64
         high = before.mib
@@ -42,6 +42,6 @@ def test_the_pages_of_a_mapped_file_are_told_apart(tmp_path):
 
 
 def test_where_it_cannot_begin_anew_it_is_the_peak_since_the_process_began(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "_CLEAR", tmp_path)  # a folder cannot be written
-    monkeypatch.setattr(memory, "_STATUS", tmp_path / "nothing")
+    monkeypatch.setattr(peak_memory, "_CLEAR", tmp_path)  # a folder cannot be written
+    monkeypatch.setattr(peak_memory, "_STATUS", tmp_path / "nothing")
     assert PeakMemory(CPU).mib > 50

@@ -43,16 +43,16 @@ def test_a_note_goes_to_standard_error(capsys):
 
 
 def test_lines_come_at_intervals_with_values_rate_and_time_left(clock, capsys):
-    with Progress("distil", total=100) as bar:
+    with Progress("distill", total=100) as bar:
         for step in range(50):
             clock.seconds += 0.5
             bar.advance(loss=f"{step}")
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "distil: 20/100  loss 19  2 steps/s  40 s left",
-        "distil: 40/100  loss 39  2 steps/s  30 s left",
-        "distil: 50/100 steps in 25 s",
+        "distill: 20/100  loss 19  2 steps/s  40 s left",
+        "distill: 40/100  loss 39  2 steps/s  30 s left",
+        "distill: 50/100 steps in 25 s",
     ]
 
 
@@ -103,10 +103,10 @@ def test_a_failure_is_not_reported_as_finished(clock, capsys):
 def test_a_terminal_gets_a_bar_on_standard_error(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    with Progress("distil", total=4) as bar:
+    with Progress("distill", total=4) as bar:
         bar.advance(4, loss="0.5")
     out, err = capsys.readouterr()
     assert out == ""
-    assert "distil" in err
+    assert "distill" in err
     assert "4/4" in err
     assert "loss 0.5" in err

@@ -191,7 +191,7 @@ def picture(path: Path, mode: str, size: int, label: int, index: int, **options)
 
 @pytest.fixture
 def mixed_folder(tmp_path: Path) -> Path:
-    """Two classes as PNG and JPEG, grey, RGB and RGBA, in three sizes."""
+    """Two classes as PNG and JPEG, gray, RGB and RGBA, in three sizes."""
     root = tmp_path / "my images"
     kinds = [("png", "RGB"), ("jpg", "RGB"), ("png", "L"), ("jpeg", "L"), ("png", "RGBA"), ("png", "P")]
     for split, count in (("train", 12), ("test", 6)):

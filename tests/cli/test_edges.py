@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import atom_distill as ad
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.evaluation.evaluate import Evaluation
 from distillation.toys import toy_dataset
 

@@ -13,7 +13,7 @@ TRAINING = "--epochs 25 --lr 0.1 --repeats 2 --width 8 --device cpu"
 RANK = f"evaluate --ddranking {TRAINING}"
 
 
-def normalised(points: np.ndarray) -> np.ndarray:
+def normalized(points: np.ndarray) -> np.ndarray:
     """Percent of the share of e^x between e^-1 and e^1."""
     return 100 * np.interp(np.exp(points / 100), [np.exp(-1), np.exp(1)], [0, 1])
 
@@ -29,9 +29,9 @@ def test_for_scripts(atom, run_folder):
     assert facts["hlr"]["mean"] == pytest.approx(of["whole"].mean() - of["distilled"].mean())
     assert facts["ior"]["mean"] == pytest.approx(of["distilled"].mean() - of["random"].mean())
     recovered = of["distilled"] - of["random"] / 2 - of["whole"] / 2
-    assert facts["lrs"]["mean"] == pytest.approx(normalised(recovered).mean())
+    assert facts["lrs"]["mean"] == pytest.approx(normalized(recovered).mean())
     gained = (of["distilled"] - of["random"] + of["distilled_plain"] - of["random_plain"]) / 2
-    assert facts["ars"]["mean"] == pytest.approx(normalised(gained).mean())
+    assert facts["ars"]["mean"] == pytest.approx(normalized(gained).mean())
     protocols = {name: reference["protocol"] for name, reference in facts["references"].items()}
     assert protocols == {
         "distilled": "dm(epochs=25,lr=0.1)",

@@ -26,7 +26,7 @@ def test_an_imported_set_is_scored_as_one_of_ours(atom, finished, published):
     answer = atom("import --as digits --preprocess normalize --method dm", published)
     assert answer.code == 0, answer.err
     assert "10 images, 1 a class: runs/digits-dm-ipc1" in answer.out
-    assert "recognised DC/DSA/DM/DataDAM result" in answer.err
+    assert "recognized DC/DSA/DM/DataDAM result" in answer.err
     with Image.open("runs/digits-dm-ipc1/grid.png") as ours, Image.open(finished / "grid.png") as theirs:
         assert ours.tobytes() == theirs.tobytes()
     quick = "--repeats 1 --epochs 3 --width 8 --device cpu --json"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from atom_distill.distillation.state import checkpoints
+from atom_distill.distillation.run_state import checkpoints
 
 QUICK = "--steps 1 --width 8 --compile off --device cpu"
 
@@ -29,8 +29,8 @@ def pets(tmp_path: Path) -> Path:
     ("line", "told"),
     [
         (
-            "distil digits --ipc 1",
-            "atom: unknown command 'distil'. Did you mean 'distill'? Known: data, distill, evaluate, export, import",
+            "distill digits --ipc 1",
+            "atom: unknown command 'distill'. Did you mean 'distill'? Known: data, distill, evaluate, export, import",
         ),
         ("data digit", "atom data: unknown data set 'digit'. Did you mean 'digits'"),
         ("distill cifar --ipc 1", "Did you mean 'cifar10' or 'cifar100'"),

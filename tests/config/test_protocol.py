@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
-from atom_distill.config.protocol import PROTOCOLS, Protocol
+from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 
 DM = PROTOCOLS.get("dm")
 
@@ -55,4 +55,4 @@ def test_a_protocol_is_frozen_and_refuses_strangers():
     with pytest.raises(ValueError, match="frozen"):
         DM.epochs = 2
     with pytest.raises(ValueError, match="Extra inputs"):
-        Protocol(name="x", epoch=3)
+        TrainingProtocol(name="x", epoch=3)

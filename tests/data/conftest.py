@@ -170,11 +170,11 @@ def publish(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def save_image() -> Callable[..., Path]:
-    """Save an image of one colour (or the given pixels) in any mode: `save_image(path, mode, size, colour)`."""
+    """Save an image of one color (or the given pixels) in any mode: `save_image(path, mode, size, color)`."""
 
-    def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (8, 8), colour: object = None) -> Path:
+    def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (8, 8), color: object = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new(mode, size, colour if colour is not None else 0).save(path)
+        Image.new(mode, size, color if color is not None else 0).save(path)
         return path
 
     return save
@@ -186,6 +186,6 @@ def class_folders(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
     root = tmp_path / "pets"
     for split, count in (("train", 4), ("test", 2)):
         for n in range(count):
-            save_image(root / split / "a" / f"{n}.png", colour=(200 + n, 0, 0))
-            save_image(root / split / "b" / f"{n}.png", colour=(0, 0, 100 + n))
+            save_image(root / split / "a" / f"{n}.png", color=(200 + n, 0, 0))
+            save_image(root / split / "b" / f"{n}.png", color=(0, 0, 100 + n))
     return root

@@ -34,12 +34,12 @@ def test_shrinking_antialiases():
 
 
 def triangle_resize(row: np.ndarray, size: int) -> np.ndarray:
-    """Independent reference in one dimension: a triangle filter as wide as the scale, normalised."""
+    """Independent reference in one dimension: a triangle filter as wide as the scale, normalized."""
     scale = len(row) / size
     result = []
     for out in range(size):
-        centre = (out + 0.5) * scale
-        weights = [max(0.0, 1 - abs(position + 0.5 - centre) / scale) for position in range(len(row))]
+        center = (out + 0.5) * scale
+        weights = [max(0.0, 1 - abs(position + 0.5 - center) / scale) for position in range(len(row))]
         result.append(np.dot(weights, row) / np.sum(weights))
     return np.array(result)
 

@@ -23,11 +23,11 @@ def test_describe_is_json_and_right(class_folders):
 
 def test_contact_sheet_shows_the_first_images(class_folders):
     sheet = np.asarray(contact_sheet(load_dataset(class_folders), per_class=3))
-    present = {tuple(colour) for colour in sheet.reshape(-1, 3).tolist()}
+    present = {tuple(color) for color in sheet.reshape(-1, 3).tolist()}
     assert {(200, 0, 0), (201, 0, 0), (202, 0, 0), (0, 0, 102)} <= present
     assert (203, 0, 0) not in present
     assert (sheet == (200, 0, 0)).all(axis=2).sum() == 64 * 64  # 8x8 pixels enlarged eight times
 
 
-def test_contact_sheet_limits_its_rows_and_takes_grey():
+def test_contact_sheet_limits_its_rows_and_takes_gray():
     assert contact_sheet(load_dataset("digits"), max_classes=3).height < contact_sheet(load_dataset("digits")).height

@@ -44,7 +44,7 @@ def test_hidden_and_other_files_are_ignored(class_folders, save_image):
 
 def test_every_kind_of_image_in_three_sizes(tmp_path, save_image):
     root = tmp_path / "mixed"
-    save_image(root / "train/a/grey.png", "L", (8, 8), 100)
+    save_image(root / "train/a/gray.png", "L", (8, 8), 100)
     save_image(root / "train/a/photo.jpg", "RGB", (12, 9), (10, 200, 30))
     palette = Image.new("P", (8, 8), 1)
     palette.putpalette([0, 0, 0, 9, 80, 200])
@@ -67,22 +67,22 @@ def test_every_kind_of_image_in_three_sizes(tmp_path, save_image):
     assert middle["test"][3] == pytest.approx([255, 0, 0], abs=4)  # no cyan, all magenta and yellow
 
 
-def test_a_grey_set_has_one_channel(tmp_path, save_image):
+def test_a_gray_set_has_one_channel(tmp_path, save_image):
     for split in ("train", "test"):
-        save_image(tmp_path / "grey" / split / "a" / "0.png", "L", colour=7)
-        save_image(tmp_path / "grey" / split / "b" / "0.png", "I;16", colour=257 * 9 + 100)
-    dataset = load_dataset(tmp_path / "grey")
+        save_image(tmp_path / "gray" / split / "a" / "0.png", "L", color=7)
+        save_image(tmp_path / "gray" / split / "b" / "0.png", "I;16", color=257 * 9 + 100)
+    dataset = load_dataset(tmp_path / "gray")
     assert dataset.image_shape == (1, 8, 8)
     assert dataset.train.images[:, 0, 0, 0].tolist() == [7, 9]
 
 
 @pytest.mark.parametrize("where", ["train/a/1.png", "test/b/1.png"])
-def test_one_colour_image_anywhere_makes_the_set_rgb(tmp_path, save_image, where):
+def test_one_color_image_anywhere_makes_the_set_rgb(tmp_path, save_image, where):
     for split in ("train", "test"):
         for label in "ab":
-            save_image(tmp_path / "grey" / split / label / "0.png", "L", colour=7)
-    save_image(tmp_path / "grey" / where, "RGB", colour=(1, 2, 3))
-    assert load_dataset(tmp_path / "grey").image_shape == (3, 8, 8)
+            save_image(tmp_path / "gray" / split / label / "0.png", "L", color=7)
+    save_image(tmp_path / "gray" / where, "RGB", color=(1, 2, 3))
+    assert load_dataset(tmp_path / "gray").image_shape == (3, 8, 8)
 
 
 def test_exif_rotation_is_applied(tmp_path, save_image):
@@ -180,9 +180,9 @@ def test_a_test_fraction_beside_a_test_split_is_refused(class_folders):
 
 def test_one_level_is_cut_by_class_and_seed(tmp_path, save_image):
     for n in range(10):
-        save_image(tmp_path / "flat" / "a" / f"{n}.png", colour=(n, 0, 0))
+        save_image(tmp_path / "flat" / "a" / f"{n}.png", color=(n, 0, 0))
     for n in range(2):
-        save_image(tmp_path / "flat" / "b" / f"{n}.png", colour=(100 + n, 0, 0))
+        save_image(tmp_path / "flat" / "b" / f"{n}.png", color=(100 + n, 0, 0))
     draws = set()
     for seed in range(4):
         dataset = load_dataset(tmp_path / "flat", test_fraction=0.3, seed=seed)
@@ -196,7 +196,7 @@ def test_one_level_is_cut_by_class_and_seed(tmp_path, save_image):
 
 def test_a_changed_folder_is_read_again_into_the_same_place(class_folders, save_image):
     first = load_dataset(class_folders)
-    save_image(class_folders / "train/a/9.png", colour=(9, 9, 9))
+    save_image(class_folders / "train/a/9.png", color=(9, 9, 9))
     second = load_dataset(class_folders)
     assert len(second.train) == len(first.train) + 1
     assert second.fingerprint != first.fingerprint

@@ -189,8 +189,8 @@ def tiny_imagenet(tmp_path: Path) -> Path:
         for n in range(2):
             path = root / "train" / wnid / "images" / f"{wnid}_{n}.JPEG"
             path.parent.mkdir(parents=True, exist_ok=True)
-            mode, colour = ("L", 60) if (label, n) == (1, 0) else ("RGB", (50 * label, 100, 200))
-            Image.new(mode, (64, 64), colour).save(path, "JPEG")
+            mode, color = ("L", 60) if (label, n) == (1, 0) else ("RGB", (50 * label, 100, 200))
+            Image.new(mode, (64, 64), color).save(path, "JPEG")
         lines.append(f"val_{label}.JPEG\t{wnid}\t0\t0\t62\t62\n")
     (root / "val" / "images").mkdir(parents=True)
     for label in range(3):

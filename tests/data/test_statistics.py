@@ -13,7 +13,7 @@ import oracles.zca as oracle
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.data import statistics
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.statistics import channel_statistics, mean_and_covariance
 from atom_distill.ops.preprocessing import preprocessing_from_tensors
 
@@ -97,7 +97,7 @@ def test_legacy_constants_are_those_of_published_code(name, mean, std):
     assert torch.equal(again.apply(images), fitted.apply(images))
 
 
-def test_legacy_constants_are_for_colour_and_for_the_sets_they_belong_to():
+def test_legacy_constants_are_for_color_and_for_the_sets_they_belong_to():
     images = torch.from_numpy(pictures())
     for other in (in_memory(images), replace(in_memory(images[:, :1]), name="cifar10")):
         with pytest.raises(ConfigError, match="there are no legacy constants for"):

@@ -163,10 +163,10 @@ def test_parquet_of_the_datasets_library_keeps_its_class_names(tmp_path):
     assert dataset.test.labels.tolist() == [1]
 
 
-def test_an_unlabelled_test_split_is_refused(tmp_path):
+def test_an_unlabeled_test_split_is_refused(tmp_path):
     saved = datasets.DatasetDict(train=hf_set([1, 2], [1, 0]), test=hf_set([3], [-1]))
     saved.save_to_disk(tmp_path / "saved")
-    with pytest.raises(DataError, match=r"label is outside 0\.\.1.*unlabelled"):
+    with pytest.raises(DataError, match=r"label is outside 0\.\.1.*unlabeled"):
         load_dataset(tmp_path / "saved")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from atom_distill.distillation.loop import Loop
-from atom_distill.distillation.state import RunState
+from atom_distill.distillation.run_state import RunState
 
 
 @pytest.fixture

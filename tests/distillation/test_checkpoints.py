@@ -15,7 +15,7 @@ from atom_distill.base.errors import (
     NonFiniteError,
 )
 from atom_distill.distillation import run as run_module
-from atom_distill.distillation.state import Best, RunState, checkpoints, load_newest_checkpoint, save_checkpoint
+from atom_distill.distillation.run_state import Best, RunState, checkpoints, load_newest_checkpoint, save_checkpoint
 from distillation.toys import go, losses
 
 

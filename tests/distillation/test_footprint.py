@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.distillation import settings as settings_module
-from atom_distill.distillation.memory import Demand, affordable_chunk, footprint
+from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.features import Features
 from atom_distill.ops.matching import Statistic
@@ -37,7 +37,7 @@ def test_what_is_kept_for_the_way_back_is_counted():
     image = 4 * 3 * 10 * 20
     assert of_one.trained == image + 9 * image
     assert of_one.seen == image + 2 * image
-    assert of_one.signature == 4 * 3
+    assert of_one.matching_vector == 4 * 3
 
 
 def test_weights_are_not_an_images_own():

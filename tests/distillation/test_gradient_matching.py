@@ -11,14 +11,14 @@ from torch import Tensor
 
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS
-from atom_distill.data.preprocessing import fit_preprocessing
-from atom_distill.data.sampler import ClassSampler
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation import gradient_matching
 from atom_distill.distillation.gradient_matching import GradientMatchingStep, turns
+from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
-from atom_distill.training.execution import Execution
+from atom_distill.training.training_execution import MatchingExecution
 from distillation.toys import go, toy_dataset
 
 SEED, STEP, IPC, COUNTS = 3, 5, 2, (3, 9, 7)
@@ -35,7 +35,7 @@ def sampler() -> ClassSampler:
 
 
 def step(operations: tuple[str, ...] = ()) -> GradientMatchingStep:
-    execution = Execution(CPU, torch.float32, compiled=False, at_once=1)
+    execution = MatchingExecution(CPU, torch.float32, compiled=False, at_once=1)
     return GradientMatchingStep(sampler(), network(), execution, operations, IPC, SEED)
 
 

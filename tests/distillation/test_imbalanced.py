@@ -7,7 +7,7 @@ import torch
 
 from atom_distill.api import evaluate
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from distillation.toys import go, toy_dataset
 
 DATA = toy_dataset((5, 40, 15))

@@ -20,7 +20,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from atom_distill.distillation.state import checkpoints
+from atom_distill.distillation.run_state import checkpoints
 
 MODULES = [
     "atom_distill.api",

@@ -1,4 +1,4 @@
-"""Several processes that distil one set: the same images as one process, whatever their number."""
+"""Several processes that distill one set: the same images as one process, whatever their number."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import torch
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.snapshots import load_snapshots
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.ranks import Ranks, ranks
 from atom_distill.data.digits import load_digits
 from atom_distill.distillation.shard import Shard
+from atom_distill.processes.ranks import Ranks, current_ranks
 from distillation.toys import go, toy_dataset
 
 DIGITS = {
@@ -56,7 +56,7 @@ def together(size: int, work: str, *arguments: Any) -> list[Any]:
 def _member(rank: int, size: int, port: int, answers: Any, work: str, arguments: tuple[Any, ...]) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    from atom_distill.base.ranks import join, leave
+    from atom_distill.processes.ranks import join, leave
 
     torch.set_num_threads(1)
     try:
@@ -73,13 +73,12 @@ def distil_digits(out: Path | None, settings: dict[str, Any]) -> Any:
     return made.images.numpy(), made.labels.tolist(), [entry["loss"] for entry in made.history]
 
 
-@pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("size", [2, 3])
-def test_several_processes_make_the_images_of_one(norm, size, tmp_path):
-    alone, labels, losses = distil_digits(None, {"norm": norm})
-    parts = together(size, "distil_digits", tmp_path / "run", {"norm": norm})
+def test_several_processes_make_the_images_of_one(size, tmp_path):
+    alone, labels, losses = distil_digits(None, {})
+    parts = together(size, "distil_digits", tmp_path / "run", {})
     stored = DistilledDataset.load(tmp_path / "run")
-    first = distil_digits(None, {"norm": norm, "steps": 1})[0]
+    first = distil_digits(None, {"steps": 1})[0]
     moved = abs(alone - first).max()
     for images, their_labels, _ in parts:
         assert their_labels == labels
@@ -100,7 +99,7 @@ def test_a_checkpoint_of_two_ranks_resumes_on_another_number(size, tmp_path):
     assert [entry["step"] for entry in stored.history if "held_out_accuracy" in entry] == [10, 20]
     ours, theirs = (load_snapshots(tmp_path / name) for name in ("alone", "run"))
     assert ours.steps == theirs.steps == (0, 4, 8, 12, 16, 20)
-    assert int((ours.pixels.int() - theirs.pixels.int()).abs().max()) <= 1  # levels of grey
+    assert int((ours.pixels.int() - theirs.pixels.int()).abs().max()) <= 1  # levels of gray
     terms = DistilledDataset.load(tmp_path / "alone").history[-1]["terms"]
     assert stored.history[-1]["terms"] == pytest.approx(terms, rel=1e-3)
 
@@ -117,6 +116,12 @@ def test_what_one_rank_is_refused_all_are_told(tmp_path):
 def test_methods_that_train_one_network_are_refused(method, tmp_path):
     told = together(2, "distil_digits", tmp_path / "run", {"method": method})
     assert all("start it without torchrun" in one for one in told)
+    assert not (tmp_path / "run").exists()
+
+
+def test_batch_norm_over_processes_is_refused_on_a_cpu(tmp_path):
+    refused = together(2, "distil_digits", tmp_path / "run", {"norm": "batch"})
+    assert all("BatchNorm" in one and "start it without torchrun" in one for one in refused)
     assert not (tmp_path / "run").exists()
 
 
@@ -172,19 +177,6 @@ def evaluate_with_a_bad_network(bad: int) -> Any:
     return evaluate_digits()
 
 
-def test_every_rank_takes_a_device():
-    assert together(2, "count_devices_taken") == [True, True]
-
-
-def count_devices_taken() -> bool:
-    from atom_distill.base import device
-
-    taken: list[Any] = []
-    device.gpu_of_rank = taken.append
-    distil_digits(None, {"steps": 1})
-    return len(taken) > 0
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc, which is Linux's")
 def test_nothing_of_the_group_is_left_after_leaving():
     """What is left of it would abort the end of the program now and then."""
@@ -192,9 +184,9 @@ def test_nothing_of_the_group_is_left_after_leaving():
 
 
 def leave_and_look() -> list[str]:
-    from atom_distill.base.ranks import leave
+    from atom_distill.processes.ranks import leave
 
-    distil_digits(None, {"steps": 1, "norm": "batch", "compile": "on"})
+    distil_digits(None, {"steps": 1, "compile": "on"})
     importlib.import_module("torch._dynamo")
     leave()
     names = [(thread / "comm").read_text() for thread in Path("/proc/self/task").iterdir()]
@@ -229,12 +221,12 @@ def distil_without_room(folder: Path) -> Any:
 
 def test_without_joining_each_process_works_alone(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert ranks() == Ranks()
+    assert current_ranks() == Ranks()
 
 
 def evaluate_digits() -> Any:
     from atom_distill.api import evaluate
-    from atom_distill.config.protocol import PROTOCOLS
+    from atom_distill.config.training_protocol import PROTOCOLS
 
     data = load_digits()
     made = go(data=data, method="random", ipc=5)

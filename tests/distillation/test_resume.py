@@ -13,9 +13,9 @@ from atom_distill.base.errors import (
     ConfigError,
     InterruptedRunError,
 )
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation import run as run_module
-from atom_distill.distillation.state import load_newest_checkpoint
+from atom_distill.distillation.run_state import load_newest_checkpoint
 from distillation.toys import go, losses, toy_dataset
 
 

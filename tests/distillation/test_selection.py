@@ -10,9 +10,9 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.files import cache_root
 from atom_distill.config.distill import DistillConfig
 from atom_distill.config.presets import SetFacts, resolve
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
-from atom_distill.distillation import reference_network
+from atom_distill.training import reference_network
 from distillation.toys import go, toy_dataset
 
 SELECTIONS = ["random", "herding", "k-center", "forgetting"]

@@ -11,7 +11,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots, save_snapshots
 from atom_distill.base.errors import ArtifactError, ConfigError, InterruptedRunError
-from atom_distill.distillation.snapshots import stride
+from atom_distill.distillation.snapshot_recorder import stride
 from distillation.toys import go
 
 

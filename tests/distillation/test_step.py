@@ -12,23 +12,23 @@ from torch import Tensor
 
 from atom_distill.base.device import can_compile, pick_device
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.ranks import Ranks
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
-from atom_distill.data.allocation import owners
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.preprocessing import fit_preprocessing
-from atom_distill.data.sampler import ClassSampler
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.encoder import Encoder
-from atom_distill.distillation.execution import Execution, plan_execution
-from atom_distill.distillation.initial import initial_images
+from atom_distill.distillation.images_per_class import class_labels
+from atom_distill.distillation.initial_images import initial_images
+from atom_distill.distillation.matching_execution import MatchingExecution, plan_execution
 from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
 from atom_distill.ops.matching import Statistic
+from atom_distill.processes.ranks import Ranks
 from distillation.toys import toy_dataset
 
 SEED, STEP = 3, 5
@@ -83,7 +83,7 @@ class Case:
         return ClassSampler(self.dataset, fit_preprocessing("normalize", self.dataset), self.batch_real, CPU)
 
     def step(self) -> MatchingStep:
-        execution = Execution(CPU, self.dtype, self.compiled, self.chunk)
+        execution = MatchingExecution(CPU, self.dtype, self.compiled, self.chunk)
         encoder = Encoder(self.network(), METHODS.get(self.method)(self.config), execution)
         return MatchingStep(self.shard, self.sampler(), encoder, self.config.operations(), SEED, self.chunk)
 
@@ -145,7 +145,7 @@ def statistics(network: Network, images: Tensor, case: Case) -> list[tuple[float
 
 
 def forward(network: Network, images: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The ConvNet's blocks, spelt out; only the norm's scale and shift (1 and 0 at the start) are left out."""
+    """The ConvNet's blocks, spelled out; only the norm's scale and shift (1 and 0 at the start) are left out."""
     maps = []
     for block in network.blocks:
         out = F.conv2d(images, block.conv.weight, block.conv.bias, padding=1)
@@ -303,7 +303,7 @@ def test_equal_images_have_no_loss():
 
 def test_a_method_of_ones_own_is_a_function_from_features_to_statistics():
     case = Case()
-    execution = Execution(CPU, torch.float32, compiled=False, chunk=1000)
+    execution = MatchingExecution(CPU, torch.float32, compiled=False, chunk=1000)
     brightness = lambda features: features.embedding.mean(1, keepdim=True)  # noqa: E731
     losses = []
     for weight in (1.0, 4.0):
@@ -344,7 +344,7 @@ def test_real_initial_images_are_training_images_of_their_class():
     ours = preprocessing.invert(images).mul(255).round().to(torch.uint8).flatten(1)
     train = dataset.train.images.flatten(1)
     found = [int((train == image).all(1).nonzero().item()) for image in ours]  # each is exactly one of them
-    assert dataset.train.labels[found].tolist() == owners(four).tolist()
+    assert dataset.train.labels[found].tolist() == class_labels(four).tolist()
     assert len(set(found)) == 12
     other = initial_images(dataset, preprocessing, init="real", per_class=four, seed=1)
     assert not torch.equal(images, other)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import atom_distill
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation.methods import METHODS
 from atom_distill.models.registry import MODELS
 from command_page import command_names
@@ -51,12 +51,12 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def in_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the Python names do little: two steps, one network, one epoch."""
-    distil, evaluate = atom_distill.distill, atom_distill.evaluate
+    distill, evaluate = atom_distill.distill, atom_distill.evaluate
 
     def little(data: Any, *arguments: Any, **given: Any) -> Any:
         network = NETWORK if given.get("arch", "convnet") == "convnet" else {"compile": "off"}
         less = {"steps": 2, "batch_real": 8, "device": "cpu", "show_progress": False}
-        return distil(data, *arguments, **{**given, **network, **less})
+        return distill(data, *arguments, **{**given, **network, **less})
 
     def briefly(*arguments: Any, **given: Any) -> Any:
         return evaluate(*arguments, **{**given, "repeats": 1, "protocol": PROTOCOLS.get("dm").changed(epochs=1)})

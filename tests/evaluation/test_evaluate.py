@@ -12,17 +12,17 @@ from atom_distill.api import evaluate
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import ConfigError, ShapeError, UnknownNameError
-from atom_distill.config.protocol import Protocol
+from atom_distill.config.training_protocol import TrainingProtocol
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
-from atom_distill.data.preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import evaluate as module
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.models.registry import NetworkShape
-from atom_distill.training.execution import Wishes
+from atom_distill.training.training_execution import ExecutionOptions
 from distillation.toys import toy_dataset
 
-QUICK = Protocol(name="quick", epochs=30, batch_size=16, lr=0.05, augment="none")
+QUICK = TrainingProtocol(name="quick", epochs=30, batch_size=16, lr=0.05, augment="none")
 SMALL = NetworkShape(depth=2, width=8)
 DATA = toy_dataset((12, 12, 12), test_per_class=15)
 
@@ -173,5 +173,7 @@ def test_networks_together_take_the_digits_as_they_lie():
     """Their one channel has a stride that no plain layout has, which vmap's group norm refuses."""
     digits = load_dataset("digits")
     assert digits.test.images.stride() != digits.test.images.clone(memory_format=torch.contiguous_format).stride()
-    runs = [evaluation(wishes=Wishes(at_once=count)).of_random(digits, 2, "normalize").runs for count in (1, 2)]
+    runs = [
+        evaluation(wishes=ExecutionOptions(at_once=count)).of_random(digits, 2, "normalize").runs for count in (1, 2)
+    ]
     assert runs[0] == pytest.approx(runs[1], abs=1)

@@ -10,8 +10,8 @@ import torch
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import ArtifactError, ConfigError
-from atom_distill.config.protocol import Protocol
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.config.training_protocol import TrainingProtocol
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import evaluate as module
 from atom_distill.evaluation.evaluate import Evaluation
@@ -25,10 +25,10 @@ from atom_distill.evaluation.ranking import (
     load_rankings,
 )
 from atom_distill.models.registry import NetworkShape
-from atom_distill.training.execution import Wishes
+from atom_distill.training.training_execution import ExecutionOptions
 from distillation.toys import toy_dataset
 
-QUICK = Protocol(name="quick", epochs=1, batch_size=16, augment="flip")
+QUICK = TrainingProtocol(name="quick", epochs=1, batch_size=16, augment="flip")
 DATA = toy_dataset((6, 6, 6), test_per_class=5)
 
 
@@ -153,7 +153,7 @@ def test_what_is_scored_already_is_not_trained_again(tiny, trained, capsys):
         {"repeats": 1},
         {"protocol": QUICK.changed(lr=0.02)},
         {"shape": NetworkShape(depth=1, width=5)},
-        {"wishes": Wishes(precision="bfloat16")},
+        {"wishes": ExecutionOptions(precision="bfloat16")},
     ],
 )
 def test_any_difference_is_trained(tiny, trained, changes):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 

@@ -78,7 +78,7 @@ def execute(tmp_path, monkeypatch):
 def test_your_own_folder_becomes_a_set_that_is_trained_on_exported_and_reported(execute, tmp_path):
     pytest.importorskip("altair")
     notebook, values = execute(
-        "distil_your_own_folder.ipynb",
+        "distill_your_own_folder.ipynb",
         {"IMAGE_SIZE": 8, "STEPS": 3, "EPOCHS": 2, "NETWORKS": 2},
         {"plain": "plain_accuracy", "random": "random", "distilled": "distilled", "moments": "len(taken.steps)"},
     )
@@ -112,7 +112,7 @@ def test_a_folder_of_ones_own_is_left_as_it_is(execute, tmp_path):
             Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{number}.jpg")
     before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "mine").rglob("*"))
     _, values = execute(
-        "distil_your_own_folder.ipynb",
+        "distill_your_own_folder.ipynb",
         {"FOLDER": str(tmp_path / "mine"), "IMAGE_SIZE": 8, "STEPS": 2, "EPOCHS": 1, "NETWORKS": 1},
         {"classes": "data.class_names"},
     )

@@ -11,7 +11,7 @@ import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from distillation.toys import toy_dataset
 
 NAMES = ("zebra", "ant", "sea lion", "ant 10", "Ant")
@@ -35,15 +35,15 @@ def data() -> ImageDataset:
 
 
 @pytest.fixture
-def grey() -> ImageDataset:
+def gray() -> ImageDataset:
     return toy_dataset((9,) * len(NAMES), shape=(1, 8, 6), names=NAMES)
 
 
 @pytest.fixture
-def distil() -> Callable[..., DistilledDataset]:
+def distill() -> Callable[..., DistilledDataset]:
     """Make a set of a data set: noise far outside the range of a pixel, as distilled images have it.
 
-    `distil(data, kind="zca", sizes=(2, 2, 2, 2, 2), soft=False)`.
+    `distill(data, kind="zca", sizes=(2, 2, 2, 2, 2), soft=False)`.
     """
 
     def make(

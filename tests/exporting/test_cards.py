@@ -12,12 +12,12 @@ from huggingface_hub import DatasetCard
 
 from atom_distill.artifact.origins import origin_of
 from atom_distill.artifact.scores import Score
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.exporting.run import export_distilled
 
 FOLDERS = ["run", "parquet", "imagefolder", "hf"]
 # https://huggingface.co/docs/hub/repositories-licenses, those that can occur
-LICENCES = {"unknown", "other", "mit", "cc-by-4.0"}
+LICENSES = {"unknown", "other", "mit", "cc-by-4.0"}
 DECLARED = {
     *("annotations_creators", "configs", "dataset_info", "license", "pretty_name", "size_categories"),
     *("source_datasets", "tags", "task_categories"),
@@ -25,9 +25,9 @@ DECLARED = {
 
 
 @pytest.fixture(params=FOLDERS)
-def folder(request, tmp_path, data, distil) -> Path:
+def folder(request, tmp_path, data, distill) -> Path:
     """A run's folder and every export that is one, of a scored set."""
-    tiny = distil(data, soft=request.param == "parquet")
+    tiny = distill(data, soft=request.param == "parquet")
     tiny.scores = [
         Score(
             subject="distilled",
@@ -57,7 +57,7 @@ def test_the_header_is_valid(folder):
     card = DatasetCard.load(folder / "README.md", ignore_metadata_errors=False)
     facts = card.data.to_dict()
     assert set(facts) <= DECLARED
-    assert facts["license"] in LICENCES
+    assert facts["license"] in LICENSES
     sizes = json.loads(files("datasets.utils.resources").joinpath("size_categories.json").read_text())
     assert set(facts["size_categories"]) <= set(sizes)
     assert set(facts["task_categories"]) <= set(known_task_ids)
@@ -86,13 +86,13 @@ def test_the_viewer_finds_the_data(folder):
 
 def test_a_reader_finds_what_a_card_is_for(folder):
     text = DatasetCard.load(folder / "README.md").text
-    for heading in ("Scores", "Use", "How it was made", "Intended use", "Limits", "Licence"):
+    for heading in ("Scores", "Use", "How it was made", "Intended use", "Limits", "License"):
         assert f"\n## {heading}\n" in text
     assert "| distilled | convnet | 10 | 51.0 +- 1.4 | 2 |" in text
-    assert "Protocol `dm`" in text
+    assert "TrainingProtocol `dm`" in text
     assert "https://arxiv.org/abs/2405.01373" in text
-    assert "No anonymisation" in text
-    assert "Its licence is not known" in text
+    assert "No anonymization" in text
+    assert "Its license is not known" in text
     for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert (folder / name).is_file()
     for name in re.findall(r"^\| `([\w./-]+)` \|", text, re.M):
@@ -101,18 +101,18 @@ def test_a_reader_finds_what_a_card_is_for(folder):
 
 
 @pytest.mark.parametrize("form", ["parquet", "imagefolder", "hf"])
-def test_a_card_shows_the_example(tmp_path, data, distil, form):
-    export = export_distilled(distil(data), form, tmp_path / "set")
+def test_a_card_shows_the_example(tmp_path, data, distill, form):
+    export = export_distilled(distill(data), form, tmp_path / "set")
     text = (export.path / "README.md").read_text("utf-8")
     assert export.example.replace(str(tmp_path / "set"), "path/to/this/folder") in text
 
 
 def test_origins_are_of_named_sets_only():
     named = origin_of({"name": "cifar10", "request": {"name_or_path": "cifar10"}})
-    assert (named.title, named.listed, named.licence) == ("CIFAR-10", "uoft-cs/cifar10", "unknown")
+    assert (named.title, named.listed, named.license) == ("CIFAR-10", "uoft-cs/cifar10", "unknown")
     for stranger in ({"name_or_path": "/home/jane/cifar10"}, {}):
         own = origin_of({"name": "cifar10", "request": stranger})
-        assert (own.title, own.homepage, own.licence) == ("cifar10", None, "unknown")
+        assert (own.title, own.homepage, own.license) == ("cifar10", None, "unknown")
 
 
 def test_origins_are_known_of_all_named_sets():

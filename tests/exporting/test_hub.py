@@ -64,9 +64,9 @@ def hub(monkeypatch):
 
 @pytest.mark.parametrize("held", [None, [], [".gitattributes"]])
 @pytest.mark.parametrize("private", [False, True])
-def test_the_folder_arrives(tmp_path, data, distil, hub, capfd, held, private):
+def test_the_folder_arrives(tmp_path, data, distill, hub, capfd, held, private):
     ours = hub(held)
-    export = export_distilled(distil(data), "hf", tmp_path / "set", push="jane/toy-2", private=private)
+    export = export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy-2", private=private)
     assert [name for name, _ in ours.asked] == ["whoami", "dataset_info", "create_repo", "upload_folder"]
     made, sent = ours.asked[2][1], ours.asked[3][1]
     assert made == {
@@ -100,11 +100,11 @@ def test_the_folder_arrives(tmp_path, data, distil, hub, capfd, held, private):
     ],
 )
 def test_a_hub_that_cannot_be_written_to_is_told_before_anything_is_written(
-    tmp_path, data, distil, hub, failures, told
+    tmp_path, data, distill, hub, failures, told
 ):
     ours = hub(**failures)
     with pytest.raises(HubError, match=f"{told}.*nothing was written or sent") as caught:
-        export_distilled(distil(data), "hf", tmp_path / "set", push="jane/toy")
+        export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "set").exists()
     assert "create_repo" not in dict(ours.asked)
@@ -112,33 +112,33 @@ def test_a_hub_that_cannot_be_written_to_is_told_before_anything_is_written(
 
 @pytest.mark.parametrize("place", ["create_repo", "upload_folder"])
 @pytest.mark.parametrize("error", [answer(403), httpx2.ConnectError("gone"), OSError("gone")])
-def test_what_could_not_be_sent_is_kept(tmp_path, data, distil, hub, place, error):
+def test_what_could_not_be_sent_is_kept(tmp_path, data, distill, hub, place, error):
     hub(**{place: error})
     with pytest.raises(
         HubError, match=r"the export is whole in .*set: send it again with the same command and --force"
     ):
-        export_distilled(distil(data), "hf", tmp_path / "set", push="jane/toy")
+        export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy")
     assert (tmp_path / "set" / "run" / "distilled.safetensors").exists()
     ours = hub([])
-    export_distilled(distil(data), "hf", tmp_path / "set", push="jane/toy", force=True)
+    export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy", force=True)
     assert ours.sent
 
 
-def test_what_is_on_the_hub_is_not_written_over(tmp_path, data, distil, hub):
+def test_what_is_on_the_hub_is_not_written_over(tmp_path, data, distill, hub):
     ours = hub([".gitattributes", "README.md", "data/train.parquet"])
     with pytest.raises(
         ConfigError, match=r"jane/toy on the hub holds files already \(README.md, data/.*or --force for"
     ):
-        export_distilled(distil(data), "hf", tmp_path / "set", push="jane/toy")
+        export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy")
     assert not (tmp_path / "set").exists()
-    export_distilled(distil(data), "hf", tmp_path / "set", push="jane/toy", force=True)
+    export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy", force=True)
     assert ours.sent
 
 
 @pytest.mark.parametrize("name", ["toy", "a/b/c", "jane/", "/toy", "jane/to y", "jane/toy..", ""])
-def test_bad_names_are_told_without_asking(tmp_path, data, distil, hub, name):
+def test_bad_names_are_told_without_asking(tmp_path, data, distill, hub, name):
     ours = hub()
     with pytest.raises(ConfigError, match="--push"):
-        export_distilled(distil(data), "hf", tmp_path / "set", push=name)
+        export_distilled(distill(data), "hf", tmp_path / "set", push=name)
     assert ours.asked == []
     assert not (tmp_path / "set").exists()

@@ -15,8 +15,8 @@ from atom_distill.exporting.run import export_distilled
 
 
 @pytest.fixture
-def tiny(data, distil) -> DistilledDataset:
-    return distil(data, "normalize")
+def tiny(data, distill) -> DistilledDataset:
+    return distill(data, "normalize")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -109,8 +109,8 @@ def test_what_fails_half_way_leaves_nothing_and_the_old_one(tmp_path, tiny, form
     assert sorted(path.name for path in tmp_path.iterdir()) == [place.name]
 
 
-def test_the_folder_for_the_hub_holds_the_run(tmp_path, data, distil):
-    tiny = distil(data, soft=True)
+def test_the_folder_for_the_hub_holds_the_run(tmp_path, data, distill):
+    tiny = distill(data, soft=True)
     tiny.dataset = {
         **tiny.dataset,
         "source": "/home/jane/pets",

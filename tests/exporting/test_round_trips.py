@@ -56,8 +56,8 @@ def learns(loader) -> tuple[float, float]:
 
 @pytest.mark.parametrize("form", FORMATS.names())
 @pytest.mark.parametrize(("kind", "soft"), [("zca", False), ("normalize", True)])
-def test_the_printed_example_loads_the_set_and_trains(tmp_path, data, grey, distil, form, kind, soft):
-    tiny = distil(data if kind == "zca" else grey, kind, soft=soft)
+def test_the_printed_example_loads_the_set_and_trains(tmp_path, data, gray, distill, form, kind, soft):
+    tiny = distill(data if kind == "zca" else gray, kind, soft=soft)
     suffix = FORMATS.get(form).suffix
     export = export_distilled(tiny, form, tmp_path / f"set{suffix}")
     assert len(export.example.splitlines()) == 4
@@ -77,8 +77,8 @@ def test_the_printed_example_loads_the_set_and_trains(tmp_path, data, grey, dist
 
 
 @pytest.mark.parametrize("form", ["imagefolder"])
-def test_what_pictures_lose_is_told(tmp_path, data, distil, form):
-    tiny = distil(data)
+def test_what_pictures_lose_is_told(tmp_path, data, distill, form):
+    tiny = distill(data)
     clipping = export_distilled(tiny, form, tmp_path / "set").clipping
     real = intensities(tiny)
     outside = ((real < -0.5 / 255) | (real > 1 + 0.5 / 255)).mean()
@@ -93,9 +93,9 @@ def test_what_pictures_lose_is_told(tmp_path, data, distil, form):
     assert "every value fits" in str(inside.clipping)
 
 
-def test_the_scripts_of_dc_and_dm_load_it(tmp_path, data, distil):
+def test_the_scripts_of_dc_and_dm_load_it(tmp_path, data, distill):
     """As their evaluation does it: the pairs under "data", labels made long."""
-    tiny = distil(data, soft=True)
+    tiny = distill(data, soft=True)
     path = export_distilled(tiny, "pt", tmp_path / "set.pt").path
     stored = torch.load(path, map_location="cpu", weights_only=True)
     pairs = stored["data"]
@@ -111,8 +111,8 @@ def test_the_scripts_of_dc_and_dm_load_it(tmp_path, data, distil):
 @pytest.mark.parametrize("sizes", [(2, 2, 2, 2, 2), (3, 1, 2, 1, 4)])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("kind", ["zca", "normalize"])
-def test_import_reads_back_what_pt_holds(tmp_path, data, distil, kind, sizes, soft):
-    tiny = distil(data, kind, sizes, soft=soft)
+def test_import_reads_back_what_pt_holds(tmp_path, data, distill, kind, sizes, soft):
+    tiny = distill(data, kind, sizes, soft=soft)
     tiny.settings = {**tiny.settings, "network_lr": 0.03}
     path = export_distilled(tiny, "pt", tmp_path / "set.pt").path
     again = import_distilled(path, data, kind)
@@ -125,8 +125,8 @@ def test_import_reads_back_what_pt_holds(tmp_path, data, distil, kind, sizes, so
     }
 
 
-def test_import_reads_back_the_pictures(tmp_path, data, distil):
-    tiny = distil(data, sizes=(3, 1, 2, 1, 4))
+def test_import_reads_back_the_pictures(tmp_path, data, distill):
+    tiny = distill(data, sizes=(3, 1, 2, 1, 4))
     folder = export_distilled(tiny, "imagefolder", tmp_path / "set").path
     again = import_distilled(folder, data, "zca")
     assert torch.equal(again.labels, tiny.labels)
@@ -135,8 +135,8 @@ def test_import_reads_back_the_pictures(tmp_path, data, distil):
 
 @pytest.mark.parametrize("kind", ["zca", "normalize"])
 @pytest.mark.parametrize("form", ["pt", "npz", "parquet"])
-def test_one_line_applies_the_stored_transform_and_one_undoes_it(tmp_path, data, distil, form, kind):
-    tiny = distil(data, kind)
+def test_one_line_applies_the_stored_transform_and_one_undoes_it(tmp_path, data, distill, form, kind):
+    tiny = distill(data, kind)
     path = export_distilled(tiny, form, tmp_path / f"set{FORMATS.get(form).suffix}").path
     if form == "pt":
         stored = torch.load(path)
@@ -160,8 +160,8 @@ def test_one_line_applies_the_stored_transform_and_one_undoes_it(tmp_path, data,
     assert np.abs(pixels - (255 * undone).clip(0, 255)).max() < 0.51
 
 
-def test_npz_holds_names_and_no_pickle(tmp_path, data, distil):
-    path = export_distilled(distil(data, soft=True), "npz", tmp_path / "set.npz").path
+def test_npz_holds_names_and_no_pickle(tmp_path, data, distill):
+    path = export_distilled(distill(data, soft=True), "npz", tmp_path / "set.npz").path
     with np.load(path, allow_pickle=False) as stored:
         assert stored["class_names"].tolist() == list(data.class_names)
         assert stored["soft_labels"].dtype == np.float32
@@ -169,10 +169,10 @@ def test_npz_holds_names_and_no_pickle(tmp_path, data, distil):
 
 
 @pytest.mark.parametrize("form", ["parquet", "hf", "imagefolder"])
-def test_datasets_reads_the_folder_with_names_and_pictures(tmp_path, grey, distil, form):
+def test_datasets_reads_the_folder_with_names_and_pictures(tmp_path, gray, distill, form):
     import datasets
 
-    tiny = distil(grey, soft=True)
+    tiny = distill(gray, soft=True)
     folder = export_distilled(tiny, form, tmp_path / "set").path
     table = datasets.load_dataset(str(folder))["train"]
     assert table.features["label"].names == list(tiny.class_names)
@@ -182,10 +182,10 @@ def test_datasets_reads_the_folder_with_names_and_pictures(tmp_path, grey, disti
     assert np.array_equal(pictures, tiny.pixels()[:, 0].numpy())
 
 
-def test_the_loader_of_image_folders_reads_it_without_our_card(tmp_path, data, distil):
+def test_the_loader_of_image_folders_reads_it_without_our_card(tmp_path, data, distill):
     import datasets
 
-    tiny = distil(data)
+    tiny = distill(data)
     folder = export_distilled(tiny, "imagefolder", tmp_path / "set").path
     (folder / "README.md").unlink()
     (folder / "grid.png").unlink()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from distillation.toys import toy_dataset
 
@@ -31,7 +31,7 @@ def pixels(data: ImageDataset) -> Tensor:
 
 @pytest.fixture
 def images(data: ImageDataset, pixels: Tensor) -> Tensor:
-    """The same, normalised."""
+    """The same, normalized."""
     return fit_preprocessing("normalize", data).apply(pixels)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.importing.doubts import doubt
 from atom_distill.importing.run import import_distilled
 from atom_distill.ops.preprocessing import ChannelNormalization

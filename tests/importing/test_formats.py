@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.importing.run import import_distilled
 
 

@@ -96,7 +96,7 @@ def test_shapes_of_features(side):
 
 
 @pytest.mark.parametrize(("name", "first"), [("alexnet", 32), ("vgg11", 32), ("resnet18", 28)])
-def test_grey_28x28_is_padded_where_the_dc_code_does(name, first):
+def test_gray_28x28_is_padded_where_the_dc_code_does(name, first):
     maps, _ = shapes(name, (1, 28, 28))
     assert maps[0][2:] == (first, first)
 
@@ -195,8 +195,8 @@ def test_a_transformer_block_by_hand(training):
     block = network.blocks[0]
 
     def normal(tokens, layer):
-        centred = tokens - tokens.mean(-1, keepdim=True)
-        return centred / (centred.square().mean(-1, keepdim=True) + layer.eps).sqrt() * layer.weight + layer.bias
+        centerd = tokens - tokens.mean(-1, keepdim=True)
+        return centerd / (centerd.square().mean(-1, keepdim=True) + layer.eps).sqrt() * layer.weight + layer.bias
 
     attention = block.self_attn
     projected = normal(tokens, block.norm1) @ attention.in_proj_weight.T + attention.in_proj_bias

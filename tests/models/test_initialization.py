@@ -1,4 +1,4 @@
-"""Re-initialisation in place: repeatable, complete, and distributed as PyTorch's own."""
+"""Re-initialization in place: repeatable, complete, and distributed as PyTorch's own."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_attention_without_bias():
     assert 0.9 / 8 < layer.out_proj.weight.abs().max() <= 1 / 8
 
 
-def test_a_module_may_initialise_itself():
+def test_a_module_may_initialize_itself():
     class Own(nn.Module):
         def __init__(self):
             super().__init__()
@@ -196,7 +196,7 @@ def test_convolution_without_bias():
 
 def test_an_unknown_layer_is_named():
     network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.PReLU()))
-    with pytest.raises(ConfigError, match=r"no initialisation is known for layer '1.0' of type PReLU"):
+    with pytest.raises(ConfigError, match=r"no initialization is known for layer '1.0' of type PReLU"):
         reinitialize(network, generator(0))
 
 

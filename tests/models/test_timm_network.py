@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from atom_distill.base.errors import ConfigError, MissingExtraError, UnknownNameError
+from atom_distill.models.batch_norm import mixes_images
 from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import NetworkShape, build_model, mixes_images
+from atom_distill.models.registry import NetworkShape, build_model
 
 
 class Opaque(nn.Module):
-    """What timm's models share: how they are built, initialised and called; with a parameter of no known layer."""
+    """What timm's models share: how they are built, initialized and called; with a parameter of no known layer."""
 
     def __init__(self, num_classes: int, in_chans: int) -> None:
         super().__init__()

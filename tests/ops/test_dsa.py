@@ -1,4 +1,4 @@
-"""Each DSA operation against a one-image oracle, then draws, owners and gradients."""
+"""Each DSA operation against a one-image oracle, then draws, rows and gradients."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_an_oblong_image_is_turned_and_not_sheared():
 
 
 def test_brightness_saturation_and_contrast_reach_the_papers_ranges():
-    grey = torch.zeros(2, 3, 4, 4, dtype=torch.float64)
-    lit = augment(grey, only("color", torch.tensor([[0.0, 0.5, 0.5], [1.0, 0.5, 0.5]])))
+    gray = torch.zeros(2, 3, 4, 4, dtype=torch.float64)
+    lit = augment(gray, only("color", torch.tensor([[0.0, 0.5, 0.5], [1.0, 0.5, 0.5]])))
     assert lit.amin((1, 2, 3)).tolist() == [-0.5, 0.5]
     pixel = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64).view(1, 3, 1, 1).expand(2, 3, 4, 4)
     saturated = augment(pixel, only("color", torch.tensor([[0.5, 0.0, 0.5], [0.5, 1.0, 0.5]])))
@@ -74,11 +74,11 @@ def test_crop_shifts_by_every_amount_up_to_four_and_no_other():
     image = torch.arange(1.0, 1 + 32 * 32).view(1, 1, 32, 32)
     uniforms = torch.linspace(0, LAST, 200).view(-1, 1).expand(-1, 3)
     out = augment(image.expand(200, 1, 32, 32), only("crop", uniforms))
-    shifts = {int(centre) - int(image[0, 0, 16, 16]) for centre in out[:, 0, 16, 16]}
+    shifts = {int(center) - int(image[0, 0, 16, 16]) for center in out[:, 0, 16, 16]}
     assert shifts == {33 * step for step in range(-4, 5)}  # down and right by the same number
 
 
-def test_cutout_centres_lie_on_every_pixel_edge():
+def test_cutout_centers_lie_on_every_pixel_edge():
     uniforms = torch.stack([torch.linspace(0, LAST, 400), torch.full((400,), 0.5), torch.zeros(400)], dim=1)
     erased = augment(torch.ones(400, 1, 32, 32), only("cutout", uniforms)) == 0
     rows = erased.any(3).squeeze(1).sum(1)
@@ -114,18 +114,18 @@ def mixed_draw() -> Draw:
 
 @pytest.mark.parametrize("rows", [[5, 0, 7, 2, 2, 4, 1, 3, 6, 0, 5], [7, 3, 3]], ids=["more", "fewer"])
 def test_a_mixed_batch_equals_each_image_alone(rows, device, randn):
-    draw, owners = mixed_draw(), torch.tensor(rows)
-    images = randn(5, len(owners), 3, 8, 8).to(device)
-    together = augment(images, draw, owners)
-    for i, owner in enumerate(owners.tolist()):
+    draw, rows = mixed_draw(), torch.tensor(rows)
+    images = randn(5, len(rows), 3, 8, 8).to(device)
+    together = augment(images, draw, rows)
+    for i, owner in enumerate(rows.tolist()):
         alone = augment(images[i : i + 1], Draw(draw.operation[owner : owner + 1], draw.uniforms[owner : owner + 1]))
         torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=1e-14)
 
 
 def test_each_output_comes_from_the_image_in_its_place(randn):
-    draw, owners = mixed_draw(), torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 3, 2])
+    draw, rows = mixed_draw(), torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 3, 2])
     images = randn(6, 10, 1, 8, 8).requires_grad_()
-    out = augment(images, draw, owners)
+    out = augment(images, draw, rows)
     assert out.shape == images.shape
     for i in range(10):
         (gradient,) = torch.autograd.grad(out[i].sum(), images, retain_graph=True)
@@ -228,9 +228,9 @@ def test_the_constants_are_the_papers():
 def test_images_in_any_order_are_augmented_as_in_order(randn):
     """Few runs of one operation are augmented as views, many are gathered; nothing else may differ."""
     draw = draw_per_class(6, OPERATIONS, generator(4))
-    owners = torch.arange(6).repeat_interleave(10)
+    rows = torch.arange(6).repeat_interleave(10)
     images = randn(1, 60, 3, 8, 8)
     shuffled = torch.randperm(60, generator=generator(5))
-    assert len(torch.unique_consecutive(draw.operation[owners[shuffled]])) > dsa._FEW_RUNS
-    mixed = augment(images[shuffled], draw, owners[shuffled])
-    assert torch.equal(mixed, augment(images, draw, owners)[shuffled])
+    assert len(torch.unique_consecutive(draw.operation[rows[shuffled]])) > dsa._FEW_RUNS
+    mixed = augment(images[shuffled], draw, rows[shuffled])
+    assert torch.equal(mixed, augment(images, draw, rows)[shuffled])

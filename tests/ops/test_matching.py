@@ -21,7 +21,7 @@ from atom_distill.ops.matching import (
     class_means,
     class_sums,
     matching_loss,
-    signature,
+    matching_vector,
 )
 
 LABELS_REAL = torch.tensor([2, 0, 0, 1, 2, 0, 0])  # classes of 4, 1 and 2 images, in no order
@@ -39,7 +39,7 @@ SETTINGS = [
 
 def loss_of(real: Features, labels_real: Tensor, syn: Features, labels_syn: Tensor, terms: oracle.Terms) -> Tensor:
     means = [
-        class_means(signature(attention_mixer(features, **vars(terms))), labels, 3)
+        class_means(matching_vector(attention_mixer(features, **vars(terms))), labels, 3)
         for features, labels in ((real, labels_real), (syn, labels_syn))
     ]
     return matching_loss(*means)
@@ -234,7 +234,7 @@ def test_class_means_of_a_known_case():
 
 def test_signature_turns_weights_into_squared_distances(randn):
     left = [Statistic(randn(0, 2, 3, 4), 1.0), Statistic(randn(1, 2, 5), 0.25), Statistic(randn(2, 2, 1), 7.0)]
-    flat = signature(left)
+    flat = matching_vector(left)
     assert flat.shape == (2, 12 + 5 + 1)
     want = sum(weight * (values[0] - values[1]).square().sum() for values, weight, _ in left)
     torch.testing.assert_close((flat[0] - flat[1]).square().sum(), want)
@@ -242,9 +242,9 @@ def test_signature_turns_weights_into_squared_distances(randn):
 
 def test_signature_is_float32_at_least(randn):
     half, whole = Statistic(randn(0, 2, 3).bfloat16()), Statistic(randn(1, 2, 4).float())
-    assert signature([half]).dtype == torch.float32
-    assert signature([half, whole]).dtype == torch.float32
-    assert signature([Statistic(randn(0, 2, 3))]).dtype == torch.float64
+    assert matching_vector([half]).dtype == torch.float32
+    assert matching_vector([half, whole]).dtype == torch.float32
+    assert matching_vector([Statistic(randn(0, 2, 3))]).dtype == torch.float64
 
 
 def test_the_real_side_may_be_anything_without_gradient(randn):
@@ -255,8 +255,8 @@ def test_the_real_side_may_be_anything_without_gradient(randn):
 
 def test_wrong_input_is_explained():
     with pytest.raises(ValueError, match="no statistics: switch on at least one"):
-        signature([])
+        matching_vector([])
     with pytest.raises(ValueError, match=r"weights must be >= 0, got \[1.0, -0.5\]"):
-        signature([Statistic(torch.zeros(1, 2)), Statistic(torch.zeros(1, 2), -0.5)])
+        matching_vector([Statistic(torch.zeros(1, 2)), Statistic(torch.zeros(1, 2), -0.5)])
     with pytest.raises(ShapeError, match=r"real \(3, 4\) and synthetic \(2, 4\)"):
         matching_loss(torch.zeros(3, 4), torch.zeros(2, 4))

@@ -52,7 +52,7 @@ BOTH = [pytest.param(normalization, id="normalize"), pytest.param(zca, id="zca")
 
 
 @pytest.mark.parametrize("build", BOTH)
-def test_the_round_trip_is_exact_to_a_hundredth_of_a_grey_level(build):
+def test_the_round_trip_is_exact_to_a_hundredth_of_a_gray_level(build):
     preprocessing = build()
     images = preprocessing.apply(pixels())
     back = preprocessing.invert(images)
@@ -76,7 +76,7 @@ def test_whitening_matches_numpy(near):
     near(got.flatten(1), np.stack([oracle.whiten(row, mean, transform) for row in rows()[:20]]), atol=1e-5)
     near(
         zca().invert(got).flatten(1),
-        np.stack([oracle.colour(row, mean, transform) for row in got.flatten(1).double().numpy()]),
+        np.stack([oracle.color(row, mean, transform) for row in got.flatten(1).double().numpy()]),
         atol=1e-5,
     )
 

@@ -19,9 +19,9 @@ def apply(operation: str, image: np.ndarray, uniforms: np.ndarray) -> np.ndarray
             return shift(image, pick(u[0], 2 * reach_y + 1) - reach_y, pick(u[1], 2 * reach_x + 1) - reach_x)
         case "cutout":
             size_y, size_x = round_half_up(height * 0.5), round_half_up(width * 0.5)
-            centre_y = pick(u[0], height + (size_y % 2 == 0))
-            centre_x = pick(u[1], width + (size_x % 2 == 0))
-            return erase(image, centre_y - size_y // 2, centre_x - size_x // 2, size_y, size_x)
+            center_y = pick(u[0], height + (size_y % 2 == 0))
+            center_x = pick(u[1], width + (size_x % 2 == 0))
+            return erase(image, center_y - size_y // 2, center_x - size_x // 2, size_y, size_x)
         case "flip":
             return mirror(image) if u[0] < 0.5 else image.copy()
         case "scale":
@@ -47,15 +47,15 @@ def round_half_up(value: float) -> int:
 
 
 def color(image: np.ndarray, *, brightness: float, saturation: float, contrast: float) -> np.ndarray:
-    """Brightness, then saturation about each pixel's grey, then contrast about the image's mean."""
+    """Brightness, then saturation about each pixel's gray, then contrast about the image's mean."""
     channels, height, width = image.shape
     out = np.empty(image.shape)
     for y in range(height):
         for x in range(width):
             lit = [float(image[c, y, x]) + brightness for c in range(channels)]
-            grey = math.fsum(lit) / channels
+            gray = math.fsum(lit) / channels
             for c in range(channels):
-                out[c, y, x] = (lit[c] - grey) * saturation + grey
+                out[c, y, x] = (lit[c] - gray) * saturation + gray
     mean = math.fsum(out.ravel().tolist()) / out.size
     return (out - mean) * contrast + mean
 

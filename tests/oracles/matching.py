@@ -14,7 +14,7 @@ LOSS_FACTOR = 100.0
 
 @dataclass(frozen=True)
 class Batch:
-    """Features of labelled images: maps[l] [B, C_l, H_l, W_l], embedding [B, D], labels [B]."""
+    """Features of labeled images: maps[l] [B, C_l, H_l, W_l], embedding [B, D], labels [B]."""
 
     maps: Sequence[np.ndarray]
     embedding: np.ndarray

@@ -8,9 +8,9 @@ import numpy as np
 def fit(rows: np.ndarray, eps: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     """rows [N, D] of intensities give mean [D] and transform [D, D] = E (V + eps)^(-1/2) E^T, symmetric."""
     mean = rows.mean(axis=0)
-    centred = rows - mean
+    centerd = rows - mean
     covariance = np.zeros((rows.shape[1], rows.shape[1]))
-    for row in centred:
+    for row in centerd:
         covariance += np.outer(row, row)
     values, vectors = np.linalg.eigh(covariance / (len(rows) - 1))
     transform = np.zeros_like(covariance)
@@ -24,6 +24,6 @@ def whiten(row: np.ndarray, mean: np.ndarray, transform: np.ndarray) -> np.ndarr
     return np.array([np.sum((row - mean) * transform[:, d]) for d in range(len(row))])
 
 
-def colour(row: np.ndarray, mean: np.ndarray, transform: np.ndarray) -> np.ndarray:
+def color(row: np.ndarray, mean: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """One image [D] from model space back to intensities."""
     return np.linalg.solve(transform.T, row) + mean

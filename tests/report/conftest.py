@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from atom_distill.api import distill, evaluate
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.digits import load_digits
 from atom_distill.data.load import load_dataset
 

@@ -1,4 +1,4 @@
-"""The parts of a page against what they are made from: sheets, neighbours, attention, curves, tables."""
+"""The parts of a page against what they are made from: sheets, neighbors, attention, curves, tables."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from PIL import Image
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.data.digits import load_digits
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.ops.attention import channel_attention, spatial_attention
 from atom_distill.report.attention import Observer
 from atom_distill.report.comparison import Column, comparison
 from atom_distill.report.curves import loss_points, term_points
 from atom_distill.report.gallery import gallery, images_to_show
-from atom_distill.report.neighbours import nearest
+from atom_distill.report.neighbors import nearest
 from atom_distill.report.probe import ClassMeans, Probe
 from atom_distill.report.reading import RunView, read_run
 from atom_distill.report.real_images import RealSets
@@ -122,7 +122,7 @@ def test_a_gallery_holds_the_images_and_their_way(made):
     for index in range(20):
         assert (tile(pictures, index)[..., 0] == view.pictures[index, 0].numpy()).all()
     assert shown.labels == sorted(list(range(10)) * 2)
-    assert len(shown.neighbour_ids) == 60
+    assert len(shown.neighbor_ids) == 60
     assert len(shown.layers) == 3
     assert all(len(layer.channels_real) == len(layer.channels_syn) == 11 for layer in shown.layers)
 
@@ -131,9 +131,9 @@ def test_the_nearest_other_is_not_the_image_that_it_began_as(made):
     shown = gallery(read_run(made / "dm", RealSets()), Observer(), most=20)
     begun = DistilledDataset.load(made / "random").record["selection"]["indices"]  # of one seed, so the same
     for index, place in enumerate(shown.nearest_other):
-        mine = shown.neighbour_ids[3 * index : 3 * index + 3]
-        assert shown.neighbour_ids[place] == next(one for one in mine if one != begun[index])
-    assert any(shown.neighbour_ids[3 * index] == begun[index] for index in range(20))  # else the test shows nothing
+        mine = shown.neighbor_ids[3 * index : 3 * index + 3]
+        assert shown.neighbor_ids[place] == next(one for one in mine if one != begun[index])
+    assert any(shown.neighbor_ids[3 * index] == begun[index] for index in range(20))  # else the test shows nothing
 
 
 def test_few_images_are_the_first_of_each_class(made):

@@ -272,7 +272,7 @@ def test_only_what_differs_in_one_thing_is_compared():
 
 
 def test_published_figures_of_another_preprocessing_are_told():
-    told = "Published behind channel normalisation: random, herding, dc, dsa and dm"
+    told = "Published behind channel normalization: random, herding, dc, dsa and dm"
     same = [result("atom", published=34.8), result("dm", published=26.0, preprocess="normalize")]
     assert told not in "\n".join(notes(same))
     assert told in "\n".join(notes([*same, result("dm", "b", published=26.0)]))

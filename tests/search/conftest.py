@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.models.registry import NetworkShape
 from atom_distill.search.data import SearchData, search_data
 from atom_distill.search.plan import Plan, halving_epochs

@@ -20,10 +20,10 @@ def ranks(values: list[float]) -> list[float]:
 
 
 def pearson(one: list[float], other: list[float]) -> float:
-    centred = [[value - sum(values) / len(values) for value in values] for values in (one, other)]
+    centerd = [[value - sum(values) / len(values) for value in values] for values in (one, other)]
     products = [
         sum(a * b for a, b in zip(x, y, strict=True))
-        for x, y in ((centred[0], centred[1]), *zip(centred, centred, strict=True))
+        for x, y in ((centerd[0], centerd[1]), *zip(centerd, centerd, strict=True))
     ]
     return products[0] / (products[1] * products[2]) ** 0.5
 

@@ -26,13 +26,13 @@ def test_the_space_has_720_distinct_architectures():
 
 def take_a_step(candidate: Candidate, size: int) -> None:
     network = candidate.build((3, size, size), 10)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     logits = network(torch.randn(2, 3, size, size))
     assert logits.shape == (2, 10), candidate.name
     weights = network.classifier.weight
     before = weights.detach().clone()
     F.cross_entropy(logits, torch.tensor([1, 7])).backward()
-    optimiser.step()
+    optimizer.step()
     assert weights.device.type == "meta" or not torch.equal(weights, before), candidate.name
     assert weights.device.type == "meta" or bool(torch.isfinite(weights).all()), candidate.name
 

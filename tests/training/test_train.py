@@ -9,23 +9,23 @@ from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.seeding import generator
-from atom_distill.config.protocol import Protocol
+from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.dataset import Split
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.registry import Network, NetworkShape, build_model
 from atom_distill.ops.dsa import augment, draw_per_image
 from atom_distill.ops.features import Features
-from atom_distill.training.execution import Execution, Wishes
 from atom_distill.training.networks import networks_for
-from atom_distill.training.sources import Pixels, StoredTensors
 from atom_distill.training.train import accuracies, train
+from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
+from atom_distill.training.training_images import Pixels, StoredTensors
 from distillation.toys import toy_dataset
 
 CPU = torch.device("cpu")
 SEED, REPEAT = 2, 1
-EAGER = Execution(CPU, torch.float32, compiled=False, at_once=1)
-PLAIN = Protocol(name="plain", epochs=4, batch_size=5, lr=0.05, augment="none")
+EAGER = TrainingExecution(CPU, torch.float32, compiled=False, at_once=1)
+PLAIN = TrainingProtocol(name="plain", epochs=4, batch_size=5, lr=0.05, augment="none")
 
 
 def network() -> Network:
@@ -37,7 +37,7 @@ def images() -> tuple[Tensor, Tensor]:
     return torch.randn(12, 3, 8, 8, generator=random), torch.arange(12) % 3
 
 
-def trained(protocol: Protocol, *, seed: int = SEED, repeat: int = REPEAT) -> dict[str, Tensor]:
+def trained(protocol: TrainingProtocol, *, seed: int = SEED, repeat: int = REPEAT) -> dict[str, Tensor]:
     ours, calls = network(), []
     train(
         networks_for(ours, EAGER, 1),
@@ -51,7 +51,7 @@ def trained(protocol: Protocol, *, seed: int = SEED, repeat: int = REPEAT) -> di
     return {name: value.clone() for name, value in ours.state_dict().items()}
 
 
-def by_hand(protocol: Protocol, drop_epoch: int) -> dict[str, Tensor]:
+def by_hand(protocol: TrainingProtocol, drop_epoch: int) -> dict[str, Tensor]:
     """SGD written out: the weight decay joins the gradient, momentum sums up, the rate falls once."""
     theirs = network()
     reinitialize(theirs, generator(SEED, "evaluation network", REPEAT))
@@ -144,7 +144,7 @@ def test_a_network_learns_what_can_be_learnt():
     data = toy_dataset((20, 20, 20), test_per_class=20)
     preprocessing = fit_preprocessing("normalize", data)
     ours = networks_for(network(), EAGER, 1)
-    protocol = Protocol(name="plain", epochs=20, batch_size=16, augment="none")
+    protocol = TrainingProtocol(name="plain", epochs=20, batch_size=16, augment="none")
     train(ours, [Pixels(data.train, preprocessing, CPU)], protocol, seed=0, repeats=[0], on_epoch=lambda: None)
     assert accuracies(ours, Pixels(data.test, preprocessing, CPU))[0] > 95
 
@@ -168,7 +168,7 @@ def test_networks_together_learn_what_each_learns_alone(norm):
     data = toy_dataset((9, 9, 9), test_per_class=40)
     preprocessing = fit_preprocessing("normalize", data)
     test = Pixels(data.test, preprocessing, CPU)
-    protocol = Protocol(name="dsa", epochs=6, batch_size=7)
+    protocol = TrainingProtocol(name="dsa", epochs=6, batch_size=7)
     generators = [torch.Generator().manual_seed(index) for index in range(3)]
     sources = [StoredTensors(torch.randn(12, 3, 8, 8, generator=g), torch.arange(12) % 3, CPU) for g in generators]
     repeats = [0, 1, 2]
@@ -211,9 +211,9 @@ def test_other_architectures_train_together_as_alone_and_in_low_precision(arch, 
     pixels, labels = torch.randn(2, 6, 3, 16, 16, generator=generator(0, "x")), (torch.arange(12) % 3).view(2, 6)
 
     def step(numbers: list[int], dtype: torch.dtype) -> tuple[float, list[Tensor], Tensor]:
-        execution = Execution(CPU, dtype, compiled=False, at_once=len(numbers))
+        execution = TrainingExecution(CPU, dtype, compiled=False, at_once=len(numbers))
         group = networks_for(build_model(arch, (3, 16, 16), 3, shape), execution, len(numbers))
-        group.initialise([generator(number, "y") for number in numbers])
+        group.initialize([generator(number, "y") for number in numbers])
         loss = group.loss(pixels[numbers], labels[numbers])
         return loss.item(), list(torch.autograd.grad(loss, group.parameters())), group.right(pixels[0], labels[0])
 
@@ -238,7 +238,7 @@ def test_soft_labels_are_learnt_as_probabilities(count):
     shown = torch.randn(count, 5, 3, 8, 8, generator=random)
     soft = torch.randn(count, 5, 3, generator=random).softmax(2)
     group = networks_for(network(), EAGER, count)
-    group.initialise([generator(SEED, "evaluation network", repeat) for repeat in range(count)])
+    group.initialize([generator(SEED, "evaluation network", repeat) for repeat in range(count)])
     loss = group.loss(shown, soft)
     loss.backward()
     wanted = torch.zeros((), dtype=torch.float64)
@@ -271,7 +271,7 @@ def test_one_hot_soft_labels_train_the_network_of_class_numbers():
 def test_low_precision_trains_the_same_network():
     def run(dtype: torch.dtype) -> dict[str, Tensor]:
         ours = network()
-        group = networks_for(ours, Execution(CPU, dtype, compiled=False, at_once=1), 1)
+        group = networks_for(ours, TrainingExecution(CPU, dtype, compiled=False, at_once=1), 1)
         gentle = PLAIN.model_copy(update={"epochs": 2, "lr": 0.01})
         train(group, [StoredTensors(*images(), CPU)], gentle, seed=0, repeats=[0], on_epoch=lambda: None)
         return {name: value.clone() for name, value in ours.state_dict().items()}
@@ -284,9 +284,9 @@ def test_low_precision_trains_the_same_network():
 
 
 def test_the_machine_chooses_and_the_user_overrides():
-    short = Wishes().plan(CPU, pixels=1e5, repeats=5)
+    short = ExecutionOptions().plan(CPU, pixels=1e5, repeats=5)
     assert (short.dtype, short.compiled, short.at_once) == (torch.float32, False, 1)
-    wished = Wishes("bfloat16", "on", 3).plan(CPU, pixels=1, repeats=2)
+    wished = ExecutionOptions("bfloat16", "on", 3).plan(CPU, pixels=1, repeats=2)
     assert (wished.dtype, wished.compiled, wished.at_once) == (torch.bfloat16, True, 2)
     with pytest.raises(ConfigError, match="at-once"):
-        Wishes(at_once=-1)
+        ExecutionOptions(at_once=-1)

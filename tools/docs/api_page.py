@@ -10,7 +10,7 @@ from typing import Any
 import atom_distill as ad
 from atom_distill.base import markdown
 from atom_distill.config.distill import DistillConfig
-from atom_distill.distillation.selection import Selection
+from atom_distill.distillation.selection_methods import Selection
 from atom_distill.exporting.formats import FORMATS
 from cells import cell
 

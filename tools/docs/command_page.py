@@ -66,7 +66,7 @@ def command_page() -> str:
 
 
 def said(arguments: list[str]) -> str:
-    """Give what `atom` prints, without colours."""
+    """Give what `atom` prints, without colors."""
     out, columns = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = _COLUMNS
     try:

@@ -18,7 +18,7 @@ import atom_distill as ad
 from atom_distill.artifact.snapshots import Snapshots, load_snapshots
 from atom_distill.base.files import atomic_path
 from atom_distill.base.seeding import generator
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.registry import Network
 from atom_distill.ops.attention import spatial_attention
@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
 
 def distilled(steps: int = STEPS, **settings: Any) -> Run:
-    """Distil digits to one image a class."""
+    """Distill digits to one image a class."""
     dataset = ad.load_dataset("digits")
     with tempfile.TemporaryDirectory() as folder:
         tiny = ad.distill(dataset, ipc=1, steps=steps, snapshots=6, out=Path(folder) / "run", device="cpu", **settings)
@@ -205,8 +205,8 @@ def _tiles(
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _show(axis: Any, image: Tensor, colours: str, low: float | None = None, high: float | None = None) -> None:
-    axis.imshow(image.numpy(), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+def _show(axis: Any, image: Tensor, colors: str, low: float | None = None, high: float | None = None) -> None:
+    axis.imshow(image.numpy(), cmap=colors, vmin=low, vmax=high, interpolation="nearest")
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 

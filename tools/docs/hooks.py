@@ -1,6 +1,6 @@
 """What mkdocs does besides its own: pages made of the code, formulas, files of the repository that pages point to.
 
-mkdocs finds this file by `hooks` in mkdocs.yml, and its neighbours beside it.
+mkdocs finds this file by `hooks` in mkdocs.yml, and its neighbors beside it.
 """
 
 from __future__ import annotations

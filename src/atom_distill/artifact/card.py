@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from atom_distill.artifact import card_text
 from atom_distill.artifact.card_header import data_files, header, title
-from atom_distill.artifact.origins import METHODS, UNKNOWN_LICENCE, origin_of
+from atom_distill.artifact.origins import METHODS, UNKNOWN_LICENSE, origin_of
 from atom_distill.artifact.scores import Score
 from atom_distill.base import markdown
 
@@ -65,7 +65,7 @@ def card(distilled: DistilledDataset, layout: Layout | None = None) -> str:
         use=layout.use.strip(),
         files=markdown.table(("file", "what"), [(f"`{name}`", what) for name, what in layout.files]),
         matched=_matched(distilled),
-        licence=_licence(distilled),
+        license=_license(distilled),
     )
 
 
@@ -145,13 +145,13 @@ def _scores(scores: Sequence[Score]) -> str:
     return told + scores_table(scores).strip()
 
 
-def _licence(distilled: DistilledDataset) -> str:
+def _license(distilled: DistilledDataset) -> str:
     source = origin_of(distilled.dataset)
-    if source.licence != UNKNOWN_LICENCE:
-        return f"That of {source.title}, from which the images are derived: `{source.licence}`."
+    if source.license != UNKNOWN_LICENSE:
+        return f"That of {source.title}, from which the images are derived: `{source.license}`."
     where = f"; see [its page]({source.homepage})" if source.homepage else ""
     return (
-        f"The images are derived from {source.title}, whose terms apply to them. Its licence is not known to the tool "
+        f"The images are derived from {source.title}, whose terms apply to them. Its license is not known to the tool "
         f"that wrote this card{where}; ask before you pass the images on."
     )
 

@@ -26,7 +26,7 @@ def header(distilled: DistilledDataset, files: Mapping[str, Any]) -> str:
     source, images = origin_of(distilled.dataset), len(distilled)
     facts = DatasetCardData(
         pretty_name=title(distilled),
-        license=source.licence,
+        license=source.license,
         task_categories=["image-classification"],
         annotations_creators=["machine-generated"],
         size_categories=[next((name for limit, name in _SIZES if images < limit), "100K<n<1M")],

@@ -34,18 +34,18 @@ distillation.
 
 ## Limits
 
-- **Less is learnt than from the whole set.** Judge a network that was trained on these images on real ones.
+- **Less is learned than from the whole set.** Judge a network that was trained on these images on real ones.
 - **Made for {matched}**, and for the transform between pixels and model space that comes with it.
   Other architectures learn less from it, and other preprocessing spoils it.
-- **No anonymisation.** The images are computed from real ones, often start as copies of them, and can look like them.
+- **No anonymization.** The images are computed from real ones, often start as copies of them, and can look like them.
   There is no guarantee of privacy: what must not be published of the real set must not be published in this form.
 - **The biases of the real set are in it**, and a few images a class cannot show what is rare in the class. Draw no
   conclusions about people or the world from it.
 - **The pictures are for looking at.** A PNG rounds and clips what networks are meant to be trained on.
 
-## Licence
+## License
 
-{licence}
+{license}
 """
 
 RUN_USE = """\

@@ -16,8 +16,8 @@ from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.errors import ArtifactError, ShapeError
 from atom_distill.base.files import write_text
-from atom_distill.base.ranks import ranks
 from atom_distill.ops.preprocessing import Preprocessing
+from atom_distill.processes.ranks import current_ranks
 
 if TYPE_CHECKING:
     import datasets
@@ -133,7 +133,7 @@ class DistilledDataset:
             self.write_into(target)
 
         target = Path(folder)
-        ranks().share(write)
+        current_ranks().broadcast_from_rank0(write)
         self.folder = target
 
     def write_into(self, folder: Path) -> None:
@@ -154,7 +154,7 @@ class DistilledDataset:
 
     def add_score(self, score: Score) -> None:
         """Keep a score with the set; where it is stored, also in `scores.json` and on the card."""
-        self.scores = ranks().share(lambda: self._scores_with(score))
+        self.scores = current_ranks().broadcast_from_rank0(lambda: self._scores_with(score))
 
     def _scores_with(self, score: Score) -> list[Score]:
         if self.folder is None:

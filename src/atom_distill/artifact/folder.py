@@ -213,12 +213,12 @@ def load_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             facts = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(
-            f"{path} is truncated or damaged ({error}); restore it, or distil again with another --out"
+            f"{path} is truncated or damaged ({error}); restore it, or distill again with another --out"
         ) from None
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise ArtifactError(f"{path} was not written by this tool, or by another version of it")
     if facts.get("crc32") != _checksum(tensors):
-        raise ArtifactError(f"{path} is damaged: its checksum differs; restore it, or distil again with another --out")
+        raise ArtifactError(f"{path} is damaged: its checksum differs; restore it, or distill again with another --out")
     return tensors, facts
 
 

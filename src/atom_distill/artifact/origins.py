@@ -1,4 +1,4 @@
-"""What is known of the sets that are distilled, and of the methods, for the card: titles, places, licences."""
+"""What is known of the sets that are distilled, and of the methods, for the card: titles, places, licenses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-UNKNOWN_LICENCE = "unknown"
-"""The hub's word for a licence that nobody gave."""
+UNKNOWN_LICENSE = "unknown"
+"""The hub's word for a license that nobody gave."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,17 @@ class Origin:
         title: its name for people.
         homepage: where its authors describe it, and say how it may be used if they do; None if there is no such page.
         listed: what the hub's `source_datasets` calls it.
-        licence: the hub's identifier of its licence.
+        license: the hub's identifier of its license.
     """
 
     title: str
     homepage: str | None = None
     listed: str = "extended"
-    licence: str = UNKNOWN_LICENCE
+    license: str = UNKNOWN_LICENSE
 
 
-# Their authors give no licence for the first three, and the hub's own cards say "unknown"; Tiny ImageNet's pictures are
-# ImageNet's, with terms of access and no licence; the copy of the digits in scikit-learn comes without one.
+# Their authors give no license for the first three, and the hub's own cards say "unknown"; Tiny ImageNet's pictures are
+# ImageNet's, with terms of access and no license; the copy of the digits in scikit-learn comes without one.
 _CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
 _ORIGINS = {
     "cifar10": Origin("CIFAR-10", _CIFAR, "uoft-cs/cifar10"),

@@ -21,7 +21,7 @@ _FAINTEST = 0.01
 
 
 def to_picture(pixels: Tensor) -> Image.Image:
-    """Turn uint8 [C, H, W] into a picture, grey for one channel."""
+    """Turn uint8 [C, H, W] into a picture, gray for one channel."""
     array = pixels.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
 from atom_distill.base.files import read_json_as, write_json
-from atom_distill.config.protocol import Protocol
+from atom_distill.config.training_protocol import TrainingProtocol
 
 SCORES_FILE = "scores.json"
 
@@ -71,7 +71,7 @@ class Score(Runs):
     ipc: int | None
     arch: str
     shape: dict[str, Any]
-    protocol: Protocol
+    protocol: TrainingProtocol
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int
     seconds: float

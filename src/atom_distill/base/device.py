@@ -7,18 +7,16 @@ import shutil
 import torch
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.ranks import gpu_of_rank
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn a device's name, or auto, into a device that exists.
+    """Return the device of a name, or for "auto" the best that there is.
 
     Raises:
-        ConfigError: there is no such device here, or not one for each process.
+        ConfigError: there is no such device here.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            gpu_of_rank(torch.device("cuda"))
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
@@ -26,24 +24,23 @@ def pick_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ConfigError(f"device {name!r} is not available here; try --device auto, or cpu") from None
-    gpu_of_rank(device)
     return device
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """Give bfloat16 where the device computes it, float32 where it would be emulated."""
+    """Return bfloat16 where the device computes it, float32 where it would be emulated."""
     return torch.bfloat16 if _has_bfloat16(device) else torch.float32
 
 
 def can_compile(device: torch.device) -> bool:
-    """Say whether torch.compile has what it needs: a C++ compiler for the CPU, for CUDA Triton, which torch brings."""
+    """Return whether torch.compile can work: it needs a C++ compiler for CPUs, and Triton (which torch has) for CUDA."""
     return device.type == "cuda" or (device.type == "cpu" and any(map(shutil.which, ("g++", "clang++"))))
 
 
 def memory_format(device: torch.device, *, compiled: bool) -> torch.memory_format:
-    """Choose the layout of images and maps.
+    """Return the layout of images and maps.
 
-    Compiled code and GPUs are fastest with the channels last; eager normalisation on a CPU is three times
+    Compiled code and GPUs are fastest with the channels last; eager normalization on a CPU is three times
     slower that way.
     """
     return torch.channels_last if compiled or device.type == "cuda" else torch.contiguous_format

@@ -5,22 +5,35 @@ Standard output is left to results, so that `--json` can be piped.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
 from types import TracebackType
 
-from atom_distill.base.launcher import is_first_process
-
 _SECONDS_BETWEEN_LINES = 10.0
 _SILENT_SECONDS = 3.0
 _SAMPLES = 30
 _SECONDS_BETWEEN_SAMPLES = 1.0
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+"""Environment variables in which torchrun tells a process its place."""
+
+
+def is_main_process() -> bool:
+    """Return whether this process talks to the user: the only one, or rank 0 of those that torchrun started.
+
+    True as well where the environment is incomplete or malformed, so that somebody reports it.
+    """
+    values = {name: os.environ.get(name, "").strip() for name in LAUNCHER_VARIABLES}
+    if values["WORLD_SIZE"] in ("", "1") or not all(value.isdecimal() for value in values.values()):
+        return True
+    address = all(os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
+    return not address or int(values["RANK"]) == 0
 
 
 def note(message: str) -> None:
-    """Tell the user something in passing, on standard error; of several ranks the first one speaks."""
-    if not is_first_process():
+    """Print a message on standard error, from the main process only."""
+    if not is_main_process():
         return
     print(message, file=sys.stderr, flush=True)  # noqa: T201 (this is the one place that prints)
 
@@ -29,7 +42,7 @@ class Progress:
     """Progress of one task of known length.
 
     ```python
-    with Progress("distil", total=500) as bar:
+    with Progress("distill", total=500) as bar:
         for step in range(500):
             bar.advance(loss=f"{loss:.3f}")
     ```
@@ -44,7 +57,7 @@ class Progress:
 
     def __init__(self, label: str, *, total: int, done: int = 0, unit: str = "steps", enabled: bool = True) -> None:
         self.label, self.total, self.done, self.unit = label, total, done, unit
-        self.enabled = enabled and is_first_process()
+        self.enabled = enabled and is_main_process()
         self._done_at_start = done
         self._started = self._last_line = time.monotonic()
         self._live = _LiveBar(self) if self.enabled and sys.stderr.isatty() else None

@@ -1,4 +1,4 @@
-"""`atom distill`: distil a data set into a run folder."""
+"""`atom distill`: distill a data set into a run folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from atom_distill.config.presets import Resolved
 
 _DESCRIPTION = (
-    "Distil a data set to a few synthetic images per class. What is left out gets the papers' value for the "
+    "Distill a data set to a few synthetic images per class. What is left out gets the papers' value for the "
     "resolution and ipc. The result is a folder with the images, their preprocessing, every setting and a card."
 )
 
@@ -58,10 +58,10 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError("--dry-run shows the settings of a new run; those of a run to resume are in its config.yaml")
     from atom_distill.api import judge
     from atom_distill.base.device import pick_device
-    from atom_distill.base.memory import PeakMemory
-    from atom_distill.base.ranks import ranks
+    from atom_distill.base.peak_memory import PeakMemory
     from atom_distill.distillation.run import run
     from atom_distill.distillation.settings import note_unused, settings_for
+    from atom_distill.processes.ranks import current_ranks
 
     dataset = options.data.load(options.dataset)
     if options.dry_run:
@@ -74,7 +74,7 @@ def command(arguments: Sequence[str]) -> None:
     started = time.perf_counter()
     with PeakMemory(pick_device(settings.get("device", "auto"))) as peak:
         distilled = run(dataset, settings, out=out, resume=options.resume, judge=judge)
-    everybodys = ranks().collect((peak.mib, peak.own_mib))
+    everybodys = current_ranks().gather((peak.mib, peak.own_mib))
     took = Took(time.perf_counter() - started, *map(max, zip(*everybodys, strict=True)))
     _print_result(distilled, out, took, as_json=options.json_output)
 

@@ -40,7 +40,7 @@ class ShapeOptions(BaseModel):
         default=None, description="Channels per block of the networks."
     )
     norm: Annotated[Norm | None, shown("instance for convnet")] = Field(
-        default=None, description="Normalisation in the networks."
+        default=None, description="Normalization in the networks."
     )
     activation: Annotated[Activation | None, shown("relu")] = Field(
         default=None, description="Activation in the networks."
@@ -180,10 +180,10 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
         training: departures from the training options.
     """
     from atom_distill.base.device import pick_device
-    from atom_distill.config.protocol import PROTOCOLS
+    from atom_distill.config.training_protocol import PROTOCOLS
     from atom_distill.evaluation.evaluate import Evaluation
     from atom_distill.models.registry import NetworkShape, build_model
-    from atom_distill.training.execution import Wishes
+    from atom_distill.training.training_execution import ExecutionOptions
 
     shape = NetworkShape(**given(options.shape))
     build_model(arch, dataset.image_shape, dataset.num_classes, shape)
@@ -194,7 +194,7 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
         protocol=PROTOCOLS.get(options.protocol).changed(**given(options.training.model_copy(update=training))),
         seed=options.seed,
         device=pick_device(options.execution.device),
-        wishes=Wishes(options.execution.precision, options.execution.compile, options.execution.at_once),
+        wishes=ExecutionOptions(options.execution.precision, options.execution.compile, options.execution.at_once),
     )
 
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from atom_distill import __version__
 from atom_distill.base.errors import AtomError, ConfigError, InterruptedRunError, LostRankError
 from atom_distill.base.files import cache_root
-from atom_distill.base.launcher import launched
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
+from atom_distill.processes.launcher import launched
 
 _COMMANDS = {
     "data": "fetch, check and describe a data set",
-    "distill": "distil a data set to a few images per class",
+    "distill": "distill a data set to a few images per class",
     "import": "read a distilled set that others published",
     "reproduce": "run a table of the papers beside the published figures",
     "search": "rank architectures on small proxies of the data",
@@ -90,7 +90,7 @@ def _command(name: str, arguments: list[str]) -> None:
     if launched().size > 1:
         if name not in _OVER_RANKS:
             raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be shared by processes: start it without torchrun")
-        from atom_distill.base.ranks import join
+        from atom_distill.processes.ranks import join
 
         join()
     importlib.import_module(f"atom_distill.cli.{name}").command(arguments)
@@ -110,6 +110,6 @@ def _told(name: str, error: BaseException) -> int:
 
 def _part_from_other_ranks() -> None:
     if "torch" in sys.modules:  # else this process has met nobody
-        from atom_distill.base.ranks import leave
+        from atom_distill.processes.ranks import leave
 
         leave()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 import tyro
 from pydantic import BaseModel, Field, create_model
 
-from atom_distill.base.launcher import is_first_process
+from atom_distill.base.progress import is_main_process
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -25,7 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 def parse(options: type[Model], *, command: str, description: str, arguments: Sequence[str]) -> Model:
     """Parse a command's arguments; on `--help` or a wrong option this prints and exits (0 or 2)."""
     with contextlib.ExitStack() as silence:
-        if not is_first_process():  # of several, which all read the same line
+        if not is_main_process():  # of several, which all read the same line
             nowhere = silence.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             silence.enter_context(contextlib.redirect_stdout(nowhere))
             silence.enter_context(contextlib.redirect_stderr(nowhere))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atom_distill.base.launcher import is_first_process
+from atom_distill.base.progress import is_main_process
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -17,13 +17,13 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def print_line(text: str = "") -> None:
     """Print a line; of several ranks the first one speaks."""
-    if is_first_process():
+    if is_main_process():
         sys.stdout.write(text + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table for people."""
-    if not is_first_process():
+    if not is_main_process():
         return
     from rich.console import Console
     from rich.table import Table

@@ -48,10 +48,10 @@ class ReproduceCommand(BaseModel):
         default=(), description="Architectures, where columns are architectures."
     )
     preprocess: Annotated[tuple[Preprocess, ...], shown("the paper's")] = Field(
-        default=(), description="ZCA whitening, channel normalisation, or both as two columns."
+        default=(), description="ZCA whitening, channel normalization, or both as two columns."
     )
     norm: Annotated[Norm | None, shown("instance")] = Field(
-        default=None, description="Normalisation in the matching and the evaluated networks."
+        default=None, description="Normalization in the matching and the evaluated networks."
     )
     seed: int = Field(default=0, ge=0, description="Seed of distillations and evaluations.")
     cells: tuple[str, ...] = Field(

@@ -75,8 +75,8 @@ class DistillConfig(BaseModel):
     channel: bool | None = Field(default=None, description="Match channel attention.", json_schema_extra=_AS_METHOD)
     embedding: bool | None = Field(default=None, description="Match the embedding.", json_schema_extra=_AS_METHOD)
     preprocess: Preprocess = Field(
-        description="ZCA whitening or channel normalisation.",
-        json_schema_extra=_told("zca for colour images up to 32x32, normalize otherwise"),
+        description="ZCA whitening or channel normalization.",
+        json_schema_extra=_told("zca for color images up to 32x32, normalize otherwise"),
     )
     augment: Augmentation = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
     arch: str = Field(
@@ -97,7 +97,7 @@ class DistillConfig(BaseModel):
     )
     norm: Norm | None = Field(
         default=None,
-        description="Normalisation in the matching network.",
+        description="Normalization in the matching network.",
         json_schema_extra=_told("instance for convnet"),
     )
     activation: Activation | None = Field(

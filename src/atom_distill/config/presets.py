@@ -59,8 +59,8 @@ def paper_settings(facts: SetFacts, ipc: int, method: str = "atom") -> dict[str,
     """Return the settings that the papers make depend on resolution, ipc and method.
 
     Source: DataDAM's hyper-parameter table, repeated in ATOM's supplement. ZCA where they use it, on
-    colour images of 32x32 and below, if there are enough of them to estimate a full covariance; channel normalisation
-    elsewhere (grey digits, whitened by --preprocess zca, distil far worse: 62 % for 86 % at ipc 1, 300 steps).
+    color images of 32x32 and below, if there are enough of them to estimate a full covariance; channel normalization
+    elsewhere (gray digits, whitened by --preprocess zca, distill far worse: 62 % for 86 % at ipc 1, 300 steps).
     """
     channels, height, width = facts.image_shape
     low = max(height, width) <= _LOW_RESOLUTION

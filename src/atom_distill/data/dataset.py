@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.taking import take
+from atom_distill.data.rows import take
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Split:
 
 @dataclass(frozen=True, repr=False)
 class ImageDataset:
-    """A labelled image set with a training and a test split.
+    """A labeled image set with a training and a test split.
 
     Attributes:
         name: short name, used for run folders.

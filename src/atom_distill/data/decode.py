@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
 from atom_distill.base.progress import Progress
-from atom_distill.data.pixels import has_grey_pixels, to_eight_bits, upright_size
+from atom_distill.data.pixels import has_gray_pixels, to_eight_bits, upright_size
 from atom_distill.data.raw import ArraySplit, EncodedSplit, Item, LoadOptions, Pixels, RawDataset
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ImageForm:
 @dataclass(frozen=True)
 class _Header:
     size: tuple[int, int]
-    grey: bool
+    gray: bool
 
 
 _Read: TypeAlias = _Header | Pixels | UnreadableImageError
@@ -54,7 +54,7 @@ _Work: TypeAlias = Callable[[Item], _Read]
 
 
 def inspect(raw: RawDataset, options: LoadOptions) -> ImageForm:
-    """Decide on one form for both splits: grey only if every image is, sizes as they are or as asked.
+    """Decide on one form for both splits: gray only if every image is, sizes as they are or as asked.
 
     Raises:
         ConfigError: the image size is not a positive number.
@@ -66,14 +66,14 @@ def inspect(raw: RawDataset, options: LoadOptions) -> ImageForm:
     if isinstance(raw.train, ArraySplit):
         return ImageForm(*raw.train.images.shape[1:])
     sizes: Counter[tuple[int, int]] = Counter()
-    grey = True
+    gray = True
     for split in (raw.train, raw.test):
         if isinstance(split, EncodedSplit):
             for header in _headers(split, options):
                 sizes[header.size] += 1
-                grey = grey and header.grey
+                gray = gray and header.gray
     width, height = _one_size(sizes, options.image_size)
-    return ImageForm(1 if grey else 3, height, width)
+    return ImageForm(1 if gray else 3, height, width)
 
 
 def decode_into(
@@ -159,7 +159,7 @@ def _sizes_text(sizes: Counter[tuple[int, int]]) -> str:
 def _read_header(item: Item) -> _Read:
     try:
         with item.open() as image:
-            return _Header(upright_size(image), has_grey_pixels(image))
+            return _Header(upright_size(image), has_gray_pixels(image))
     except Exception as error:  # Pillow's many readers raise many types for a damaged file
         return _unreadable(item, error)
 
@@ -167,7 +167,7 @@ def _read_header(item: Item) -> _Read:
 def _decode(item: Item, form: ImageForm, *, resize: bool) -> _Read:
     try:
         with item.open() as image:
-            pixels = to_eight_bits(image, grey=form.channels == 1)
+            pixels = to_eight_bits(image, gray=form.channels == 1)
             if resize:
                 pixels = resize_and_crop(pixels, form.width)
             if pixels.size != (form.width, form.height):

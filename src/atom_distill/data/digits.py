@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: 1797 grey images of 8x8, part of the library, so no network is needed."""
+"""Scikit-learn's handwritten digits: 1797 gray images of 8x8, part of the library, so no network is needed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.base.files import cache_root
-from atom_distill.base.ranks import ranks
 from atom_distill.base.registry import unknown_name
 from atom_distill.data import paths, store
 from atom_distill.data.dataset import ImageDataset, Split
@@ -20,6 +19,7 @@ from atom_distill.data.named import SOURCES, Published, Request
 from atom_distill.data.raw import EncodedSplit, Item, LoadOptions, RawDataset
 from atom_distill.data.splits import check_fraction, needless_fraction
 from atom_distill.data.subset import only_classes
+from atom_distill.processes.ranks import current_ranks
 
 
 def load_dataset(
@@ -59,9 +59,9 @@ def load_dataset(
     if test_fraction is not None:
         check_fraction(test_fraction)
     folder = Path(data_dir).expanduser() if data_dir is not None else None
-    everyone = ranks()
-    fresh = refresh and everyone.leads  # the others open what the first has decoded
-    dataset = everyone.first_alone(lambda: _load(name_or_path, folder, options, refresh=fresh))
+    everyone = current_ranks()
+    fresh = refresh and everyone.is_main  # the others open what the first has decoded
+    dataset = everyone.rank0_first(lambda: _load(name_or_path, folder, options, refresh=fresh))
     request = _request(name_or_path, folder, options)
     if classes is not None:
         dataset = only_classes(dataset, classes)
@@ -145,7 +145,7 @@ def _reopen(split: Split) -> EncodedSplit:
 
     def item(index: int) -> Item:
         pixels = split.images[index].permute(1, 2, 0).numpy()
-        grey = pixels.shape[2] == 1
-        return Item(f"image {index}", lambda: Image.fromarray(pixels[..., 0] if grey else np.ascontiguousarray(pixels)))
+        gray = pixels.shape[2] == 1
+        return Item(f"image {index}", lambda: Image.fromarray(pixels[..., 0] if gray else np.ascontiguousarray(pixels)))
 
     return EncodedSplit(split.labels.numpy(), lambda: map(item, range(len(split))))

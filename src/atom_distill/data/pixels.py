@@ -1,4 +1,4 @@
-"""One Pillow image of any kind to eight bits, grey or RGB, upright, on white where it is transparent."""
+"""One Pillow image of any kind to eight bits, gray or RGB, upright, on white where it is transparent."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def upright_size(image: Image) -> tuple[int, int]:
     return (height, width) if image.getexif().get(_ORIENTATION) in _QUARTER_TURNS else (width, height)
 
 
-def has_grey_pixels(image: Image) -> bool:
-    """Say from the header alone whether an image is grey; a palette is if all its colours are."""
+def has_gray_pixels(image: Image) -> bool:
+    """Say from the header alone whether an image is gray; a palette is if all its colors are."""
     if image.mode != "P":
         return image.mode in _GREY_MODES
     palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     return bool(len(palette)) and bool((palette == palette[:, :1]).all())
 
 
-def to_eight_bits(image: Image, *, grey: bool) -> Image:
-    """Decode to mode L (`grey`) or RGB.
+def to_eight_bits(image: Image, *, gray: bool) -> Image:
+    """Decode to mode L (`gray`) or RGB.
 
-    16-bit grey is scaled (65535 becomes 255), transparency is laid on white, EXIF rotation is applied.
+    16-bit gray is scaled (65535 becomes 255), transparency is laid on white, EXIF rotation is applied.
 
     Raises:
         ValueError: the pixels are floats, whose range nobody knows.
@@ -50,7 +50,7 @@ def to_eight_bits(image: Image, *, grey: bool) -> Image:
         image = _scale_sixteen_bits(image)
     elif image.has_transparency_data:
         image = _on_white(image)
-    return image.convert("L" if grey else "RGB")
+    return image.convert("L" if gray else "RGB")
 
 
 def _scale_sixteen_bits(image: Image) -> Image:

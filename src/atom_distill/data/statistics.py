@@ -52,20 +52,20 @@ def mean_and_covariance(images: Tensor, *, show_progress: bool = False) -> tuple
     size = images[0].numel()
     # About any fixed point the covariance is the same. One near the mean keeps the sums small, and a whole number
     # keeps the differences exact.
-    centre = images[: _chunk_of(images)].flatten(1).float().mean(dim=0).round()
+    center = images[: _chunk_of(images)].flatten(1).float().mean(dim=0).round()
     total = torch.zeros(size, dtype=torch.float64)
     products = torch.zeros(size, size, dtype=torch.float64)
     # Written over again and again: fresh ones for each part would leave the memory in pieces.
     differences, squares = torch.empty(min(len(images), _chunk_of(images)), size), torch.empty(size, size)
     with Progress("measure the covariance", total=len(images), unit="images", enabled=show_progress) as bar:
         for part in images.split(_chunk_of(images)):
-            difference = torch.sub(part.flatten(1), centre, out=differences[: len(part)])
+            difference = torch.sub(part.flatten(1), center, out=differences[: len(part)])
             total += difference.sum(dim=0, dtype=torch.float64)
             products += torch.mm(difference.T, difference, out=squares)
             bar.advance(len(part))
     shift = total / len(images)
     covariance = products.addr_(shift, shift, alpha=-len(images)).div_((len(images) - 1) * 255.0**2)
-    return (centre + shift) / 255, covariance
+    return (center + shift) / 255, covariance
 
 
 def _histograms(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import unknown_name
 from atom_distill.base.seeding import generator
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.taking import take
+from atom_distill.data.rows import take
 
 
 def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> Tensor:
@@ -62,7 +62,7 @@ def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: st
 
 
 def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDataset:
-    """Keep some classes, relabelled from 0 in the order given.
+    """Keep some classes, relabeled from 0 in the order given.
 
     Args:
         dataset: both of its splits are cut.

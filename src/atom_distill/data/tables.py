@@ -256,7 +256,7 @@ def index_labels(
             if split.min() < 0 or split.max() >= len(names):
                 raise DataError(
                     f"{source}: a label is outside 0..{len(names) - 1} "
-                    f"(lowest {split.min()}, highest {split.max()}); an unlabelled split cannot be used"
+                    f"(lowest {split.min()}, highest {split.max()}); an unlabeled split cannot be used"
                 )
         return [split.astype(np.int64) for split in values], names
     known = np.unique(values[0])

@@ -1,6 +1,6 @@
 """TinyImageNet in its original layout: the folder `tiny-imagenet-200`, or the zip file that holds it.
 
-Labels are the positions of the WordNet ids in sorted order. The labelled validation split is the test split;
+Labels are the positions of the WordNet ids in sorted order. The labeled validation split is the test split;
 the original test images have no labels.
 """
 

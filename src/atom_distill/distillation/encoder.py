@@ -1,4 +1,4 @@
-"""The step's network as two functions: signatures of real images, and of synthetic ones.
+"""The step's network as two functions: matching_vectors of real images, and of synthetic ones.
 
 The real branch needs no gradient: it runs in low precision where that is fast. The synthetic one runs in
 float32. Both are one function each, so that they can be compiled whole: fusing norm, activation, powers, sums
@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.compilation import CompiledOrEager
-from atom_distill.distillation.execution import Execution
+from atom_distill.distillation.matching_execution import MatchingExecution
 from atom_distill.models.initialization import laid_out, reinitialize
 from atom_distill.models.registry import Network
-from atom_distill.ops.matching import StatisticsOf, Term, signature, terms_of
+from atom_distill.ops.matching import StatisticsOf, Term, matching_vector, terms_of
 
-SignatureOf = Callable[[Tensor], Tensor]
+MatchingVectorOf = Callable[[Tensor], Tensor]
 
 
 class Encoder:
     """A network that is drawn anew in place, and what it says of real and synthetic images.
 
     Args:
-        network: any; it is moved to the device, and re-initialised by `renew`.
+        network: any; it is moved to the device, and re-initialized by `renew`.
         statistics_of: the method.
         execution: device, precision and compilation.
 
@@ -36,7 +36,7 @@ class Encoder:
         compiled: whether torch.compile is tried.
     """
 
-    def __init__(self, network: Network, statistics_of: StatisticsOf, execution: Execution) -> None:
+    def __init__(self, network: Network, statistics_of: StatisticsOf, execution: MatchingExecution) -> None:
         self._format, self.compiled = execution.memory_format, execution.compiled
         self._network = laid_out(network.to(execution.device), self._format).train()
         # The network's weights get no gradient: only the images learn.
@@ -45,8 +45,8 @@ class Encoder:
         self._terms: tuple[Term, ...] | None = None
         self._dtype = execution.real_dtype
         self._twin = self._network if self._dtype == torch.float32 else copy.deepcopy(self._network).to(self._dtype)
-        self._real = CompiledOrEager(_signature_of(self._twin, statistics_of), execution.compiled)
-        self._synthetic = CompiledOrEager(_signature_of(self._network, statistics_of), execution.compiled)
+        self._real = CompiledOrEager(_matching_vector_of(self._twin, statistics_of), execution.compiled)
+        self._synthetic = CompiledOrEager(_matching_vector_of(self._network, statistics_of), execution.compiled)
 
     def renew(self, generator: torch.Generator) -> None:
         """Draw a fresh random network; the tensors stay where they are."""
@@ -59,11 +59,11 @@ class Encoder:
 
     @torch.no_grad()
     def real(self, images: Tensor) -> Tensor:
-        """Give the signatures of real images [B, C, H, W] as float32 [B, D], without gradient."""
+        """Give the matching_vectors of real images [B, C, H, W] as float32 [B, D], without gradient."""
         return self._real(images.to(self._dtype, memory_format=self._format))
 
     def synthetic(self, images: Tensor) -> Tensor:
-        """Give the signatures of synthetic images [B, C, H, W] as float32 [B, D], differentiable."""
+        """Give the matching_vectors of synthetic images [B, C, H, W] as float32 [B, D], differentiable."""
         return self._synthetic(images.contiguous(memory_format=self._format))
 
     @torch.no_grad()
@@ -77,7 +77,7 @@ class Encoder:
         return self._terms
 
     def backward(self, loss: Tensor) -> None:
-        """Propagate a loss of synthetic signatures to their images.
+        """Propagate a loss of synthetic matching_vectors to their images.
 
         Where the real branch is low in precision, so are the convolutions here: once the activations are known the
         gradient is linear in them, and loses 0.2 %. In the forward pass it would lose 6 %, for ReLUs flip.
@@ -87,11 +87,11 @@ class Encoder:
             loss.backward()
 
 
-def _signature_of(network: Network, statistics_of: StatisticsOf) -> SignatureOf:
-    def signature_of(images: Tensor) -> Tensor:
-        return signature(statistics_of(network.features(images)))
+def _matching_vector_of(network: Network, statistics_of: StatisticsOf) -> MatchingVectorOf:
+    def matching_vector_of(images: Tensor) -> Tensor:
+        return matching_vector(statistics_of(network.features(images)))
 
-    return signature_of
+    return matching_vector_of
 
 
 @contextlib.contextmanager

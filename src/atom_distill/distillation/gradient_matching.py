@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from atom_distill.base.seeding import generator
-from atom_distill.data.allocation import owners
-from atom_distill.data.sampler import ClassSampler
+from atom_distill.distillation.images_per_class import class_labels
+from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.models.registry import Network
 from atom_distill.ops.dsa import Draw, augment, draw_per_class, draw_per_image
 from atom_distill.ops.gradient_distance import gradient_distance
-from atom_distill.training.execution import Execution
 from atom_distill.training.networks import OneNetwork
+from atom_distill.training.training_execution import TrainingExecution
 
 _NETWORK_LR = 0.01
 _NETWORK_BATCH = 256
@@ -39,18 +39,18 @@ def turns(ipc: int) -> tuple[int, int]:
 
 
 class GradientMatchingStep:
-    """One network from its initialisation on: match gradients, train it on the images, and again.
+    """One network from its initialization on: match gradients, train it on the images, and again.
 
     Args:
         sampler: gives the real images.
-        network: re-initialised at each step.
+        network: re-initialized at each step.
         execution: how the real branch is computed; the synthetic one is differentiated twice, which compiled
             code cannot be, and is eager and in float32.
         operations: DSA operations, empty for DC.
         ipc: synthetic images of every class.
         seed: the run's seed.
 
-    With BatchNorm each class is normalised by its own batch's statistics; the DC code freezes those of a batch of all
+    With BatchNorm each class is normalized by its own batch's statistics; the DC code freezes those of a batch of all
     classes first. The papers' networks have InstanceNorm, where there is no difference.
 
     Source: Zhao, Mopuri & Bilen (ICLR 2021), Algorithm 1; Zhao & Bilen, "Differentiable Siamese Augmentation" (ICML
@@ -61,7 +61,7 @@ class GradientMatchingStep:
         self,
         sampler: ClassSampler,
         network: Network,
-        execution: Execution,
+        execution: TrainingExecution,
         operations: Sequence[str],
         ipc: int,
         seed: int,
@@ -69,14 +69,14 @@ class GradientMatchingStep:
         self._sampler, self._operations, self._ipc, self._seed = sampler, operations, ipc, seed
         self._trained = OneNetwork(network, execution)
         self._network = network
-        self._labels = owners(torch.full((len(sampler.counts),), ipc))
+        self._labels = class_labels(torch.full((len(sampler.counts),), ipc))
 
     def gradients(self, images: Tensor, step: int) -> Iterator[Tensor]:
         """Add a gradient to `images.grad` before each yield, and yield the loss as its one term, shape [1].
 
         The images are expected to be moved, and their gradient forgotten, before the next is asked for.
         """
-        self._trained.initialise([generator(self._seed, "network", step)])
+        self._trained.initialize([generator(self._seed, "network", step)])
         optimizer = torch.optim.SGD(self._trained.parameters(), lr=_NETWORK_LR)
         updates, epochs = turns(self._ipc)
         for turn in range(updates):
@@ -100,7 +100,7 @@ class GradientMatchingStep:
             real = self._real_gradient(indices, label, draw)
             mine = slice(label * self._ipc, (label + 1) * self._ipc)
             distance = gradient_distance(real, self._synthetic_gradient(images[mine], label, draw))
-            # Towards the images only: backward() would fill the network's gradients as well.
+            # Toward the images only: backward() would fill the network's gradients as well.
             (gradient,) = torch.autograd.grad(distance, images)
             images.grad = gradient if images.grad is None else images.grad + gradient
             total += distance.detach()

@@ -16,11 +16,11 @@ from atom_distill.base.errors import InterruptedRunError, NonFiniteError
 from atom_distill.base.interrupt import StopRequest
 from atom_distill.base.progress import Progress
 from atom_distill.config.distill import DistillConfig
-from atom_distill.distillation.journal import Journal
+from atom_distill.distillation.metric_logger import MetricLogger
 from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
+from atom_distill.distillation.run_state import Best, RunState, checkpoints, save_checkpoint
 from atom_distill.distillation.shard import Shard
-from atom_distill.distillation.snapshots import Album
-from atom_distill.distillation.state import Best, RunState, checkpoints, save_checkpoint
+from atom_distill.distillation.snapshot_recorder import SnapshotRecorder
 
 HeldOutAccuracy = Callable[[Tensor], float]
 """From synthetic images in model space to accuracy on held-out training images, percent."""
@@ -41,16 +41,16 @@ class Matching(Protocol):
 
 @dataclass(frozen=True)
 class Loop:
-    """Optimise the images of a run.
+    """Optimize the images of a run.
 
     Attributes:
         matching: computes each step's losses and gradients.
-        shard: the classes whose images are optimised here.
+        shard: the classes whose images are optimized here.
         config: the run's settings.
-        device: where the images are optimised.
+        device: where the images are optimized.
         folder: where checkpoints go; None for a run in memory.
         held_out_accuracy: judges the images every `eval_every` steps.
-        album: keeps pictures of the images on their way; None keeps none.
+        recorder: keeps pictures of the images on their way; None keeps none.
         show_progress: draw a bar.
     """
 
@@ -60,10 +60,10 @@ class Loop:
     device: torch.device
     folder: Path | None = None
     held_out_accuracy: HeldOutAccuracy | None = None
-    album: Album | None = None
+    recorder: SnapshotRecorder | None = None
     show_progress: bool = True
 
-    def run(self, state: RunState, journal: Journal) -> RunState:
+    def run(self, state: RunState, metrics: MetricLogger) -> RunState:
         """Go from `state`, which is of all classes, to the last step; the result is of all classes, too.
 
         Raises:
@@ -75,7 +75,7 @@ class Loop:
         images = state.images.to(self.device).clone().requires_grad_()
         optimizer = ImageOptimizer(images, self.config, state.optimizer)
         average = RunningAverage(self.config.image_average, _on(self.device, state.average))
-        label = f"distil ({self.config.method}, {self.config.size})"
+        label = f"distill ({self.config.method}, {self.config.size})"
         started = time.monotonic() - state.seconds
         bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
         with StopRequest() as stop, bar:
@@ -94,7 +94,7 @@ class Loop:
                 seconds = time.monotonic() - started
                 state = RunState(step + 1, images.detach(), optimizer.state, shown, best, seconds)
                 named = dict(zip(self.matching.term_names(images), terms, strict=True))
-                state = self._evaluate(state, loss, named, journal)
+                state = self._evaluate(state, loss, named, metrics)
                 last = step + 1 == self.config.steps
                 stopped = stops > 0 and not last
                 self._picture(state, last=last)
@@ -104,23 +104,23 @@ class Loop:
                     raise self._interrupted(step + 1)
         return state.of_images(self.shard.whole)
 
-    def _evaluate(self, state: RunState, loss: float, terms: Mapping[str, float], journal: Journal) -> RunState:
+    def _evaluate(self, state: RunState, loss: float, terms: Mapping[str, float], metrics: MetricLogger) -> RunState:
         """Write the step down; where an evaluation is due, add it and keep the images if they are the best."""
         every = self.config.eval_every
         if self.held_out_accuracy is None or not every or state.step % every:
-            journal.write(state.step, loss, terms)
+            metrics.write(state.step, loss, terms)
             return state
         images = self.shard.whole(state.result).cpu().clone()
         accuracy = self.held_out_accuracy(images)
-        journal.write(state.step, loss, terms, held_out_accuracy=accuracy)
+        metrics.write(state.step, loss, terms, held_out_accuracy=accuracy)
         if state.best is not None and accuracy <= state.best.accuracy:
             return state
         return replace(state, best=Best(images, state.step, accuracy))
 
     def _picture(self, state: RunState, *, last: bool) -> None:
         """Take a picture of the images where one is due; all ranks agree on when."""
-        if self.album is not None and self.album.is_due(state.step, last=last):
-            self.album.add(state.step, self.shard.whole(state.result))
+        if self.recorder is not None and self.recorder.is_due(state.step, last=last):
+            self.recorder.add(state.step, self.shard.whole(state.result))
 
     def _checkpoint(self, state: RunState, *, now: bool) -> None:
         every = self.config.checkpoint_every
@@ -129,16 +129,16 @@ class Loop:
         state = state.of_images(self.shard.whole)
         if not bool(torch.isfinite(state.images).all()):
             raise self._not_finite("the images became NaN or infinite", state.step - 1)
-        folder, album = self.folder, self.album
+        folder, recorder = self.folder, self.recorder
 
         def save() -> None:
             assert folder is not None
-            if album is not None:
-                album.save()  # first, so that no checkpoint is ahead of its pictures
+            if recorder is not None:
+                recorder.save()  # first, so that no checkpoint is ahead of its pictures
             save_checkpoint(folder, state)
 
         if folder is not None:
-            self.shard.ranks.share(save)
+            self.shard.ranks.broadcast_from_rank0(save)
 
     def _not_finite(self, what: str, step: int) -> NonFiniteError:
         saved = checkpoints(self.folder) if self.folder is not None else []

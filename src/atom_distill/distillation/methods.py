@@ -9,7 +9,7 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
 from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.gradient_matching import GradientMatching
-from atom_distill.distillation.selection import Selection, at_random, by_forgetting, by_herding, by_k_center
+from atom_distill.distillation.selection_methods import Selection, at_random, by_forgetting, by_herding, by_k_center
 from atom_distill.ops.matching import StatisticsOf, attention_mixer
 
 Recipe = StatisticsOf | GradientMatching | Selection

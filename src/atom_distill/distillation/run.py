@@ -16,31 +16,31 @@ from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.progress import note
-from atom_distill.base.ranks import ranks
 from atom_distill.base.record import run_record
 from atom_distill.config.distill import DistillConfig
-from atom_distill.data.allocation import images_per_class, owners
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.preprocessing import fit_preprocessing
-from atom_distill.data.sampler import ClassSampler
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.encoder import Encoder
-from atom_distill.distillation.execution import Execution, plan_execution
 from atom_distill.distillation.gradient_matching import GradientMatching, GradientMatchingStep
-from atom_distill.distillation.initial import initial_images
-from atom_distill.distillation.journal import Journal
+from atom_distill.distillation.images_per_class import class_labels, images_per_class
+from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.loop import Loop, Matching
+from atom_distill.distillation.matching_execution import MatchingExecution, plan_execution
 from atom_distill.distillation.methods import METHODS
-from atom_distill.distillation.selection import Candidates, Selection
+from atom_distill.distillation.metric_logger import MetricLogger
+from atom_distill.distillation.run_state import RunState, load_newest_checkpoint
+from atom_distill.distillation.sampler import ClassSampler
+from atom_distill.distillation.selection_methods import Candidates, Selection
 from atom_distill.distillation.settings import matching_network, note_unused, settled, training_images
 from atom_distill.distillation.shard import Shard
-from atom_distill.distillation.snapshots import Album
-from atom_distill.distillation.state import RunState, load_newest_checkpoint
+from atom_distill.distillation.snapshot_recorder import SnapshotRecorder
 from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.registry import Network, mixes_images
-from atom_distill.models.synchronised import synchronise
+from atom_distill.models.batch_norm import mixes_images, synchronized
+from atom_distill.models.registry import Network
 from atom_distill.ops.matching import StatisticsOf
 from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.training.execution import Execution as TrainingExecution
+from atom_distill.processes.ranks import current_ranks, require_device_for_each
+from atom_distill.training.training_execution import TrainingExecution
 
 Judge = Callable[[DistilledDataset, ImageDataset, DistillConfig], float]
 """From a set, held-out real images (as a test split) and settings to accuracy, percent."""
@@ -55,10 +55,10 @@ def run(
     judge: Judge,
     show_progress: bool = True,
 ) -> DistilledDataset:
-    """Distil a data set; where torchrun started several processes, all of them together.
+    """Distill a data set; where torchrun started several processes, all of them together.
 
     Args:
-        dataset: to distil.
+        dataset: to distill.
         given: settings by name; at least ipc or budget, unless a run is resumed.
         out: the run's folder; None keeps the result in memory.
         resume: go on with the run in `out` if there is one.
@@ -68,9 +68,9 @@ def run(
     Raises:
         AtomError: settings, data or folder do not allow it; nothing was changed.
     """
-    everyone = ranks()
-    config = everyone.share(lambda: settled(dataset, given, out, resume=resume))
-    everyone.together(lambda: pick_device(config.device))  # by which each takes a GPU of its own
+    everyone = current_ranks()
+    config = everyone.broadcast_from_rank0(lambda: settled(dataset, given, out, resume=resume))
+    everyone.run_on_all(lambda: require_device_for_each(pick_device(config.device), everyone))
     recipe = METHODS.get(config.method)(config)
     training = training_images(dataset, config, recipe)
     network = matching_network(training, config, recipe)
@@ -80,21 +80,23 @@ def run(
             f"{config.method} trains one network on the images of all classes, update after update, which processes "
             "cannot share: start it without torchrun"
         )
-    if everyone.size > 1:
-        synchronise(network)
+    if everyone.size > 1 and mixes_images(network):
+        synchronized(network, pick_device(config.device))
     note_unused(given, config)
     steps = 0 if isinstance(recipe, Selection) else config.steps
-    if out is not None and everyone.share(lambda: _is_finished(out, steps, resume=resume)):
+    if out is not None and everyone.broadcast_from_rank0(lambda: _is_finished(out, steps, resume=resume)):
         note(f"{out} is finished: it has its {steps} steps" if steps else f"{out} is finished")
-        return everyone.together(lambda: DistilledDataset.load(out))
-    prepared = everyone.share(lambda: _prepare(dataset, training, config, out, shard.per_class))
+        return everyone.run_on_all(lambda: DistilledDataset.load(out))
+    prepared = everyone.broadcast_from_rank0(lambda: _prepare(dataset, training, config, out, shard.per_class))
     if isinstance(recipe, Selection):
-        distilled = everyone.share(lambda: _select(recipe, training, prepared, config, show_progress=show_progress))
+        distilled = everyone.broadcast_from_rank0(
+            lambda: _select(recipe, training, prepared, config, show_progress=show_progress)
+        )
     else:
         matching = _matching(network, recipe, training, prepared, config, shard)
-        distilled = _optimise(matching, shard, training, prepared, config, out, judge, show_progress)
+        distilled = _optimize(matching, shard, training, prepared, config, out, judge, show_progress)
     if out is not None:
-        distilled.scores, distilled.history = everyone.share(lambda: _write(distilled, out))
+        distilled.scores, distilled.history = everyone.broadcast_from_rank0(lambda: _write(distilled, out))
         distilled.folder = out
     return distilled
 
@@ -118,7 +120,7 @@ class _Prepared:
     """What a run needs before its first step."""
 
     preprocessing: Preprocessing
-    execution: Execution
+    execution: MatchingExecution
     state: RunState
     dataset: Mapping[str, Any]
     record: Mapping[str, Any]
@@ -129,7 +131,7 @@ class _Prepared:
         """Make an artifact of images in model space."""
         return DistilledDataset(
             images=images.cpu(),
-            labels=owners(self.per_class),
+            labels=class_labels(self.per_class),
             class_names=self.class_names,
             preprocessing=self.preprocessing,
             settings=config.model_dump(),
@@ -190,7 +192,7 @@ def _matching(
     )
 
 
-def _optimise(
+def _optimize(
     matching: Matching,
     shard: Shard,
     training: ImageDataset,
@@ -205,25 +207,25 @@ def _optimise(
     def held_out_accuracy(images: Tensor) -> float:
         return judge(prepared.as_set(images, config, 0), training, config)
 
-    album = _album(shard, prepared, config, out)
-    loop = Loop(matching, shard, config, prepared.execution.device, out, held_out_accuracy, album, show_progress)
-    with Journal(out if shard.ranks.leads else None, resumed_at=prepared.state.step) as journal:
-        final = loop.run(prepared.state, journal)
+    recorder = _recorder(shard, prepared, config, out)
+    loop = Loop(matching, shard, config, prepared.execution.device, out, held_out_accuracy, recorder, show_progress)
+    with MetricLogger(out if shard.ranks.is_main else None, resumed_at=prepared.state.step) as metrics:
+        final = loop.run(prepared.state, metrics)
     prepared = replace(prepared, record={**prepared.record, "seconds": round(final.seconds, 1)})
     distilled = prepared.as_set(final.result, config, final.step)
-    distilled.history = journal.entries
+    distilled.history = metrics.entries
     if final.best is not None:
         distilled.best = prepared.as_set(final.best.images, config, final.best.step)
         distilled.best.which = "best"
     return distilled
 
 
-def _album(shard: Shard, prepared: _Prepared, config: DistillConfig, out: Path | None) -> Album | None:
+def _recorder(shard: Shard, prepared: _Prepared, config: DistillConfig, out: Path | None) -> SnapshotRecorder | None:
     """Make what takes pictures on the way, if any are to be taken: a run without a folder has no place for them."""
     if out is None or not config.snapshots:
         return None
-    folder = out if shard.ranks.leads else None
-    return Album(folder, config.snapshots, prepared.per_class, prepared.preprocessing, prepared.state.step)
+    folder = out if shard.ranks.is_main else None
+    return SnapshotRecorder(folder, config.snapshots, prepared.per_class, prepared.preprocessing, prepared.state.step)
 
 
 def _prepare(
@@ -246,7 +248,7 @@ def _prepare(
 
 
 def _preprocessing(dataset: ImageDataset, config: DistillConfig, out: Path | None) -> Preprocessing:
-    """Read the run's transform, or fit it on all training images: it sees no labels and favours nothing."""
+    """Read the run's transform, or fit it on all training images: it sees no labels and favors nothing."""
     if out is not None and files.has_preprocessing(out):
         return files.load_preprocessing(out)
     preprocessing = fit_preprocessing(config.preprocess, dataset)

@@ -10,21 +10,21 @@ import torch
 
 from atom_distill.artifact import folder as files
 from atom_distill.base.errors import ArtifactError, ConfigError
-from atom_distill.base.memory import held_bytes
+from atom_distill.base.peak_memory import held_bytes
 from atom_distill.base.progress import note
-from atom_distill.base.ranks import ranks
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import Resolved, SetFacts, resolve, validated
-from atom_distill.data.allocation import images_per_class
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.subset import hold_out, require_images
-from atom_distill.distillation.execution import Execution, plan_execution
 from atom_distill.distillation.gradient_matching import GradientMatching
-from atom_distill.distillation.memory import Demand, affordable_chunk, footprint
+from atom_distill.distillation.images_per_class import images_per_class
+from atom_distill.distillation.matching_execution import MatchingExecution, plan_execution
+from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
 from atom_distill.distillation.methods import METHODS, Recipe, unused_settings
-from atom_distill.distillation.selection import Selection
-from atom_distill.distillation.state import last_step
+from atom_distill.distillation.run_state import last_step
+from atom_distill.distillation.selection_methods import Selection
 from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.processes.ranks import current_ranks
 
 
 def settings_for(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
@@ -46,7 +46,7 @@ def settled(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
     """Settle every setting, those left to the machine included, so that the run can be continued exactly.
 
     Args:
-        dataset: to distil.
+        dataset: to distill.
         given: settings by name.
         out: the run's folder, if it has one.
         resume: go on with the run in `out` if there is one.
@@ -76,7 +76,7 @@ def settled(dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *
     )
 
 
-def _within_memory(dataset: ImageDataset, config: DistillConfig, execution: Execution) -> int:
+def _within_memory(dataset: ImageDataset, config: DistillConfig, execution: MatchingExecution) -> int:
     """Give the execution's chunk, or the one that the budget of memory allows where there is one."""
     recipe = METHODS.get(config.method)(config)
     if config.memory is None or isinstance(recipe, Selection | GradientMatching):
@@ -88,7 +88,7 @@ def _within_memory(dataset: ImageDataset, config: DistillConfig, execution: Exec
         image_shape=dataset.image_shape,
         per_class=images_per_class(dataset, config.ipc, config.budget),
         real=dataset.class_sizes().clamp_max(config.batch_real),
-        ranks=ranks().size,
+        ranks=current_ranks().size,
         whitened=config.preprocess == "zca",
         compiled=execution.compiled,
     )
@@ -141,7 +141,7 @@ def _left_to_machine(name: str, value: object) -> bool:
 
 
 def training_images(dataset: ImageDataset, config: DistillConfig, recipe: Recipe) -> ImageDataset:
-    """Give the images to distil; where the run is to be judged on some, those are its test split."""
+    """Give the images to distill; where the run is to be judged on some, those are its test split."""
     if config.eval_every and not isinstance(recipe, Selection):
         return hold_out(dataset, config.holdout, config.seed)
     return dataset

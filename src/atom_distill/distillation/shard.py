@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.ranks import Ranks
-from atom_distill.data.allocation import owners
+from atom_distill.distillation.images_per_class import class_labels
+from atom_distill.processes.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Shard:
         """Put the rows of all ranks together; each rank gets all, [M, ...], on the CPU where there are several."""
         if self.ranks.size == 1:
             return mine
-        everything = torch.zeros(len(owners(self.per_class)), *mine.shape[1:], dtype=mine.dtype)
+        everything = torch.zeros(len(class_labels(self.per_class)), *mine.shape[1:], dtype=mine.dtype)
         everything[self._rows] = mine.detach().cpu()
         return self.ranks.sum(everything)  # elsewhere the rows are zero, so nothing is rounded
 
     @cached_property
     def _rows(self) -> Tensor:
-        return torch.isin(owners(self.per_class), self.classes).nonzero().flatten()
+        return torch.isin(class_labels(self.per_class), self.classes).nonzero().flatten()

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.seeding import generator
-from atom_distill.data.allocation import owners
-from atom_distill.data.sampler import ClassSampler
 from atom_distill.distillation.encoder import Encoder
+from atom_distill.distillation.images_per_class import class_labels
+from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
 from atom_distill.ops.matching import class_means, class_sums, matching_loss, matching_terms
@@ -29,7 +29,7 @@ class MatchingStep:
     Attributes:
         shard: the classes to work on; [k] of them below.
         sampler: gives their real images.
-        encoder: gives signatures.
+        encoder: gives matching_vectors.
         operations: DSA operations, empty for none.
         seed: the run's seed.
         chunk: images in one forward.
@@ -100,13 +100,13 @@ class MatchingStep:
             if draw is not None:
                 images = augment(images, draw, labels)
             for part, part_labels in zip(images.split(self.chunk), labels.split(self.chunk), strict=True):
-                signatures = self.encoder.real(part)
+                matching_vectors = self.encoder.real(part)
                 if sums is None:
-                    sums = signatures.new_zeros(self.num_classes, signatures.shape[1])
+                    sums = matching_vectors.new_zeros(self.num_classes, matching_vectors.shape[1])
                 # Images come class after class, so a chunk has few classes, and adds to their rows alone.
                 first, last = int(part_labels[0]), int(part_labels[-1]) + 1
-                within = (part_labels - first).to(signatures.device)
-                sums[first:last] += class_sums(signatures, within, last - first)
+                within = (part_labels - first).to(matching_vectors.device)
+                sums[first:last] += class_sums(matching_vectors, within, last - first)
         assert sums is not None  # a data set without images does not get here
         return sums / self.sampler.counts.to(sums.device, sums.dtype).unsqueeze(1)
 
@@ -118,11 +118,11 @@ class MatchingStep:
 
     def _synthetic_means(self, images: Tensor, draw: Draw | None, first: int, last: int) -> Tensor:
         """Give the class means [last - first, D] of the images of classes first..last-1, differentiable."""
-        labels = owners(self.per_class[first:last])
+        labels = class_labels(self.per_class[first:last])
         if draw is not None:
             images = augment(images, draw, labels + first)
-        signatures = self.encoder.synthetic(self._filled(images))[: len(images)]
-        return class_means(signatures, labels.to(signatures.device), last - first)
+        matching_vectors = self.encoder.synthetic(self._filled(images))[: len(images)]
+        return class_means(matching_vectors, labels.to(matching_vectors.device), last - first)
 
     def _filled(self, images: Tensor) -> Tensor:
         """Where classes differ in size, repeat the last image up to a multiple of a chunk, or of the largest range.
@@ -142,7 +142,7 @@ class MatchingStep:
         if not self.operations:
             return None
         everybody = draw_per_class(len(self.shard.per_class), self.operations, generator(self.seed, "augment", step))
-        return everybody.rows(self.shard.classes)
+        return everybody.take(self.shard.classes)
 
     def _class_ranges(self) -> Iterator[tuple[int, int]]:
         """Cut the classes into ranges of at most `chunk` images, or one class.

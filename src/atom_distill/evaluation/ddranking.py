@@ -4,7 +4,7 @@ Source: Li et al., "DD-Ranking: Rethinking the Evaluation of Dataset Distillatio
 its project's documentation (NUS-HPC-AI-Lab/DD-Ranking 0.2.0, doc/introduction.md). The project's code
 (ddranking/metrics/hard_label.py, aug_robust.py) differs; what is followed here:
 
-- Documentation: LRS and ARS are normalised to 0..1 and given times 100 %, which takes accuracies as fractions. Code:
+- Documentation: LRS and ARS are normalized to 0..1 and given times 100 %, which takes accuracies as fractions. Code:
   percentages go into the exponentials. Here: fractions, times 100.
 - Documentation: the weights are w = 0.5 and gamma, with no value. Code: `lrs_lambda` and `ars_lambda`, both 0.5.
   Here: 0.5 and 0.5.
@@ -46,7 +46,7 @@ def label_robust_score(whole: float, distilled: float, random: float, weight: fl
         (alpha = 0) has 100 / (e + 1) = 26.9.
     """
     gained, missing = improvement_over_random(distilled, random), hard_label_recovery(whole, distilled)
-    return _normalised(weight * gained - (1 - weight) * missing)
+    return _normalized(weight * gained - (1 - weight) * missing)
 
 
 def augmentation_robust_score(
@@ -66,10 +66,10 @@ def augmentation_robust_score(
     """
     augmented = improvement_over_random(distilled, random)
     plain = improvement_over_random(distilled_plain, random_plain)
-    return _normalised(weight * augmented + (1 - weight) * plain)
+    return _normalized(weight * augmented + (1 - weight) * plain)
 
 
-def _normalised(points: float) -> float:
+def _normalized(points: float) -> float:
     """Map percentage points, -100 to 100, to percent, 0 to 100."""
     lowest = math.exp(-1)
     return 100 * (math.exp(points / 100) - lowest) / (math.e - lowest)

@@ -14,18 +14,18 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, Subject
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.progress import Progress
-from atom_distill.base.ranks import ranks
 from atom_distill.base.seeding import derive_seed
-from atom_distill.config.protocol import PROTOCOLS, Protocol
+from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.preprocessing import fit_preprocessing
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.models.registry import NetworkShape, build_model
 from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.training.execution import Execution, Wishes
+from atom_distill.processes.ranks import current_ranks
 from atom_distill.training.networks import Networks, networks_for
-from atom_distill.training.sources import Pixels, StoredTensors, TrainingImages
 from atom_distill.training.train import accuracies, train
+from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
+from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Evaluation:
     arch: str = "convnet"
     shape: NetworkShape = field(default_factory=NetworkShape)
     repeats: int = 5
-    protocol: Protocol = field(default_factory=lambda: PROTOCOLS.get("dm"))
+    protocol: TrainingProtocol = field(default_factory=lambda: PROTOCOLS.get("dm"))
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: ExecutionOptions = field(default_factory=ExecutionOptions)
     show_progress: bool = True
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class Evaluation:
         counts = torch.as_tensor(per_class).expand(dataset.num_classes)
         if int(counts.min()) < 1:
             raise ConfigError(f"ipc must be at least 1, got {int(counts.min())}")
-        preprocessing = ranks().share(lambda: fit_preprocessing(preprocess, dataset))
+        preprocessing = current_ranks().broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
 
         def subset(repeat: int) -> TrainingImages:
             indices = random_subset(dataset, counts, derive_seed(self.seed, "random subset", repeat))
@@ -107,7 +107,7 @@ class Evaluation:
 
     def of_whole(self, dataset: ImageDataset, preprocess: str) -> Score:
         """Train on every training image."""
-        preprocessing = ranks().share(lambda: fit_preprocessing(preprocess, dataset))
+        preprocessing = current_ranks().broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
         whole = Pixels(dataset.train, preprocessing, self.device)
         runs = self._runs(lambda _: whole, dataset, preprocessing)
         return self._score("whole", dataset, preprocessing, runs)
@@ -125,7 +125,7 @@ class Evaluation:
         preprocessing: Preprocessing,
     ) -> _Runs:
         """Train and test `repeats` networks; several processes take turns in them."""
-        everyone = ranks()
+        everyone = current_ranks()
         mine = range(everyone.rank, self.repeats, everyone.size)
         execution = self._plan(len(images_of(0)), dataset)
         test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
@@ -150,8 +150,8 @@ class Evaluation:
                 found.update(zip(repeats, accuracies(networks, test), strict=True))
 
         with bar:
-            everyone.together(train_mine)
-        everything = {repeat: accuracy for part in everyone.collect(found) for repeat, accuracy in part.items()}
+            everyone.run_on_all(train_mine)
+        everything = {repeat: accuracy for part in everyone.gather(found) for repeat, accuracy in part.items()}
         in_order = tuple(everything[repeat] for repeat in range(self.repeats))
         return _Runs(in_order, time.perf_counter() - started, execution.dtype)
 
@@ -162,7 +162,7 @@ class Evaluation:
         last = f"{list(found.values())[-1]:.1f} %" if found else "-"
         return {"network": f"{which}/{self.repeats}", "last": last}
 
-    def _plan(self, images: int, dataset: ImageDataset) -> Execution:
+    def _plan(self, images: int, dataset: ImageDataset) -> TrainingExecution:
         _, height, width = dataset.image_shape
         pixels = float(self.repeats * self.protocol.epochs * images * height * width)
         return self.wishes.plan(self.device, pixels=pixels, repeats=self.repeats)

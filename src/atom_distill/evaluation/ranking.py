@@ -14,7 +14,6 @@ from atom_distill.artifact.scores import Runs, Score, Subject
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.files import read_json_as, write_json
 from atom_distill.base.progress import note
-from atom_distill.base.ranks import ranks
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.evaluation.ddranking import (
     WEIGHT,
@@ -24,6 +23,7 @@ from atom_distill.evaluation.ddranking import (
     label_robust_score,
 )
 from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.processes.ranks import current_ranks
 
 RANKINGS_FILE = "ddranking.json"
 
@@ -252,4 +252,4 @@ def add_ranking(folder: Path, ranking: Ranking) -> None:
         others = [kept for kept in load_rankings(folder) if kept != ranking]
         write_json(folder / RANKINGS_FILE, _RANKINGS.dump_python([*others, ranking], mode="json"))
 
-    ranks().share(keep)
+    current_ranks().broadcast_from_rank0(keep)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from atom_distill.ops.preprocessing import Preprocessing
 
-# On CIFAR-10: sets distilled under ZCA spread by up to 2.0, normalised images taken for whitened ones by 4 or more.
+# On CIFAR-10: sets distilled under ZCA spread by up to 2.0, normalized images taken for whitened ones by 4 or more.
 _FAR = 3.0
-# Real images spread by 0.24; whitened ones taken for normalised by 0.07, and plain intensities by 0.06.
+# Real images spread by 0.24; whitened ones taken for normalized by 0.07, and plain intensities by 0.06.
 _FLAT = 0.1
 _SOME = 0.01
 _EDGE = 0.01

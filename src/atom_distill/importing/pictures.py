@@ -27,7 +27,7 @@ def read_pictures(folder: Path, dataset: ImageDataset) -> Published:
 
     Args:
         folder: its folders are named as the classes of the data set, or as the artifact names them on disk.
-        dataset: says what the classes are, and whether images are grey.
+        dataset: says what the classes are, and whether images are gray.
 
     Raises:
         DataError: the classes are not those of the data set.
@@ -50,7 +50,7 @@ def read_pictures(folder: Path, dataset: ImageDataset) -> Published:
         )
     places = [(labels[name], folder / file) for name, files in found.items() for file in files]
     places.sort(key=lambda place: place[0])
-    pictures = [_decode(path, grey=dataset.image_shape[0] == 1) for _, path in places]
+    pictures = [_decode(path, gray=dataset.image_shape[0] == 1) for _, path in places]
     sizes = {tuple(picture.shape[1:]) for picture in pictures}
     if len(sizes) > 1:
         raise DataError(f"{folder}: images are of several sizes ({sorted(sizes)[:3]}); those of a set are of one")
@@ -62,10 +62,10 @@ def read_pictures(folder: Path, dataset: ImageDataset) -> Published:
     )
 
 
-def _decode(path: Path, *, grey: bool) -> Tensor:
+def _decode(path: Path, *, gray: bool) -> Tensor:
     try:
         with Image.open(path) as image:
-            array = np.array(to_eight_bits(image, grey=grey))
+            array = np.array(to_eight_bits(image, gray=gray))
     except Exception as error:  # Pillow's many readers raise many types for a damaged file
         raise UnreadableImageError(f"{path} cannot be read as an image ({error}); repair or remove it") from None
     return torch.from_numpy(np.atleast_3d(array)).permute(2, 0, 1)

@@ -25,7 +25,7 @@ class Published:
     Attributes:
         images: should be [N, C, H, W]: floats in the publisher's model space, or uint8 pixels.
         labels: should be [N], or [N, K] where they are soft.
-        form: the layout that was recognised, for people.
+        form: the layout that was recognized, for people.
         files: what was read.
         network_lr: learning rate of the networks that was distilled with the images.
         soft_labels: [N, K], where the file has them beside class numbers.

@@ -16,7 +16,7 @@ from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.preprocessing import fit_preprocessing, has_legacy_constants
+from atom_distill.data.fit_preprocessing import fit_preprocessing, has_legacy_constants
 from atom_distill.importing.doubts import doubt
 from atom_distill.importing.pictures import holds_class_folders, read_pictures
 from atom_distill.importing.published import Published, read_tensors
@@ -58,7 +58,7 @@ def import_distilled(
     classes = dataset.num_classes
     order, targets = by_class(targets_of(published.labels, classes, published.soft_labels), classes)
     preprocessing = fit_preprocessing(preprocess, dataset)
-    note(f"recognised {published.form}")
+    note(f"recognized {published.form}")
     images = published.images.detach()[order]
     if images.dtype == torch.uint8:
         images = preprocessing.apply(images)
@@ -97,7 +97,7 @@ def _check_images(published: Published, dataset: ImageDataset) -> None:
     images, labels = published.images, published.labels
     soft = published.soft_labels
     if not (_is_plain(images) and _is_plain(labels) and (soft is None or _is_plain(soft))):
-        raise DataError("images and labels must be plain dense tensors; these are sparse, quantised or without values")
+        raise DataError("images and labels must be plain dense tensors; these are sparse, quantized or without values")
     count = len(labels) if labels.ndim else 0
     if images.shape[1:] != dataset.image_shape or len(images) != count or count == 0:
         wanted = "x".join(map(str, dataset.image_shape))

@@ -89,7 +89,7 @@ def _from_rows(rows: Tensor, num_classes: int) -> Targets:
 def by_class(targets: Targets, num_classes: int) -> tuple[Tensor, Targets]:
     """Bring labels into the order of an artifact: class after class.
 
-    Soft labels may have drifted while they were learnt, so that their largest entries are no longer balanced. Their
+    Soft labels may have drifted while they were learned, so that their largest entries are no longer balanced. Their
     images lie class after class by construction (DATM, MTT); where most entries agree with that, it decides.
 
     Returns:

@@ -18,7 +18,7 @@ _LAYERS = (
 def alexnet(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> BlockNetwork:
     """Build five convolutions with three 2x2 max-poolings, and a linear classifier.
 
-    Five maps; the embedding has 192 * H/8 * W/8 values. Grey images are first padded by 2 pixels more on each side,
+    Five maps; the embedding has 192 * H/8 * W/8 values. Gray images are first padded by 2 pixels more on each side,
     which makes 32x32 of the 28x28 of MNIST.
 
     Args:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.models.layers import Activations, Block, BlockNetwork, normalisation
+from atom_distill.models.layers import Activations, Block, BlockNetwork, normalization
 from atom_distill.models.registry import MODELS, NetworkShape, Pooling
 
 _SMALLEST = 2
@@ -50,7 +50,7 @@ class ConvNet(BlockNetwork):
             blocks.append(
                 Block(
                     nn.Conv2d(channels, filters, kernel_size=3, padding=1),
-                    normalisation(shape.norm or "instance", (filters, height, width)),
+                    normalization(shape.norm or "instance", (filters, height, width)),
                     Activations[shape.activation or "relu"](),
                     _pool(pooling),
                 )

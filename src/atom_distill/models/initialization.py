@@ -1,4 +1,4 @@
-"""Re-initialise a network in place, from a seed."""
+"""Re-initialize a network in place, from a seed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 @runtime_checkable
-class SelfInitialised(Protocol):
-    """A module that knows its own initialisation, and that of everything inside it."""
+class SelfInitialized(Protocol):
+    """A module that knows its own initialization, and that of everything inside it."""
 
     def reset(self, generator: torch.Generator) -> None:
         """Give every parameter and buffer a fresh value in place, drawn on the CPU from the generator."""
@@ -23,13 +23,13 @@ class SelfInitialised(Protocol):
 
 @torch.no_grad()
 def reinitialize(network: nn.Module, generator: torch.Generator) -> None:
-    """Give every parameter and buffer a fresh value, PyTorch's default initialisation, in place.
+    """Give every parameter and buffer a fresh value, PyTorch's default initialization, in place.
 
     The tensors stay the same objects, so compiled code and captured graphs go on working. Numbers are drawn
-    on the CPU: a seed means the same network on every device. Modules that are `SelfInitialised` do it themselves.
+    on the CPU: a seed means the same network on every device. Modules that are `SelfInitialized` do it themselves.
 
     Raises:
-        ConfigError: the network has a layer whose initialisation is not known here.
+        ConfigError: the network has a layer whose initialization is not known here.
     """
     _reinitialize(network, "", generator)
 
@@ -40,7 +40,7 @@ def laid_out(network: Module, memory_format: torch.memory_format) -> Module:
 
 
 def _reinitialize(module: nn.Module, name: str, generator: torch.Generator) -> None:
-    if isinstance(module, SelfInitialised):
+    if isinstance(module, SelfInitialized):
         module.reset(generator)
         return
     if isinstance(module, nn.MultiheadAttention):
@@ -52,10 +52,10 @@ def _reinitialize(module: nn.Module, name: str, generator: torch.Generator) -> N
         _uniform(module.weight, bound, generator)
         if module.bias is not None:
             _uniform(module.bias, bound, generator)
-    elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+    elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d | nn.SyncBatchNorm):
         module.reset_parameters()
     elif any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False))):
-        raise ConfigError(f"no initialisation is known for layer {name!r} of type {type(module).__name__}")
+        raise ConfigError(f"no initialization is known for layer {name!r} of type {type(module).__name__}")
     for own, child in module.named_children():
         _reinitialize(child, f"{name}.{own}".removeprefix("."), generator)
 

@@ -21,7 +21,7 @@ Activations: dict[Activation, Callable[[], nn.Module]] = {
 }
 
 
-def normalisation(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
+def normalization(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
     """Build a norm for maps of shape (C, H, W).
 
     Raises:
@@ -112,7 +112,7 @@ def max_pooled_network(
 ) -> BlockNetwork:
     """Build a network of convolutions, some with 2x2 max-pooling, and a linear classifier.
 
-    Grey images are first padded by 2 pixels more on each side, as in the DC code: that makes 32x32 of MNIST's 28x28.
+    Gray images are first padded by 2 pixels more on each side, as in the DC code: that makes 32x32 of MNIST's 28x28.
 
     Raises:
         ConfigError: the poolings would leave nothing of the images.
@@ -127,7 +127,7 @@ def max_pooled_network(
         blocks.append(
             Block(
                 nn.Conv2d(channels, filters, kernel, padding=padding),
-                normalisation(norm, (filters, height, width)),
+                normalization(norm, (filters, height, width)),
                 Activations[activation](),
                 nn.MaxPool2d(2) if pooled else nn.Identity(),
             )

@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
@@ -46,7 +45,7 @@ class NetworkShape:
     Attributes:
         depth: blocks.
         width: channels.
-        norm: normalisation after each convolution.
+        norm: normalization after each convolution.
         activation: after the norm.
         pooling: after the activation, 2x2.
     """
@@ -77,11 +76,6 @@ class NetworkShape:
         if stray:
             has = f"its settings are {' and '.join(settings)}" if settings else "it has no such settings"
             raise ConfigError(f"{architecture} cannot be given another {' or '.join(stray)}, leave it out: {has}")
-
-
-def mixes_images(network: nn.Module) -> bool:
-    """Say whether an image's features depend on the batch that it is in, as BatchNorm makes them."""
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 class Builder(Protocol):

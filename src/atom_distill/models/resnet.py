@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from atom_distill.models.layers import Activations, normalisation, require_size
+from atom_distill.models.layers import Activations, normalization, require_size
 from atom_distill.models.registry import MODELS, Activation, Network, NetworkShape, Norm
 from atom_distill.ops.features import Features
 
@@ -21,13 +21,13 @@ class _Residual(nn.Module):
         super().__init__()
         stride, bias = (1 if before[1:] == after[1:] else 2), norm == "none"
         self.conv1 = nn.Conv2d(before[0], after[0], 3, stride=stride, padding=1, bias=bias)
-        self.norm1 = normalisation(norm, after)
+        self.norm1 = normalization(norm, after)
         self.conv2 = nn.Conv2d(after[0], after[0], 3, padding=1, bias=bias)
-        self.norm2 = normalisation(norm, after)
+        self.norm2 = normalization(norm, after)
         self.shortcut = nn.Sequential()
         if before != after:
             projection = nn.Conv2d(before[0], after[0], 1, stride=stride, bias=bias)
-            self.shortcut = nn.Sequential(projection, normalisation(norm, after))
+            self.shortcut = nn.Sequential(projection, normalization(norm, after))
         self.activation = Activations[activation]()
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class ResNet18(Network):
         before = (filters, height, width)
         self.stem = nn.Sequential(
             nn.Conv2d(channels, filters, 3, padding=1, bias=norm == "none"),
-            normalisation(norm, before),
+            normalization(norm, before),
             Activations[activation](),
         )
         stages = []

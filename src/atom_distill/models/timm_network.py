@@ -28,7 +28,7 @@ class TimmNetwork(Network):
 
     Args:
         name: with the prefix, for messages.
-        fresh: builds the model with timm's own random initialisation, on the CPU.
+        fresh: builds the model with timm's own random initialization, on the CPU.
     """
 
     def __init__(self, name: str, fresh: Callable[[], Any]) -> None:
@@ -58,7 +58,7 @@ class TimmNetwork(Network):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Take over the weights of a new model: timm's layers have initialisations of their own."""
+        """Take over the weights of a new model: timm's layers have initializations of their own."""
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

@@ -13,7 +13,7 @@ _LAYERS = ((1, True), (2, True), (4, False), (4, True), (8, False), (8, True), (
 def vgg11(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> BlockNetwork:
     """Build eight 3x3 convolutions with five 2x2 max-poolings, and one linear classifier.
 
-    Eight maps; the embedding has 512 * H/32 * W/32 values. Grey images are first padded by 2 pixels more on each
+    Eight maps; the embedding has 512 * H/32 * W/32 values. Gray images are first padded by 2 pixels more on each
     side, which makes 32x32 of the 28x28 of MNIST.
 
     Args:

@@ -26,7 +26,7 @@ class _Positions(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None) -> None:
-        """Draw the vectors anew, on the CPU; see `initialization.SelfInitialised`."""
+        """Draw the vectors anew, on the CPU; see `initialization.SelfInitialized`."""
         self.weight.copy_(torch.empty(self.weight.shape).normal_(std=_POSITION_STD, generator=generator))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class VisionTransformer(Network):
     """Patches of an eighth of the image's side, pre-norm transformer blocks, the mean token, a linear classifier.
 
     So there are 64 tokens at every resolution: patches of 4x4 pixels at 32x32, of 8x8 at 64x64. One map per block,
-    its tokens laid out as [B, width, 8, 8]; the embedding is the mean of the normalised tokens, [B, width].
+    its tokens laid out as [B, width, 8, 8]; the embedding is the mean of the normalized tokens, [B, width].
 
     Args:
         image_shape: (C, H, W), H and W multiples of 8.

@@ -17,7 +17,7 @@ def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
 
     Args:
         features: a layer's output, shape [B, C, H, W], any float dtype.
-        power: exponent p_s >= 1; a larger one favours strong responses.
+        power: exponent p_s >= 1; a larger one favors strong responses.
 
     Returns:
         vec(sum_c |f[c, :, :]|^p_s) over its L2 norm, shape [B, H*W], at least float32; a blank image gives
@@ -37,7 +37,7 @@ def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
 
     Args:
         features: a layer's output, shape [B, C, H, W], any float dtype.
-        power: exponent p_c >= 1; a larger one favours strong responses.
+        power: exponent p_c >= 1; a larger one favors strong responses.
 
     Returns:
         sum_(h,w) |f[:, h, w]|^p_c over its L2 norm, shape [B, C], at least float32; a blank image gives zeros.

@@ -2,7 +2,7 @@
 
 A `Draw` holds one row of random numbers per *owner*: a class in distillation, where all its images, real and
 synthetic, share the row; an image in evaluation training. Applying it to a batch takes the owner of each
-image, so one vectorised implementation serves both. Draws live on the CPU: which operation an image gets is then
+image, so one vectorized implementation serves both. Draws live on the CPU: which operation an image gets is then
 known to the host, and no device has to be asked.
 
 Source: DSA (Zhao & Bilen, ICML 2021), with the operations as the DM code defines them. Oracle: tests/oracles/dsa.py.
@@ -47,9 +47,9 @@ class Draw:
     operation: Tensor
     uniforms: Tensor
 
-    def rows(self, owners: Tensor) -> Draw:
-        """Give the rows of some owners (int64) as a draw of their own."""
-        return Draw(self.operation[owners], self.uniforms[owners])
+    def take(self, rows: Tensor) -> Draw:
+        """Give the rows of some rows (int64) as a draw of their own."""
+        return Draw(self.operation[rows], self.uniforms[rows])
 
 
 def draw_per_class(num_classes: int, operations: Sequence[str], generator: torch.Generator) -> Draw:
@@ -67,23 +67,23 @@ def draw_per_image(num_images: int, operations: Sequence[str], generator: torch.
     return Draw(allowed[picked].expand(num_images), uniforms)
 
 
-def augment(images: Tensor, draw: Draw, owners: Tensor | None = None) -> Tensor:
+def augment(images: Tensor, draw: Draw, rows: Tensor | None = None) -> Tensor:
     """Apply a draw to a batch, differentiably.
 
     Args:
         images: preprocessed images, float, shape [B, C, H, W].
         draw: P rows.
-        owners: for each image its row of the draw, int64 on the CPU, shape [B]; left out, image i has row i.
+        rows: for each image its row of the draw, int64 on the CPU, shape [B]; left out, image i has row i.
 
     Returns:
         The augmented images, same shape, dtype and device.
     """
     if images.dtype in (torch.bfloat16, torch.float16):
         # Too coarse for sampling places and for means over pixels.
-        return augment(images.float(), draw, owners).to(images.dtype)
+        return augment(images.float(), draw, rows).to(images.dtype)
     operation, uniforms = draw.operation, draw.uniforms
-    if owners is not None:
-        operation, uniforms = operation[owners], uniforms[owners]
+    if rows is not None:
+        operation, uniforms = operation[rows], uniforms[rows]
     runs, lengths = torch.unique_consecutive(operation, return_counts=True)
     if len(runs) <= _FEW_RUNS:
         # Images of a class lie together: a view of each run is augmented, and nothing is gathered.
@@ -95,12 +95,12 @@ def augment(images: Tensor, draw: Draw, owners: Tensor | None = None) -> Tensor:
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
     present = torch.unique(operation).tolist()
-    rows = [torch.nonzero(operation == index).flatten() for index in present]
+    groups = [torch.nonzero(operation == index).flatten() for index in present]
     parts = [
         _APPLY[OPERATIONS[index]](images[_to(row, images)], _like(uniforms[row], images))
-        for index, row in zip(present, rows, strict=True)
+        for index, row in zip(present, groups, strict=True)
     ]
-    back = torch.argsort(torch.cat(rows))
+    back = torch.argsort(torch.cat(groups))
     return torch.cat(parts)[_to(back, images)]
 
 
@@ -108,8 +108,8 @@ def color(images: Tensor, uniforms: Tensor) -> Tensor:
     """Jitter brightness, then saturation, then contrast; uniforms [B, 3] in that order."""
     brightness, saturation, contrast = (column.view(-1, 1, 1, 1) for column in uniforms.unbind(1))
     images = images + (brightness - 0.5) * BRIGHTNESS
-    grey = images.mean(dim=1, keepdim=True)
-    images = (images - grey) * (saturation * SATURATION) + grey
+    gray = images.mean(dim=1, keepdim=True)
+    images = (images - gray) * (saturation * SATURATION) + gray
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return (images - mean) * (contrast + CONTRAST) + mean
 
@@ -127,7 +127,7 @@ def crop(images: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor, uniforms: Tensor) -> Tensor:
-    """Zero a square of CUTOUT_RATIO of the side, centred anywhere, clipped at the border; uniforms [B, >=2]."""
+    """Zero a square of CUTOUT_RATIO of the side, centerd anywhere, clipped at the border; uniforms [B, >=2]."""
     height, width = images.shape[2:]
     keep_y = _outside_square(uniforms[:, 0], height)
     keep_x = _outside_square(uniforms[:, 1], width)
@@ -172,7 +172,7 @@ _APPLY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _resample(images: Tensor, theta: Tensor) -> Tensor:
-    """Sample through an affine grid, bilinear, zero fill; corners are pixel centres, as in the DM code."""
+    """Sample through an affine grid, bilinear, zero fill; corners are pixel centers, as in the DM code."""
     grid = F.affine_grid(theta, list(images.shape), align_corners=True)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 
@@ -180,7 +180,7 @@ def _resample(images: Tensor, theta: Tensor) -> Tensor:
 def _outside_square(uniforms: Tensor, side: int) -> Tensor:
     """For each image, which of `side` rows (or columns) lie outside its square, bool [B, side]."""
     square = int(side * CUTOUT_RATIO + 0.5)
-    # An even square has its centre between pixels: side + 1 places for it, an odd one side places.
+    # An even square has its center between pixels: side + 1 places for it, an odd one side places.
     first = _integers(uniforms, side + 1 - square % 2).unsqueeze(1) - square // 2
     place = torch.arange(side, device=uniforms.device)
     return (place < first) | (place >= first + square)

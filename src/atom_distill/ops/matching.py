@@ -1,8 +1,8 @@
-"""From per-image statistics to the loss: signatures, class means, squared distance.
+"""From per-image statistics to the loss: matching_vectors, class means, squared distance.
 
 A method says which statistics of the features count, and with what weight. Scaling each by the square root of
-its weight and laying them side by side gives one vector per image, its *signature*; the whole family of losses
-(DM, DataDAM, ATOM) is then the squared distance between class means of signatures.
+its weight and laying them side by side gives one vector per image, its *matching_vector*; the whole family of losses
+(DM, DataDAM, ATOM) is then the squared distance between class means of matching_vectors.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Statistic(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A statistic's part of the loss, and of every signature.
+    """A statistic's part of the loss, and of every matching_vector.
 
     Attributes:
         name: of the statistic, unlike any other's.
-        width: columns of the signature.
+        width: columns of the matching_vector.
     """
 
     name: str
@@ -89,7 +89,7 @@ def attention_mixer(
     return statistics
 
 
-def signature(statistics: Sequence[Statistic]) -> Tensor:
+def matching_vector(statistics: Sequence[Statistic]) -> Tensor:
     """Lay weighted statistics side by side.
 
     Returns:
@@ -111,7 +111,7 @@ def signature(statistics: Sequence[Statistic]) -> Tensor:
 
 
 def terms_of(statistics: Sequence[Statistic]) -> tuple[Term, ...]:
-    """Say which columns of a signature are whose, in their order.
+    """Say which columns of a matching_vector are whose, in their order.
 
     Statistics without a name, or with that of another, get their number, from 1.
     """
@@ -124,16 +124,16 @@ def terms_of(statistics: Sequence[Statistic]) -> tuple[Term, ...]:
     return tuple(map(Term, told_apart, widths))
 
 
-def class_sums(signatures: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Add up signatures by class: [B, D] and labels [B] give [K, D]."""
-    sums = signatures.new_zeros(num_classes, signatures.shape[1])
-    return sums.index_add(0, labels, signatures)
+def class_sums(matching_vectors: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Add up matching_vectors by class: [B, D] and labels [B] give [K, D]."""
+    sums = matching_vectors.new_zeros(num_classes, matching_vectors.shape[1])
+    return sums.index_add(0, labels, matching_vectors)
 
 
-def class_means(signatures: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Average signatures by class: [B, D] and labels [B] give [K, D]; a class without images gives zeros."""
+def class_means(matching_vectors: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Average matching_vectors by class: [B, D] and labels [B] give [K, D]; a class without images gives zeros."""
     counts = torch.bincount(labels, minlength=num_classes).clamp_min(1)
-    return class_sums(signatures, labels, num_classes) / counts.to(signatures.dtype).unsqueeze(1)
+    return class_sums(matching_vectors, labels, num_classes) / counts.to(matching_vectors.dtype).unsqueeze(1)
 
 
 def matching_loss(means_real: Tensor, means_syn: Tensor) -> Tensor:

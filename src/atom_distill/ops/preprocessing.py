@@ -1,4 +1,4 @@
-"""From uint8 pixels to model space and exactly back: channel normalisation and ZCA whitening."""
+"""From uint8 pixels to model space and exactly back: channel normalization and ZCA whitening."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ class ZCAWhitening:
     def apply(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """See `Preprocessing.apply`."""
         flat = self._flatten(pixels)
-        centre, weight, shift = self._as_product(pixels.device, dtype)
+        center, weight, shift = self._as_product(pixels.device, dtype)
         out = torch.empty(flat.shape, device=pixels.device, dtype=dtype)
         for start in range(0, len(flat), _CHUNK):
-            chunk = flat[start : start + _CHUNK].to(dtype).sub_(centre)
+            chunk = flat[start : start + _CHUNK].to(dtype).sub_(center)
             torch.addmm(shift, chunk, weight, out=out[start : start + _CHUNK])
         return out.view(pixels.shape)
 
@@ -119,16 +119,16 @@ class ZCAWhitening:
         return {"mean": self.mean, "transform_upper": self.transform[rows, columns]}
 
     def _as_product(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Write the whitening of pixels 0..255 as (pixels - centre) @ weight + shift, kept for the next batch.
+        """Write the whitening of pixels 0..255 as (pixels - center) @ weight + shift, kept for the next batch.
 
-        The centre is the mean rounded to a whole pixel value: pixels less it are whole numbers below 256, which even
+        The center is the mean rounded to a whole pixel value: pixels less it are whole numbers below 256, which even
         bfloat16 holds exactly.
         """
         place = (device, dtype)
         if place not in self._products:
-            centre = (self.mean * 255).round()
-            shift = (centre.double() / 255 - self.mean.double()) @ self.transform.double()
-            parts = (centre, self.transform / 255, shift)
+            center = (self.mean * 255).round()
+            shift = (center.double() / 255 - self.mean.double()) @ self.transform.double()
+            parts = (center, self.transform / 255, shift)
             self._products[place] = tuple(part.to(device, dtype) for part in parts)  # type: ignore[assignment]
         return self._products[place]
 
@@ -152,7 +152,7 @@ def preprocessing_from_tensors(kind: str, tensors: Mapping[str, Tensor]) -> Prep
     try:
         if kind in ("normalize", "legacy-normalize"):
             if tensors["mean"].shape != tensors["std"].shape:
-                raise ArtifactError("the stored normalisation has means and deviations of different shapes")
+                raise ArtifactError("the stored normalization has means and deviations of different shapes")
             return ChannelNormalization(tensors["mean"], tensors["std"], kind)
         if kind == "zca":
             return ZCAWhitening(tensors["mean"], _symmetric(tensors["transform_upper"], len(tensors["mean"])))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.report.neighbours import nearest
+from atom_distill.report.neighbors import nearest
 from atom_distill.report.probe import ClassMeans, Look, Means, Probe
 from atom_distill.report.reading import RunView
 
@@ -26,14 +26,14 @@ class Seen:
         look: at each of these images.
         means: of their attention, by class.
         real: the same of real images, where they are at hand.
-        neighbours: see `neighbours.nearest`.
+        neighbors: see `neighbors.nearest`.
     """
 
     network: str
     look: Look
     means: Means
     real: Means | None
-    neighbours: Tensor | None
+    neighbors: Tensor | None
 
 
 class Observer:

@@ -1,4 +1,4 @@
-"""The charts of a report as Vega-Lite, written with Altair; colours are the page's."""
+"""The charts of a report as Vega-Lite, written with Altair; colors are the page's."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def channel_chart(caller: str) -> Spec:
             tooltip=["channel:Q", alt.Tooltip("real:Q", format=".3f"), alt.Tooltip("synthetic:Q", format=".3f")],
         )
     )
-    colour = alt.Color("images:N", scale=alt.Scale(domain=["real", "synthetic"]), title=None, legend=alt.Legend())
+    color = alt.Color("images:N", scale=alt.Scale(domain=["real", "synthetic"]), title=None, legend=alt.Legend())
     real = bars.transform_filter("datum.images == 'real'").mark_bar(width={"band": 0.9})
     synthetic = bars.transform_filter("datum.images == 'synthetic'").mark_tick(thickness=2.5)
-    return _spec(alt.layer(real.encode(color=colour), synthetic.encode(color=colour)))
+    return _spec(alt.layer(real.encode(color=color), synthetic.encode(color=color)))
 
 
 def _spec(chart: Any) -> Spec:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atom_distill.data.allocation import first_of_each
+from atom_distill.distillation.images_per_class import first_of_each
 from atom_distill.report.attention import Observer, Seen
-from atom_distill.report.neighbours import DESCRIPTION
+from atom_distill.report.neighbors import DESCRIPTION
 from atom_distill.report.reading import RunView
 from atom_distill.report.sprites import Sprite, sprite
 
@@ -20,7 +20,7 @@ _PIXELS = 800 * 32 * 32
 _MOST = 1000
 """Images of a run that a page draws quickly."""
 _ROUNDING = 2
-"""Levels of grey by which a real image differs at most from itself after preprocessing and back."""
+"""Levels of gray by which a real image differs at most from itself after preprocessing and back."""
 _CLASSES_AT_MOST = 100
 """Classes whose attention is told one by one; of more, only that of all together."""
 
@@ -31,8 +31,8 @@ class Layer:
 
     Attributes:
         name: in words.
-        maps: spatial attention of every shown image, grey.
-        mean_syn: mean spatial attention of all classes together, then of each, grey.
+        maps: spatial attention of every shown image, gray.
+        mean_syn: mean spatial attention of all classes together, then of each, gray.
         mean_real: the same of real images, on the same scale; None where there are none.
         channels_syn: mean channel attention, in the same order, [1 + K][C].
         channels_real: likewise.
@@ -56,16 +56,16 @@ class Gallery:
         classes: their names.
         labels: of the shown images, ascending.
         total: images of the set, of which so many are shown.
-        moves: whether they are optimised.
+        moves: whether they are optimized.
         steps: steps done.
         tiles: the images, without loss; None where there are none.
         frames: steps and sheets of the images on their way; the last has None, which is `tiles`.
         initial: the images before the first step.
-        neighbours: three real images for each, one after the other.
-        neighbour_ids: which training images they are; -1 for none.
-        nearest_other: places in `neighbours` of the nearest that is not the image itself as it was before the first
+        neighbors: three real images for each, one after the other.
+        neighbor_ids: which training images they are; -1 for none.
+        nearest_other: places in `neighbors` of the nearest that is not the image itself as it was before the first
             step; the nearest of all where there is no other.
-        neighbours_how: how they were found.
+        neighbors_how: how they were found.
         network: which network's attention is shown.
         layers: attention, by layer.
     """
@@ -80,10 +80,10 @@ class Gallery:
     tiles: dict[str, Any] | None = None
     frames: list[dict[str, Any]] | None = None
     initial: dict[str, Any] | None = None
-    neighbours: dict[str, Any] | None = None
-    neighbour_ids: list[int] | None = None
+    neighbors: dict[str, Any] | None = None
+    neighbor_ids: list[int] | None = None
     nearest_other: list[int] | None = None
-    neighbours_how: str = ""
+    neighbors_how: str = ""
     network: str = ""
     layers: list[Layer] | None = None
 
@@ -117,7 +117,7 @@ def gallery(view: RunView, observer: Observer | None, most: int) -> Gallery:
     if observer is not None and view.images is not None:
         seen = view.attempt("Attention and the nearest real images", lambda: observer.see(view, rows))
         if seen is not None:
-            _add_neighbours(made, view, seen, rows)
+            _add_neighbors(made, view, seen, rows)
             made.network, made.layers = seen.network, _layers(seen)
     return made
 
@@ -150,15 +150,15 @@ def _add_evolution(made: Gallery, view: RunView, rows: Tensor) -> None:
         view.missing.append("Initial images: the pictures taken of them are lost")
 
 
-def _add_neighbours(made: Gallery, view: RunView, seen: Seen, rows: Tensor) -> None:
-    if seen.neighbours is None or view.real is None:
+def _add_neighbors(made: Gallery, view: RunView, seen: Seen, rows: Tensor) -> None:
+    if seen.neighbors is None or view.real is None:
         return
-    chosen = seen.neighbours.flatten()
+    chosen = seen.neighbors.flatten()
     pixels = view.real.train.images[chosen.clamp_min(0)]
     pixels[chosen < 0] = 0
-    made.nearest_other = _others(pixels.unflatten(0, seen.neighbours.shape), _first(view, rows))
-    made.neighbours, made.neighbour_ids = _data(sprite(pixels, "photo")), chosen.tolist()
-    made.neighbours_how = DESCRIPTION.format(network=seen.network)
+    made.nearest_other = _others(pixels.unflatten(0, seen.neighbors.shape), _first(view, rows))
+    made.neighbors, made.neighbor_ids = _data(sprite(pixels, "photo")), chosen.tolist()
+    made.neighbors_how = DESCRIPTION.format(network=seen.network)
 
 
 def _first(view: RunView, rows: Tensor) -> Tensor:
@@ -170,11 +170,11 @@ def _first(view: RunView, rows: Tensor) -> Tensor:
     return found.pixels[0][torch.searchsorted(found.rows, rows)]
 
 
-def _others(neighbours: Tensor, first: Tensor) -> list[int]:
-    """Find for each image the first of its neighbours [n, 3, C, H, W] that is not `first` [n, C, H, W]."""
-    apart = (neighbours.int() - first.int().unsqueeze(1)).abs().flatten(2).amax(2)
+def _others(neighbors: Tensor, first: Tensor) -> list[int]:
+    """Find for each image the first of its neighbors [n, 3, C, H, W] that is not `first` [n, C, H, W]."""
+    apart = (neighbors.int() - first.int().unsqueeze(1)).abs().flatten(2).amax(2)
     other = (apart > _ROUNDING).int().argmax(1)  # the first that is; 0 where none is
-    return (other + torch.arange(len(other)) * neighbours.shape[1]).tolist()
+    return (other + torch.arange(len(other)) * neighbors.shape[1]).tolist()
 
 
 def _layers(seen: Seen) -> list[Layer]:
@@ -189,9 +189,9 @@ def _layers(seen: Seen) -> list[Layer]:
         found.append(
             Layer(
                 name=f"layer {index + 1} ({width} x {height})" + (", the last" if index == last else ""),
-                maps=_data(_grey(maps / maps.flatten(1).amax(1).clamp_min(1e-12).view(-1, 1, 1))),
-                mean_syn=_data(_grey(syn / top)),
-                mean_real=None if real is None else _data(_grey(real / top)),
+                maps=_data(_gray(maps / maps.flatten(1).amax(1).clamp_min(1e-12).view(-1, 1, 1))),
+                mean_syn=_data(_gray(syn / top)),
+                mean_real=None if real is None else _data(_gray(real / top)),
                 channels_syn=_rounded(channels_syn),
                 channels_real=None if channels_real is None else _rounded(channels_real),
             )
@@ -213,7 +213,7 @@ def _with_all(seen: Seen, layer: int, kind: str) -> tuple[Tensor, Tensor | None]
     return found[0], found[1]
 
 
-def _grey(maps: Tensor) -> Sprite:
+def _gray(maps: Tensor) -> Sprite:
     """Turn maps [n, h, w] with values in [0, 1] into a sheet."""
     return sprite(maps.mul(255).round().to(torch.uint8).unsqueeze(1), "exact")
 

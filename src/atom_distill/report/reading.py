@@ -16,9 +16,9 @@ from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
 from atom_distill.base.errors import ArtifactError, AtomError
-from atom_distill.data.allocation import images_per_class, owners
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.distillation.state import checkpoints, last_step, load_newest_checkpoint
+from atom_distill.distillation.images_per_class import class_labels, images_per_class
+from atom_distill.distillation.run_state import checkpoints, last_step, load_newest_checkpoint
 from atom_distill.ops.preprocessing import Preprocessing
 
 Read = TypeVar("Read")
@@ -79,7 +79,7 @@ class RunView:
 
     @property
     def moves(self) -> bool:
-        """Whether images are optimised here: a selection takes them, an import brings them."""
+        """Whether images are optimized here: a selection takes them, an import brings them."""
         return not ("selection" in self.record or "imported" in self.record)
 
     @property
@@ -168,10 +168,10 @@ def _labels(view: RunView, count: int) -> tuple[Tensor, tuple[str, ...]]:
     if real is not None and (ipc or budget):
         per_class = view.attempt("Classes", lambda: images_per_class(real, ipc, budget))
         if per_class is not None and int(per_class.sum()) == count:
-            return owners(per_class), real.class_names
+            return class_labels(per_class), real.class_names
     if isinstance(ipc, int) and ipc and count % ipc == 0:
         classes = count // ipc
-        return owners(torch.full((classes,), ipc)), tuple(f"class {label}" for label in range(classes))
+        return class_labels(torch.full((classes,), ipc)), tuple(f"class {label}" for label in range(classes))
     view.missing.append("Classes: an unfinished run does not say whose its images are")
     return torch.zeros(count, dtype=torch.int64), ("all images",)
 

@@ -46,7 +46,7 @@ def sprite(tiles: Tensor, coding: Coding) -> Sprite:
     """Lay tiles into one sheet.
 
     Args:
-        tiles: uint8 [n, C, H, W], n >= 1, grey or RGB.
+        tiles: uint8 [n, C, H, W], n >= 1, gray or RGB.
         coding: how much may be lost.
     """
     count, channels, height, width = tiles.shape

@@ -59,7 +59,7 @@ def measure(cell: Cell, steps: int) -> Cost:
 def _probe(case: Mapping[str, Any]) -> dict[str, float]:
     """Run in this process: a few steps that compile, then the steps that count."""
     from atom_distill.base.device import pick_device
-    from atom_distill.base.memory import PeakMemory
+    from atom_distill.base.peak_memory import PeakMemory
     from atom_distill.data.load import load_dataset
     from atom_distill.distillation.run import run
 

@@ -35,7 +35,7 @@ PUBLISHED: Mapping[str, Mapping[str, Mapping[int, float]]] = {
 
 WHITENED = frozenset({"datadam", "atom"})
 """Methods whose published figures on CIFAR are behind ZCA whitening; the code of DC, DSA and DM, which also gave those
-of random and herding, normalises channels."""
+of random and herding, normalizes channels."""
 
 CROSS_ARCHITECTURE: Mapping[str, Mapping[str, float]] = {
     "dm": {"convnet": 63.0, "alexnet": 60.1, "vgg11": 57.4, "resnet18": 52.9},

@@ -77,7 +77,7 @@ def _accuracy_notes(results: Sequence[Result]) -> list[str]:
         )
     if any(result.published and _other_space(result) for result in results):
         told.append(
-            "Published behind channel normalisation: random, herding, dc, dsa and dm; behind ZCA on CIFAR: datadam and "
+            "Published behind channel normalization: random, herding, dc, dsa and dm; behind ZCA on CIFAR: datadam and "
             "atom. A cell with the other preprocessing stands beside a figure that was found otherwise."
         )
     told += [f"Networks a cell: {_grouped(results, lambda result: str(len(result.runs)))}."]

@@ -14,7 +14,7 @@ from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.progress import note
 from atom_distill.config.presets import SetFacts, paper_settings
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import load_dataset
 from atom_distill.distillation.run import Judge, run
@@ -22,7 +22,7 @@ from atom_distill.distillation.settings import settings_for
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.models.registry import NetworkShape, build_model
 from atom_distill.reproduce.cell import Budget, Cell, Result
-from atom_distill.training.execution import Wishes
+from atom_distill.training.training_execution import ExecutionOptions
 
 
 class Runner:
@@ -55,7 +55,7 @@ class Runner:
             protocol=protocol if budget.epochs is None else protocol.changed(epochs=budget.epochs),
             seed=seed,
             device=pick_device(device),
-            wishes=Wishes(budget.precision),
+            wishes=ExecutionOptions(budget.precision),
         )
         self._datasets: dict[str, ImageDataset] = {}
 
@@ -72,7 +72,7 @@ class Runner:
         dataset = self._dataset(cell.dataset)
         if cell.settings["method"] == "random":
             return self._result(cell, self._random(cell, dataset), None)
-        distilled, seconds = self._distil(cell, dataset)
+        distilled, seconds = self._distill(cell, dataset)
         if seconds is None and before is not None:
             seconds = before.distil_seconds
         return self._result(cell, self._score(cell, distilled, dataset), seconds)
@@ -96,7 +96,7 @@ class Runner:
             self._datasets[name] = load_dataset(name)
         return self._datasets[name]
 
-    def _distil(self, cell: Cell, dataset: ImageDataset) -> tuple[DistilledDataset, float | None]:
+    def _distill(self, cell: Cell, dataset: ImageDataset) -> tuple[DistilledDataset, float | None]:
         """Make the set, go on with it, or find it; the seconds are given where it was made in one go."""
         out = self._folder(cell)
         shorter = self._folder(cell.continues) if cell.continues is not None else out

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.config.protocol import Protocol
+from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.search.proxy import Proxy
 from atom_distill.search.space import Candidate
 from atom_distill.search.trial import Trial
@@ -36,8 +36,8 @@ class Plan:
     candidates: Sequence[Candidate]
     proxies: Sequence[Proxy]
     whole: Proxy
-    protocols: Sequence[Protocol]
-    whole_protocol: Protocol
+    protocols: Sequence[TrainingProtocol]
+    whole_protocol: TrainingProtocol
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Plan:
         """Whether every architecture is trained on the whole set, so that rankings can be judged."""
         return any(proxy.kind == "whole" for proxy in self.proxies)
 
-    def rungs(self, proxy: Proxy) -> Sequence[Protocol]:
+    def rungs(self, proxy: Proxy) -> Sequence[TrainingProtocol]:
         """Give how networks train on a proxy, from one rung of successive halving to the next."""
         return self.protocols if proxy.is_small else [self.whole_protocol]
 

@@ -10,7 +10,7 @@ import torch
 
 from atom_distill.data.subset import random_subset, require_images
 from atom_distill.search.data import SearchData
-from atom_distill.training.sources import Pixels, StoredTensors, TrainingImages
+from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
 
 Kind = Literal["distilled", "random", "early-stop", "whole"]
 

@@ -10,7 +10,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import AtomError, ConfigError, InterruptedRunError
 from atom_distill.base.files import cache_root
 from atom_distill.base.progress import note
-from atom_distill.config.protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.search.data import SearchData, search_data
 from atom_distill.search.plan import Plan, halving_epochs

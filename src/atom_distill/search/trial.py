@@ -15,17 +15,17 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import AtomError, ShapeError
-from atom_distill.base.memory import PeakMemory
-from atom_distill.config.protocol import Protocol
+from atom_distill.base.peak_memory import PeakMemory
+from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.dataset import Split
 from atom_distill.models.registry import Network
 from atom_distill.search.data import SearchData
 from atom_distill.search.proxy import Proxy
 from atom_distill.search.space import Candidate
-from atom_distill.training.execution import Wishes
 from atom_distill.training.networks import OneNetwork
-from atom_distill.training.sources import Pixels
 from atom_distill.training.train import accuracies, train
+from atom_distill.training.training_execution import ExecutionOptions
+from atom_distill.training.training_images import Pixels
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Trial:
 
     candidate: Candidate
     proxy: Proxy
-    protocol: Protocol
+    protocol: TrainingProtocol
     seed: int
 
     @property
@@ -84,7 +84,7 @@ class Outcome(BaseModel):
     arch: str
     shape: dict[str, Any]
     proxy: str
-    protocol: Protocol
+    protocol: TrainingProtocol
     accuracy: float | None = None
     test_accuracy: float | None = None
     seconds: float = 0.0
@@ -149,7 +149,7 @@ def _train_and_validate(trial: Trial, data: SearchData, device: torch.device) ->
         _require_logits(network, data)
     _, height, width = data.real.image_shape
     seen = protocol.epochs * len(images) if updates is None else updates * protocol.batch_size
-    plan = Wishes().plan(device, pixels=float(seen * height * width), repeats=1)
+    plan = ExecutionOptions().plan(device, pixels=float(seen * height * width), repeats=1)
     if plan.compiled:
         torch._dynamo.reset()  # or the compiled forms of hundreds of architectures would pile up to torch's limit
     trained = OneNetwork(network, plan)

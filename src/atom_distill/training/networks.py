@@ -14,7 +14,7 @@ from torch.func import functional_call, stack_module_state
 from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.models.initialization import laid_out, reinitialize
 from atom_distill.models.registry import Network
-from atom_distill.training.execution import Execution
+from atom_distill.training.training_execution import TrainingExecution
 
 _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
@@ -22,11 +22,11 @@ _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 class Networks(Protocol):
     """R networks of one architecture; network r learns from the r-th of everything given."""
 
-    def initialise(self, generators: Sequence[torch.Generator]) -> None:
+    def initialize(self, generators: Sequence[torch.Generator]) -> None:
         """Draw all weights anew, in place, network r from the r-th generator."""
 
     def parameters(self) -> list[Tensor]:
-        """Give what the optimiser changes."""
+        """Give what the optimizer changes."""
 
     def diverged(self) -> list[int]:
         """Say which networks have weights that are NaN or infinite."""
@@ -45,7 +45,7 @@ class Networks(Protocol):
         """Count the images [B, C, H, W] that each network classifies as `labels` [B] say; int64 [R]."""
 
 
-def networks_for(network: Network, execution: Execution, count: int) -> Networks:
+def networks_for(network: Network, execution: TrainingExecution, count: int) -> Networks:
     """Prepare `count` networks like `network` for training together."""
     if count == 1:
         return OneNetwork(network, execution)
@@ -60,14 +60,14 @@ class OneNetwork:
         execution: device, precision, compilation.
     """
 
-    def __init__(self, network: Network, execution: Execution) -> None:
+    def __init__(self, network: Network, execution: TrainingExecution) -> None:
         self._execution = execution
         self._network = laid_out(network.to(execution.device), execution.memory_format)
         self._loss = CompiledOrEager(_mean_loss, execution.compiled)
         self._predict = CompiledOrEager(_logits, execution.compiled)
 
-    def initialise(self, generators: Sequence[torch.Generator]) -> None:
-        """See `Networks.initialise`."""
+    def initialize(self, generators: Sequence[torch.Generator]) -> None:
+        """See `Networks.initialize`."""
         (generator,) = generators
         reinitialize(self._network, generator)
 
@@ -111,7 +111,7 @@ class StackedNetworks:
     Source: torch.func, "model ensembling".
     """
 
-    def __init__(self, network: Network, execution: Execution, count: int) -> None:
+    def __init__(self, network: Network, execution: TrainingExecution, count: int) -> None:
         self._execution = execution
         self._template = network.to(execution.device)
         self._parameters, self._buffers = stack_module_state([self._template] * count)
@@ -120,8 +120,8 @@ class StackedNetworks:
         self._predict = CompiledOrEager(self._logits_of_same, execution.compiled)
 
     @torch.no_grad()
-    def initialise(self, generators: Sequence[torch.Generator]) -> None:
-        """See `Networks.initialise`."""
+    def initialize(self, generators: Sequence[torch.Generator]) -> None:
+        """See `Networks.initialize`."""
         for index, generator in enumerate(generators):
             reinitialize(self._template, generator)
             for name, value in self._template.named_parameters():
@@ -184,7 +184,7 @@ def _logits(network: Network, images: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype == torch.float32:
         logits: Tensor = network(images)
         return logits
-    # Not autocast: it would normalise and store maps in float32, and their traffic is what takes the time.
+    # Not autocast: it would normalize and store maps in float32, and their traffic is what takes the time.
     weights = {
         f"{name}.{own}": weight.to(dtype)
         for name, module in network.named_modules()

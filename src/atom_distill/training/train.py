@@ -9,10 +9,10 @@ from torch import Tensor
 
 from atom_distill.base.errors import NonFiniteError
 from atom_distill.base.seeding import generator
-from atom_distill.config.protocol import Protocol
+from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.ops.dsa import Draw, augment, draw_per_image
 from atom_distill.training.networks import Networks
-from atom_distill.training.sources import Pixels, TrainingImages
+from atom_distill.training.training_images import Pixels, TrainingImages
 
 _TEST_BATCH = 100
 """Images tested at once; their maps stay in a processor's cache."""
@@ -21,14 +21,14 @@ _TEST_BATCH = 100
 def train(
     networks: Networks,
     images: Sequence[TrainingImages],
-    protocol: Protocol,
+    protocol: TrainingProtocol,
     *,
     seed: int,
     repeats: Sequence[int],
     on_epoch: Callable[[], None],
     updates: int | None = None,
 ) -> None:
-    """Train networks together, in place, from a fresh initialisation.
+    """Train networks together, in place, from a fresh initialization.
 
     Args:
         networks: on the device of the images.
@@ -42,9 +42,9 @@ def train(
     Raises:
         NonFiniteError: the training diverged, and an accuracy would mean nothing.
     """
-    networks.initialise([generator(seed, "evaluation network", repeat) for repeat in repeats])
+    networks.initialize([generator(seed, "evaluation network", repeat) for repeat in repeats])
     parameters = networks.parameters()
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         parameters,
         lr=protocol.lr,
         momentum=protocol.momentum,
@@ -52,11 +52,11 @@ def train(
         fused=parameters[0].device.type in ("cpu", "cuda"),
     )
     drop_epoch = max(1, round(protocol.epochs * protocol.drop_at))
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [drop_epoch], gamma=protocol.drop_to)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [drop_epoch], gamma=protocol.drop_to)
     left = updates
     for epoch in range(protocol.epochs):
         randoms = [generator(seed, "evaluation epoch", repeat, epoch) for repeat in repeats]
-        done = _epoch(networks, images, protocol, optimiser, randoms, left)
+        done = _epoch(networks, images, protocol, optimizer, randoms, left)
         schedule.step()
         on_epoch()
         left = None if left is None else left - done
@@ -80,8 +80,8 @@ def accuracies(networks: Networks, images: Pixels) -> list[float]:
 def _epoch(
     networks: Networks,
     images: Sequence[TrainingImages],
-    protocol: Protocol,
-    optimiser: torch.optim.Optimizer,
+    protocol: TrainingProtocol,
+    optimizer: torch.optim.Optimizer,
     randoms: Sequence[torch.Generator],
     updates: int | None,
 ) -> int:
@@ -95,9 +95,9 @@ def _epoch(
         if protocol.operations():
             batch = _augmented(batch, protocol.operations(), randoms)
         loss = networks.loss(batch, labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return len(parts)
 
 

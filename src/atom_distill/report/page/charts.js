@@ -1,20 +1,20 @@
 "use strict";
-// Vega-Lite charts in the page's colours; drawn again when those change.
+// Vega-Lite charts in the page's colors; drawn again when those change.
 
 let bars = null; // the view of the channels, and whether it has real images
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 /** The page's looks for Vega. */
 function looks() {
-  const text = { labelColor: colour("soft"), titleColor: colour("soft"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" };
+  const text = { labelColor: color("soft"), titleColor: color("soft"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" };
   return {
     background: "transparent",
     font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
     view: { stroke: null },
-    axis: { ...text, gridColor: colour("line"), domainColor: colour("line"), tickColor: colour("line"), gridDash: [2, 3] },
+    axis: { ...text, gridColor: color("line"), domainColor: color("line"), tickColor: color("line"), gridDash: [2, 3] },
     legend: { ...text, orient: "top", symbolType: "circle", symbolStrokeWidth: 0, columns: narrow() ? 2 : 6 },
-    range: { category: ["c1", "c2", "c3", "c4", "c5", "c6"].map(colour) },
+    range: { category: ["c1", "c2", "c3", "c4", "c5", "c6"].map(color) },
   };
 }
 
@@ -51,6 +51,6 @@ async function drawBars(rows) {
     return;
   }
   const spec = data.charts.channels, layer = real ? spec.layer : spec.layer.slice(1); // the first is of real images
-  const range = { range: { category: [colour("neutral"), colour("c1")] } };
+  const range = { range: { category: [color("neutral"), color("c1")] } };
   bars = { real, view: await draw("channels", { ...spec, layer, datasets: { bars: rows } }, range) };
 }

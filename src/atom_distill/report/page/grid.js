@@ -53,7 +53,7 @@ function buildCell(run, index) {
   cell.title = imageName(run, index);
   cell.append(element("canvas", { className: "synthetic" }));
   if (run.initial) cell.append(element("canvas", { className: "companion initial" }));
-  if (run.neighbours) cell.append(element("canvas", { className: "companion near" }));
+  if (run.neighbors) cell.append(element("canvas", { className: "companion near" }));
   cell.addEventListener("click", () => openLightbox(index));
   cell.addEventListener("focus", () => { for (const one of cells) one.tabIndex = one === cell ? 0 : -1; });
   return cell;
@@ -63,7 +63,7 @@ function gridNote(run) {
   if (!run.tiles) return "There are no images to show.";
   const shown = run.labels.length, parts = [];
   if (shown < run.total) parts.push(`${shown} of ${run.total} images are shown, the first of each class.`);
-  if (run.neighbours) parts.push(`Nearest real images: ${run.neighbours_how}`);
+  if (run.neighbors) parts.push(`Nearest real images: ${run.neighbors_how}`);
   return parts.join(" ");
 }
 
@@ -73,20 +73,20 @@ async function drawGrid() {
   if (!run.tiles) return;
   const frame = chosenFrame(run), layer = run.layers?.[state.layer];
   const sheet = await decode(frame.sheet), hot = layer && frame.sheet === run.tiles ? await heatSheet(layer.maps) : null;
-  const initial = run.initial && (await decode(run.initial)), near = run.neighbours && (await decode(run.neighbours));
+  const initial = run.initial && (await decode(run.initial)), near = run.neighbors && (await decode(run.neighbors));
   if (run !== chosenRun()) return; // another run was chosen meanwhile
   cells.forEach((cell, index) => {
     const canvas = cell.querySelector(".synthetic");
     drawTile(canvas, sheet, frame.sheet, index);
     if (hot) overlay(canvas, hot, layer.maps, index);
     if (initial) drawTile(cell.querySelector(".initial"), initial, run.initial, index);
-    if (near) drawTile(cell.querySelector(".near"), near, run.neighbours, run.nearest_other[index]);
+    if (near) drawTile(cell.querySelector(".near"), near, run.neighbors, run.nearest_other[index]);
   });
 }
 
 /** Size, and what stands beside each image. */
 function styleGrid() {
-  const run = chosenRun(), beside = Boolean(run.initial || run.neighbours);
+  const run = chosenRun(), beside = Boolean(run.initial || run.neighbors);
   const zoom = state.zoom || fittingSize(run, beside && state.companions);
   byId("grid").style.setProperty("--size", `${zoom}px`);
   byId("zoom").value = String(zoom);
@@ -111,7 +111,7 @@ function moveInGrid(event) {
   let target = step === undefined ? undefined : cells[at + step];
   if (event.key === "Home") target = cells[0];
   if (event.key === "End") target = cells[cells.length - 1];
-  if (event.key === "ArrowUp" || event.key === "ArrowDown") target = neighbourRow(at, event.key === "ArrowDown");
+  if (event.key === "ArrowUp" || event.key === "ArrowDown") target = neighborRow(at, event.key === "ArrowDown");
   if (target) {
     event.preventDefault();
     target.focus();
@@ -119,7 +119,7 @@ function moveInGrid(event) {
 }
 
 /** The cell nearest in the next row of cells down, or up. */
-function neighbourRow(at, down) {
+function neighborRow(at, down) {
   const here = cells[at].getBoundingClientRect();
   let best = null, distance = Infinity;
   for (const cell of cells) {

@@ -42,11 +42,11 @@ function strip(title, figures) {
 async function companions(run, index) {
   const found = [];
   if (run.initial) found.push(strip("Initial image", [await tile(run.initial, index, "step 0")]));
-  if (run.neighbours) {
-    const each = run.neighbours.tiles / run.labels.length, figures = [];
+  if (run.neighbors) {
+    const each = run.neighbors.tiles / run.labels.length, figures = [];
     for (let place = index * each; place < (index + 1) * each; place++) {
-      const id = run.neighbour_ids[place];
-      if (id >= 0) figures.push(await tile(run.neighbours, place, `training image ${id}`));
+      const id = run.neighbor_ids[place];
+      if (id >= 0) figures.push(await tile(run.neighbors, place, `training image ${id}`));
     }
     found.push(strip("Nearest real images", figures));
   }

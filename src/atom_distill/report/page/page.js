@@ -27,8 +27,8 @@ async function showRun() {
   const frames = run.frames?.length ?? 0;
   byId("evolution").hidden = frames < 2;
   byId("step").max = String(Math.max(0, frames - 1));
-  byId("beside").hidden = !(run.initial || run.neighbours);
-  byId("beside-what").textContent = `Beside: ${[run.initial && "initial", run.neighbours && "nearest real"].filter(Boolean).join(" above ")}`;
+  byId("beside").hidden = !(run.initial || run.neighbors);
+  byId("beside-what").textContent = `Beside: ${[run.initial && "initial", run.neighbors && "nearest real"].filter(Boolean).join(" above ")}`;
   await drawTerms();
 }
 
@@ -141,7 +141,7 @@ async function copy(button) {
   button.textContent = "Copied";
 }
 
-/** Change between light and dark; charts are drawn in fixed colours, and so anew. */
+/** Change between light and dark; charts are drawn in fixed colors, and so anew. */
 async function retheme(theme) {
   setTheme(theme);
   remember();

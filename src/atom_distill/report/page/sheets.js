@@ -37,18 +37,18 @@ function drawTile(canvas, image, sheet, index) {
 // Attention from none to its peak: dark violet over red to pale yellow, equal steps in lightness.
 const HEAT = [[10, 7, 34], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
 
-/** The colour of a value from 0 to 1: [red, green, blue]. */
+/** The color of a value from 0 to 1: [red, green, blue]. */
 function heat(value) {
   const place = Math.min(0.9999, Math.max(0, value)) * (HEAT.length - 1);
   const low = HEAT[Math.floor(place)], high = HEAT[Math.floor(place) + 1], part = place % 1;
   return low.map((channel, i) => Math.round(channel + part * (high[i] - channel)));
 }
 
-const coloured = new Map();
+const colored = new Map();
 
-/** A grey sheet in the colours of heat, as a canvas. */
+/** A gray sheet in the colors of heat, as a canvas. */
 async function heatSheet(sheet) {
-  if (!coloured.has(sheet.uri)) {
+  if (!colored.has(sheet.uri)) {
     const image = await decode(sheet), canvas = document.createElement("canvas");
     const context = prepare(canvas, image.naturalWidth, image.naturalHeight);
     context.drawImage(image, 0, 0);
@@ -56,9 +56,9 @@ async function heatSheet(sheet) {
     for (let value = 0; value < 256; value++) table.push(heat(value / 255));
     for (let i = 0; i < pixels.data.length; i += 4) pixels.data.set(table[pixels.data[i]], i);
     context.putImageData(pixels, 0, 0);
-    coloured.set(sheet.uri, canvas);
+    colored.set(sheet.uri, canvas);
   }
-  return coloured.get(sheet.uri);
+  return colored.get(sheet.uri);
 }
 
 /** Lay attention over what a canvas shows. */

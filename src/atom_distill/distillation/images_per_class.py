@@ -61,7 +61,7 @@ def proportional(sizes: Tensor, budget: int) -> Tensor:
     return torch.tensor(given)
 
 
-def owners(per_class: Tensor) -> Tensor:
+def class_labels(per_class: Tensor) -> Tensor:
     """Give the class of each synthetic image, class after class: counts int64 [K] give labels int64 [M]."""
     return torch.repeat_interleave(torch.arange(len(per_class)), per_class)
 

@@ -9,7 +9,7 @@ from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, opera
 from atom_distill.config.presets import validated
 
 
-class Protocol(BaseModel):
+class TrainingProtocol(BaseModel):
     """One way of training networks from scratch; scores of different protocols do not compare."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -28,7 +28,7 @@ class Protocol(BaseModel):
         """Give the DSA operations as a tuple, empty for none."""
         return operations_of(self.augment)
 
-    def changed(self, **values: object) -> Protocol:
+    def changed(self, **values: object) -> TrainingProtocol:
         """Return the protocol with other values, and with the changes in its name, so that scores stay apart.
 
         Raises:
@@ -40,11 +40,11 @@ class Protocol(BaseModel):
         if not changes:
             return self
         label = ",".join(f"{name}={value}" for name, value in changes.items())
-        return validated(Protocol, {**own, **changes, "name": f"{self.name}({label})"})
+        return validated(TrainingProtocol, {**own, **changes, "name": f"{self.name}({label})"})
 
 
-PROTOCOLS: Registry[Protocol] = Registry("protocol")
-PROTOCOLS.register("dm")(Protocol(name="dm"))
+PROTOCOLS: Registry[TrainingProtocol] = Registry("protocol")
+PROTOCOLS.register("dm")(TrainingProtocol(name="dm"))
 """What the DM and DataDAM code does: 1000 epochs, learning rate x 0.1 at half time, DSA on, batch 256."""
-PROTOCOLS.register("search")(Protocol(name="search", epochs=200))
+PROTOCOLS.register("search")(TrainingProtocol(name="search", epochs=200))
 """The same for a fifth as long, as many architectures are to be ranked."""

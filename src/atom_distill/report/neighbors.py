@@ -10,7 +10,7 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.report.probe import Probe
 
-NEIGHBOURS = 3
+NEIGHBORS = 3
 """Real images beside each synthetic one."""
 _LOOKED_AT = 1000
 """Real images that the network looks at, for all synthetic ones together."""
@@ -59,9 +59,9 @@ def nearest(
     real = torch.cat(parts)
     distances = (real[places] - embeddings[:, None]).square().sum(2)
     distances[candidates < 0] = torch.inf
-    order = distances.argsort(dim=1, stable=True)[:, :NEIGHBOURS]
+    order = distances.argsort(dim=1, stable=True)[:, :NEIGHBORS]
     found = candidates.gather(1, order)
-    return F.pad(found, (0, NEIGHBOURS - found.shape[1]), value=-1)
+    return F.pad(found, (0, NEIGHBORS - found.shape[1]), value=-1)
 
 
 def _shortlists(intensities: Tensor, labels: Tensor, dataset: ImageDataset, size: int) -> Tensor:

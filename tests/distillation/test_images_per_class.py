@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.data.allocation import first_of_each, images_per_class, owners, proportional
+from atom_distill.distillation.images_per_class import class_labels, first_of_each, images_per_class, proportional
 from distillation.toys import toy_dataset
 
 steady = settings(deadline=None, derandomize=True, max_examples=60)
@@ -32,7 +32,7 @@ def test_no_other_sharing_is_fairer(sizes, data):
     assert sum(shares) == budget
     assert all(1 <= share <= size for share, size in zip(shares, sizes, strict=True))
 
-    def unfairness(candidate):  # what Sainte-Lague's method minimises
+    def unfairness(candidate):  # what Sainte-Lague's method minimizes
         return sum(
             (share / size - budget / sum(sizes)) ** 2 * size for share, size in zip(candidate, sizes, strict=True)
         )
@@ -61,7 +61,7 @@ def test_a_budget_out_of_range_is_refused(budget):
 
 def test_ipc_is_the_same_for_all():
     assert images_per_class(toy_dataset((5, 10, 15)), 4, None).tolist() == [4, 4, 4]
-    assert owners(torch.tensor([1, 3, 2])).tolist() == [0, 1, 1, 1, 2, 2]
+    assert class_labels(torch.tensor([1, 3, 2])).tolist() == [0, 1, 1, 1, 2, 2]
 
 
 def test_the_first_images_of_each_class_stand_for_a_large_set():

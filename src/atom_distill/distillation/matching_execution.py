@@ -18,7 +18,7 @@ about 1.7 microseconds a pixel there."""
 
 
 @dataclass(frozen=True)
-class Execution:
+class MatchingExecution:
     """Decisions that change speed and rounding, not meaning.
 
     Attributes:
@@ -39,7 +39,7 @@ class Execution:
         return memory_format(self.device, compiled=self.compiled)
 
 
-def plan_execution(config: DistillConfig, image_shape: tuple[int, int, int], num_classes: int) -> Execution:
+def plan_execution(config: DistillConfig, image_shape: tuple[int, int, int], num_classes: int) -> MatchingExecution:
     """Decide how to run, from the settings and the machine.
 
     Raises:
@@ -53,7 +53,7 @@ def plan_execution(config: DistillConfig, image_shape: tuple[int, int, int], num
         chunk = images  # BatchNorm's statistics are those of the whole batch, which must not be cut
     pays = config.steps * images * height * width >= _COMPILE_FROM
     compiled = config.compile == "on" or (config.compile == "auto" and pays and can_compile(device))
-    return Execution(device, _real_dtype(config, device), compiled, chunk)
+    return MatchingExecution(device, _real_dtype(config, device), compiled, chunk)
 
 
 def _real_dtype(config: DistillConfig, device: torch.device) -> torch.dtype:

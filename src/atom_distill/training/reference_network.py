@@ -19,15 +19,15 @@ from atom_distill.base.files import cache_root
 from atom_distill.base.progress import Progress, note
 from atom_distill.base.tensors import write_tensors
 from atom_distill.config.distill import DistillConfig
-from atom_distill.config.protocol import PROTOCOLS, Protocol
+from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.ops.coresets import forgetting_events
 from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.ops.selection import forgetting_events
-from atom_distill.training.execution import Wishes
 from atom_distill.training.networks import OneNetwork
-from atom_distill.training.sources import Pixels
 from atom_distill.training.train import train
+from atom_distill.training.training_execution import ExecutionOptions
+from atom_distill.training.training_images import Pixels
 
 _BATCH = 500
 _SLOW_VALUES = 1e9
@@ -87,11 +87,11 @@ def reference_network(
     return ReferenceNetwork(embeddings, forgetting_events(found), {**description, "training_accuracy": accuracy})
 
 
-def _train(network: Network, images: Pixels, protocol: Protocol, seed: int, *, show_progress: bool) -> Tensor:
+def _train(network: Network, images: Pixels, protocol: TrainingProtocol, seed: int, *, show_progress: bool) -> Tensor:
     """Train, and give what was right after each epoch: bool [E, N]."""
     height, width = images.split.images.shape[2:]
     pixels = float(protocol.epochs * len(images) * height * width)
-    trained = OneNetwork(network, Wishes().plan(images.device, pixels=pixels, repeats=1))
+    trained = OneNetwork(network, ExecutionOptions().plan(images.device, pixels=pixels, repeats=1))
     history: list[Tensor] = []
     with Progress("train on the whole set", total=protocol.epochs, unit="epochs", enabled=show_progress) as bar:
 

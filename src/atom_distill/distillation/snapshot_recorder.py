@@ -11,7 +11,7 @@ from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.snapshots import Snapshots, load_snapshots, save_snapshots
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.progress import note
-from atom_distill.data.allocation import first_of_each
+from atom_distill.distillation.images_per_class import first_of_each
 from atom_distill.ops.preprocessing import Preprocessing
 
 _VALUES = 1 << 22
@@ -34,7 +34,7 @@ def stride(step: int, most: int) -> int:
     return distance
 
 
-class Album:
+class SnapshotRecorder:
     """The snapshots of a run, which end up as a function of its steps alone, however often it was stopped.
 
     Args:

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from atom_distill.data import taking
-from atom_distill.data.taking import take
+from atom_distill.data import rows
+from atom_distill.data.rows import take
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 30])
 @pytest.mark.parametrize("together", [1, 700])
 def test_the_images_are_those_at_the_indices(limit, together, monkeypatch):
-    monkeypatch.setattr(taking, "_IN_MEMORY", limit)
-    monkeypatch.setattr(taking, "_AT_ONCE", together)
+    monkeypatch.setattr(rows, "_IN_MEMORY", limit)
+    monkeypatch.setattr(rows, "_AT_ONCE", together)
     images = torch.arange(50 * 3 * 4 * 5).view(50, 3, 4, 5).to(torch.uint8)
     indices = torch.tensor([7, 3, 3, 49, 0])
     assert torch.equal(take(images, indices), images[indices])
@@ -28,8 +28,8 @@ def test_many_are_not_in_memory_and_leave_no_file(tmp_path):
     """In a process of its own: a hundred megabytes of another mapped file."""
     code = """
 import sys, numpy as np, torch
-from atom_distill.base.memory import held_bytes
-from atom_distill.data.taking import take
+from atom_distill.base.peak_memory import held_bytes
+from atom_distill.data.rows import take
 images = torch.from_numpy(np.memmap(sys.argv[1], np.uint8, "r+", shape=(40_000, 3, 32, 32)))
 before = held_bytes()
 taken = take(images, torch.arange(40_000).flip(0)[:33_000])

@@ -6,8 +6,8 @@ import threading
 
 import torch
 
-from atom_distill.data.preprocessing import fit_preprocessing
-from atom_distill.data.sampler import ClassSampler
+from atom_distill.data.fit_preprocessing import fit_preprocessing
+from atom_distill.distillation.sampler import ClassSampler
 from distillation.toys import toy_dataset
 
 DATA = toy_dataset((9, 9))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.launcher import Launched, is_first_process, launched
+from atom_distill.base.progress import is_main_process
+from atom_distill.processes.launcher import Launched, launched
 
 TORCHRUN = {
     "RANK": "3",
@@ -33,19 +34,19 @@ def told(monkeypatch):
 def test_without_a_launcher_a_process_is_alone_and_speaks(told):
     told()
     assert launched() == Launched(0, 1, 0, 1)
-    assert is_first_process()
+    assert is_main_process()
 
 
 def test_torchruns_words_are_understood(told):
     told(**TORCHRUN)
     assert launched() == Launched(rank=3, size=4, local_rank=1, local_size=2)
-    assert not is_first_process()
+    assert not is_main_process()
 
 
 def test_a_rank_without_others_is_alone_and_speaks(told):
     told(RANK="1")
     assert launched() == Launched()
-    assert is_first_process()
+    assert is_main_process()
 
 
 @pytest.mark.parametrize("missing", [*TORCHRUN.keys() - {"WORLD_SIZE"}])
@@ -53,7 +54,7 @@ def test_what_is_missing_is_asked_for_aloud(told, missing):
     told(**{name: value for name, value in TORCHRUN.items() if name != missing})
     with pytest.raises(ConfigError, match="start it with torchrun, or unset WORLD_SIZE"):
         launched()
-    assert is_first_process()
+    assert is_main_process()
 
 
 def test_a_size_that_is_no_number_is_refused(told):

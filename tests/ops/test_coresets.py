@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from atom_distill.base.errors import ShapeError
-from atom_distill.ops.selection import forgetting_events, herding, k_center, most_forgotten
+from atom_distill.ops.coresets import forgetting_events, herding, k_center, most_forgotten
 
 
 def points(count: int = 23, seed: int = 0) -> torch.Tensor:
@@ -34,8 +34,8 @@ def test_k_center_starts_in_the_middle_and_goes_to_the_farthest(seed):
     assert k_center(points(seed=seed), 9).tolist() == want
 
 
-def test_the_greedy_centres_cover_within_twice_the_best_radius():
-    """The theorem behind the algorithm, from every choice of three centres."""
+def test_the_greedy_centers_cover_within_twice_the_best_radius():
+    """The theorem behind the algorithm, from every choice of three centers."""
     rows = points(12)
     distances = torch.cdist(rows, rows)
     radius = lambda chosen: float(distances[list(chosen)].min(dim=0).values.max())  # noqa: E731

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DistillConfig
-from atom_distill.data.allocation import images_per_class
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.subset import random_subset
-from atom_distill.distillation.reference_network import ReferenceNetwork, reference_network
+from atom_distill.distillation.images_per_class import images_per_class
+from atom_distill.ops.coresets import herding, k_center, most_forgotten
 from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.ops.selection import herding, k_center, most_forgotten
+from atom_distill.training.reference_network import ReferenceNetwork, reference_network
 
 
 class Candidates:

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.models.registry import Network, mixes_images
-from atom_distill.ops.matching import StatisticsOf, signature
+from atom_distill.models.batch_norm import mixes_images
+from atom_distill.models.registry import Network
+from atom_distill.ops.matching import StatisticsOf, matching_vector
 
 GIB = 2**30
 _COPIES_OF_SET = 6
 """The synthetic images, their gradient, two moments, their average, and one more that is being written."""
 _COPIES_OF_MEANS = 3
-"""Class means of real and of synthetic signatures, and their gradient."""
+"""Class means of real and of synthetic matching_vectors, and their gradient."""
 _STEPS_OF_PREPARATION = 4
 """Float copies of a real image on its way into the network."""
 _PREPARED = 10 * _STEPS_OF_PREPARATION
@@ -37,14 +38,14 @@ class Footprint:
     """What a network takes, by image, bytes.
 
     Attributes:
-        trained: of an image that is optimised: all that is kept for the way back, and what that takes.
+        trained: of an image that is optimized: all that is kept for the way back, and what that takes.
         seen: of an image that needs no gradient.
-        signature: of its statistics.
+        matching_vector: of its statistics.
     """
 
     trained: int
     seen: int
-    signature: int
+    matching_vector: int
 
 
 def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[int, int, int]) -> Footprint:
@@ -70,12 +71,12 @@ def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[
     pair = torch.zeros(2, *image_shape, device="meta", requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         features = network.features(pair)
-        out = signature(statistics_of(features))
+        out = matching_vector(statistics_of(features))
     maps = [layer.numel() * layer.element_size() for layer in features.maps]
     return Footprint(
         trained=(sum(kept.values()) + _WAY_BACK * max(kept.values())) // 2,
         seen=(sum(maps) + 2 * max(maps)) // 2,
-        signature=out.shape[1] * out.element_size(),
+        matching_vector=out.shape[1] * out.element_size(),
     )
 
 
@@ -109,7 +110,7 @@ class Demand:
         whitening = _MATRICES_OF_FIT * 8 * math.prod(self.image_shape) ** 2 if self.whitened else 0
         classes = math.ceil(len(self.per_class) / self.ranks)
         images = _COPIES_OF_SET * self.image * int(self.per_class.sum())
-        means = _COPIES_OF_MEANS * of_one.signature * classes
+        means = _COPIES_OF_MEANS * of_one.matching_vector * classes
         return images + means + whitening + (_COMPILER if self.compiled else 0)
 
     def largest_share(self, counts: Tensor) -> int:
@@ -128,15 +129,18 @@ def affordable_chunk(budget: float, network: Network, of_one: Footprint, demand:
         held: bytes in use already.
 
     Raises:
-        ConfigError: the budget is too small for the images of one class, or of all where they are normalised
+        ConfigError: the budget is too small for the images of one class, or of all where they are normalized
             together; the message says what would do.
     """
     fixed = held + demand.fixed(of_one)
-    each = max(of_one.trained, of_one.seen + _PREPARED * demand.image) + of_one.signature
+    each = max(of_one.trained, of_one.seen + _PREPARED * demand.image) + of_one.matching_vector
     if mixes_images(network):
         real, synthetic = demand.largest_share(demand.real), demand.largest_share(demand.per_class)
-        seen = of_one.seen + _STEPS_OF_PREPARATION * demand.image + of_one.signature
-        least, why = max(real * seen, synthetic * (of_one.trained + of_one.signature)), "BatchNorm sees all images"
+        seen = of_one.seen + _STEPS_OF_PREPARATION * demand.image + of_one.matching_vector
+        least, why = (
+            max(real * seen, synthetic * (of_one.trained + of_one.matching_vector)),
+            "BatchNorm sees all images",
+        )
         chunk = real + synthetic
     else:
         largest = int(demand.per_class.max())

@@ -18,7 +18,7 @@ _TOGETHER = 10
 
 
 @dataclass(frozen=True)
-class Execution:
+class TrainingExecution:
     """Decisions that change speed and rounding, not meaning.
 
     Attributes:
@@ -40,7 +40,7 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ExecutionOptions:
     """What the user asks for; what is left alone is chosen for the machine.
 
     Attributes:
@@ -60,7 +60,7 @@ class Wishes:
         if self.at_once < 0:
             raise ConfigError(f"at-once must be at least 1, or 0 for the machine's choice, got {self.at_once}")
 
-    def plan(self, device: torch.device, *, pixels: float, repeats: int) -> Execution:
+    def plan(self, device: torch.device, *, pixels: float, repeats: int) -> TrainingExecution:
         """Decide how to run.
 
         A CPU runs one compiled network after another: stacked, the same networks took seven times longer there
@@ -75,7 +75,7 @@ class Wishes:
         pays = pixels >= _COMPILE_FROM and device.type == "cpu" and can_compile(device)
         compiled = self.compile == "on" or (self.compile == "auto" and pays)
         at_once = min(self.at_once or (_TOGETHER if on_gpu else 1), repeats)
-        return Execution(device, self._dtype(device, compiled=compiled), compiled, at_once)
+        return TrainingExecution(device, self._dtype(device, compiled=compiled), compiled, at_once)
 
     def _dtype(self, device: torch.device, *, compiled: bool) -> torch.dtype:
         if self.precision != "auto":

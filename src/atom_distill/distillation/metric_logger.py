@@ -12,7 +12,7 @@ from atom_distill.artifact.folder import METRICS_FILE, load_history, save_histor
 from atom_distill.base.optional import is_available
 
 
-class Journal:
+class MetricLogger:
     """One JSON object a line: step (steps done), loss, its terms if several, and now and then an evaluation.
 
     Args:
@@ -49,7 +49,7 @@ class Journal:
             for name, value in scalars.items():
                 self._board.add_scalar(name, value, step)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> MetricLogger:
         return self
 
     def __exit__(
