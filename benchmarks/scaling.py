@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
@@ -39,7 +40,7 @@ from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.models.build import build_model
 from atom_distill.processes.ranks import current_ranks, leave
 
 AXES: dict[str, tuple[str, tuple[int, ...]]] = {

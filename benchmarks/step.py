@@ -27,6 +27,7 @@ import torch
 from machine import measure, step_floor, synchronize
 from torch import Tensor
 
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.config.presets import SetFacts, resolve
@@ -37,7 +38,7 @@ from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.models.build import build_model
 from atom_distill.ops.preprocessing import ZCAWhitening
 from atom_distill.processes.ranks import Ranks
 

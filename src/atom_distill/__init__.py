@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from atom_distill.distillation.methods import METHODS as METHODS
     from atom_distill.exporting.run import export_distilled as export_distilled
     from atom_distill.importing.run import import_distilled as import_distilled
+    from atom_distill.models.build import build_model as build_model
     from atom_distill.models.registry import MODELS as MODELS
-    from atom_distill.models.registry import build_model as build_model
     from atom_distill.ops.features import Features as Features
     from atom_distill.ops.matching import Statistic as Statistic
     from atom_distill.search.setup import search_architectures as search_architectures
@@ -34,9 +34,9 @@ _HOMES = {
     "ImageDataset": "data.dataset",
     "METHODS": "distillation.methods",
     "MODELS": "models.registry",
-    "PROTOCOLS": "config.protocol",
+    "PROTOCOLS": "config.training_protocol",
     "Statistic": "ops.matching",
-    "build_model": "models.registry",
+    "build_model": "models.build",
     "distill": "api",
     "evaluate": "api",
     "export_distilled": "exporting.run",

@@ -9,12 +9,12 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.distill import DistillConfig
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.run import run
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.models.registry import NetworkShape
 
 
 def distill(

@@ -30,7 +30,8 @@ def real_images(atom, tmp_path) -> Path:
 @pytest.mark.parametrize("form", ["pt", "npz", "parquet", "hf", "imagefolder"])
 def test_what_is_printed_loads_the_set_and_trains_a_network_of_ours(atom, real_images, form):
     from atom_distill import load_dataset
-    from atom_distill.models.registry import NetworkShape, build_model
+    from atom_distill.base.network_shape import NetworkShape
+    from atom_distill.models.build import build_model
 
     answer = atom(f"export --to {form}", real_images)
     assert answer.code == 0, answer.err

@@ -117,7 +117,7 @@ def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, on):
 
 def test_a_space_of_ones_own_lies_in_the_folder_where_the_command_is_given(atom, runs):
     Path("my_space.py").write_text(
-        "from atom_distill.models.registry import NetworkShape\n"
+        "from atom_distill.base.network_shape import NetworkShape\n"
         "from atom_distill.search.space import Candidate\n"
         "def small():\n"
         "    return [Candidate('convnet', NetworkShape(width=width)) for width in (2, 4)]\n"

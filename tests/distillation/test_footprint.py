@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.distillation import settings as settings_module
 from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.build import build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.features import Features
 from atom_distill.ops.matching import Statistic
 from distillation.toys import go, toy_dataset

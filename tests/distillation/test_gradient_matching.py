@@ -9,14 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation import gradient_matching
 from atom_distill.distillation.gradient_matching import GradientMatchingStep, turns
 from atom_distill.distillation.sampler import ClassSampler
+from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
 from atom_distill.training.training_execution import MatchingExecution
 from distillation.toys import go, toy_dataset

@@ -15,9 +15,10 @@ from atom_distill.base.errors import (
     ConfigError,
     UnknownNameError,
 )
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.distillation import run as run_module
 from atom_distill.distillation import settings as settings_module
-from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.models.build import build_model
 from distillation.toys import go, losses, toy_dataset
 
 

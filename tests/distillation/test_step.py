@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atom_distill.base.device import can_compile, pick_device
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
 from atom_distill.data.dataset import ImageDataset
@@ -24,8 +25,9 @@ from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
+from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
 from atom_distill.ops.matching import Statistic
 from atom_distill.processes.ranks import Ranks

@@ -12,13 +12,13 @@ from atom_distill.api import evaluate
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import ConfigError, ShapeError, UnknownNameError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import evaluate as module
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.models.registry import NetworkShape
 from atom_distill.training.training_execution import ExecutionOptions
 from distillation.toys import toy_dataset
 

@@ -10,6 +10,7 @@ import torch
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
@@ -24,7 +25,6 @@ from atom_distill.evaluation.ranking import (
     add_ranking,
     load_rankings,
 )
-from atom_distill.models.registry import NetworkShape
 from atom_distill.training.training_execution import ExecutionOptions
 from distillation.toys import toy_dataset
 

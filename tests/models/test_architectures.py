@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NORMS, NetworkShape
+from atom_distill.models.build import build_model
 from atom_distill.models.layers import Block
-from atom_distill.models.registry import MODELS, NORMS, NetworkShape, build_model
+from atom_distill.models.registry import MODELS
 
 ARCHITECTURES = ["alexnet", "vgg11", "resnet18", "vit"]
 SMALL = {

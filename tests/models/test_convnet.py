@@ -11,8 +11,10 @@ from torch import nn
 
 import oracles.convnet as oracle
 from atom_distill.base.errors import ConfigError, UnknownNameError
+from atom_distill.base.network_shape import ACTIVATIONS, NORMS, POOLINGS, NetworkShape
+from atom_distill.models.build import build_model
 from atom_distill.models.convnet import default_depth
-from atom_distill.models.registry import ACTIVATIONS, MODELS, NORMS, POOLINGS, NetworkShape, build_model
+from atom_distill.models.registry import MODELS
 
 
 def seeded(network: nn.Module) -> nn.Module:

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NORMS, NetworkShape
+from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import NORMS, NetworkShape, build_model
 
 
 def generator(seed: int) -> torch.Generator:

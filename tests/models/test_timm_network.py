@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from atom_distill.base.errors import ConfigError, MissingExtraError, UnknownNameError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models.batch_norm import mixes_images
+from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import NetworkShape, build_model
 
 
 class Opaque(nn.Module):

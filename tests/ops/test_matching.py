@@ -11,7 +11,9 @@ from torch import Tensor
 import oracles.convnet as convnet_oracle
 import oracles.matching as oracle
 from atom_distill.base.errors import ShapeError
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.models.build import build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.attention import channel_attention, spatial_attention
 from atom_distill.ops.features import Features
 from atom_distill.ops.matching import (

@@ -12,7 +12,7 @@ import torch
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import load_scores, save_scores
 from atom_distill.base.errors import ArtifactError, AtomError
-from atom_distill.models.registry import NetworkShape
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.reproduce import runner as module
 from atom_distill.reproduce.cell import Budget, Cell, Result
 from atom_distill.reproduce.cost import Cost

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.models.registry import NetworkShape
 from atom_distill.search.data import SearchData, search_data
 from atom_distill.search.plan import Plan, halving_epochs
 from atom_distill.search.proxy import distilled_proxy, early_stop_proxy, random_proxy, whole_proxy

@@ -14,9 +14,10 @@ import pytest
 
 from atom_distill.api import distill
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.optional import is_available
 from atom_distill.data.load import load_dataset
-from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.models.build import build_model
 from atom_distill.search.ray_workers import OnRay, RaySettings
 from atom_distill.search.space import Candidate
 from search.conftest import CANDIDATES
@@ -177,7 +178,7 @@ import os, sys
 import ray
 from atom_distill import load_dataset, search_architectures
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.models.registry import NetworkShape
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.search.ray_workers import OnRay, RaySettings
 from atom_distill.search.setup import SearchSettings
 from atom_distill.search.space import Candidate

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.models.registry import NetworkShape
 from atom_distill.search.data import search_data
 from atom_distill.search.proxy import distilled_proxy, early_stop_proxy, random_proxy, whole_proxy
 from atom_distill.search.space import Candidate

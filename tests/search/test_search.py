@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.models.build import build_model
 from atom_distill.search import trial as trial_module
 from atom_distill.search.plan import halving_epochs
 from atom_distill.search.proxy import distilled_proxy

@@ -9,7 +9,9 @@ from torch import nn
 from atom_distill import search_architectures
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import AtomError, ConfigError, InterruptedRunError, UnknownNameError
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.models.build import build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.features import Features
 from atom_distill.search.setup import SearchSettings, name_runs, proxy_names
 from atom_distill.search.space import Candidate

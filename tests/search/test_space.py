@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
-from atom_distill.models.registry import NetworkShape
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.search.space import Candidate, convnets_720, distinct, find_space, fitting, sample
 
 

@@ -8,12 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.seeding import generator
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.dataset import Split
 from atom_distill.data.fit_preprocessing import fit_preprocessing
+from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.dsa import augment, draw_per_image
 from atom_distill.ops.features import Features
 from atom_distill.training.networks import networks_for

@@ -20,7 +20,7 @@ from atom_distill.base.files import atomic_path
 from atom_distill.base.seeding import generator
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import Network
+from atom_distill.models.network import Network
 from atom_distill.ops.attention import spatial_attention
 from atom_distill.ops.dsa import OPERATIONS, Draw, augment
 from atom_distill.ops.matching import LOSS_SCALE, attention_mixer

@@ -33,7 +33,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Return whether torch.compile can work: it needs a C++ compiler for CPUs, and Triton (which torch has) for CUDA."""
+    """Return whether torch.compile can work: for CPUs it needs a C++ compiler, for CUDA Triton, which torch has."""
     return device.type == "cuda" or (device.type == "cpu" and any(map(shutil.which, ("g++", "clang++"))))
 
 

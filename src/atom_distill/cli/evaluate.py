@@ -10,11 +10,12 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, shown
 from atom_distill.cli.output import print_json, print_table
 from atom_distill.cli.runs import dataset_of
-from atom_distill.config.distill import Activation, Norm, Pooling, Precision, Preprocess
+from atom_distill.config.distill import Precision, Preprocess
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
@@ -180,9 +181,10 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
         training: departures from the training options.
     """
     from atom_distill.base.device import pick_device
+    from atom_distill.base.network_shape import NetworkShape
     from atom_distill.config.training_protocol import PROTOCOLS
     from atom_distill.evaluation.evaluate import Evaluation
-    from atom_distill.models.registry import NetworkShape, build_model
+    from atom_distill.models.build import build_model
     from atom_distill.training.training_execution import ExecutionOptions
 
     shape = NetworkShape(**given(options.shape))

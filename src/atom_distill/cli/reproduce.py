@@ -12,10 +12,11 @@ from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.files import write_text
+from atom_distill.base.network_shape import Norm
 from atom_distill.base.progress import note
 from atom_distill.cli.options import Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
-from atom_distill.config.distill import Norm, Precision, Preprocess
+from atom_distill.config.distill import Precision, Preprocess
 
 if TYPE_CHECKING:
     from atom_distill.reproduce.cell import Budget, Cell
@@ -170,7 +171,7 @@ def _list(cells: list[Cell], *, as_json: bool) -> None:
 
 def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None:
     from atom_distill.api import judge
-    from atom_distill.models.registry import NetworkShape
+    from atom_distill.base.network_shape import NetworkShape
     from atom_distill.reproduce.cost import measure
     from atom_distill.reproduce.plot import plot
     from atom_distill.reproduce.render import markdown

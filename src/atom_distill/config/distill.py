@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 
 Preset = Literal["paper", "fast"]
@@ -14,9 +15,6 @@ Preprocess = Literal["zca", "normalize"]
 ImageOptimizer = Literal["sgd", "adam"]
 CompileMode = Literal["auto", "on", "off"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Norm = Literal["none", "batch", "layer", "instance", "group"]
-Activation = Literal["relu", "leaky_relu", "sigmoid"]
-Pooling = Literal["none", "max", "avg"]
 
 
 def _told(default: str) -> dict[str, JsonValue]:

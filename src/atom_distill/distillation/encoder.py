@@ -18,7 +18,7 @@ from torch import Tensor
 from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.distillation.matching_execution import MatchingExecution
 from atom_distill.models.initialization import laid_out, reinitialize
-from atom_distill.models.registry import Network
+from atom_distill.models.network import Network
 from atom_distill.ops.matching import StatisticsOf, Term, matching_vector, terms_of
 
 MatchingVectorOf = Callable[[Tensor], Tensor]

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from atom_distill.base.seeding import generator
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.sampler import ClassSampler
-from atom_distill.models.registry import Network
+from atom_distill.models.network import Network
 from atom_distill.ops.dsa import Draw, augment, draw_per_class, draw_per_image
 from atom_distill.ops.gradient_distance import gradient_distance
 from atom_distill.training.networks import OneNetwork

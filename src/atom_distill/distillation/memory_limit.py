@@ -10,7 +10,7 @@ from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.models.batch_norm import mixes_images
-from atom_distill.models.registry import Network
+from atom_distill.models.network import Network
 from atom_distill.ops.matching import StatisticsOf, matching_vector
 
 GIB = 2**30

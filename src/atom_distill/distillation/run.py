@@ -36,7 +36,7 @@ from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.snapshot_recorder import SnapshotRecorder
 from atom_distill.distillation.step import MatchingStep
 from atom_distill.models.batch_norm import mixes_images, synchronized
-from atom_distill.models.registry import Network
+from atom_distill.models.network import Network
 from atom_distill.ops.matching import StatisticsOf
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import current_ranks, require_device_for_each

@@ -10,6 +10,7 @@ import torch
 
 from atom_distill.artifact import folder as files
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.peak_memory import held_bytes
 from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
@@ -23,7 +24,8 @@ from atom_distill.distillation.memory_limit import Demand, affordable_chunk, foo
 from atom_distill.distillation.methods import METHODS, Recipe, unused_settings
 from atom_distill.distillation.run_state import last_step
 from atom_distill.distillation.selection_methods import Selection
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.build import build_model
+from atom_distill.models.network import Network
 from atom_distill.processes.ranks import current_ranks
 
 

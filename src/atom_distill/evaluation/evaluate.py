@@ -13,13 +13,14 @@ from torch import Tensor
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, Subject
 from atom_distill.base.errors import ConfigError, ShapeError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress
 from atom_distill.base.seeding import derive_seed
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
-from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.models.build import build_model
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import current_ranks
 from atom_distill.training.networks import Networks, networks_for

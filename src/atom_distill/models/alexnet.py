@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models.layers import BlockNetwork, Convolution, max_pooled_network
-from atom_distill.models.registry import MODELS, NetworkShape
+from atom_distill.models.registry import MODELS
 
 _LAYERS = (
     Convolution(128, kernel=5, pooled=True),

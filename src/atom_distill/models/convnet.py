@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NetworkShape, Pooling
 from atom_distill.models.layers import Activations, Block, BlockNetwork, normalization
-from atom_distill.models.registry import MODELS, NetworkShape, Pooling
+from atom_distill.models.registry import MODELS
 
 _SMALLEST = 2
 """Side of the smallest image, in pixels: one block can still pool it."""

@@ -8,7 +8,8 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.models.registry import Activation, Network, Norm
+from atom_distill.base.network_shape import Activation, Norm
+from atom_distill.models.network import Network
 from atom_distill.ops.features import Features
 
 _GROUPS = 4

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from atom_distill.base.network_shape import Activation, NetworkShape, Norm
 from atom_distill.models.layers import Activations, normalization, require_size
-from atom_distill.models.registry import MODELS, Activation, Network, NetworkShape, Norm
+from atom_distill.models.network import Network
+from atom_distill.models.registry import MODELS
 from atom_distill.ops.features import Features
 
 _SMALLEST = 9

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.optional import require
-from atom_distill.models.registry import Network, NetworkShape
+from atom_distill.models.network import Network
 from atom_distill.ops.features import Features
 
 PREFIX = "timm:"

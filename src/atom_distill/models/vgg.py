@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models.layers import BlockNetwork, Convolution, max_pooled_network
-from atom_distill.models.registry import MODELS, NetworkShape
+from atom_distill.models.registry import MODELS
 
 _LAYERS = ((1, True), (2, True), (4, False), (4, True), (8, False), (8, True), (8, False), (8, True))
 """Filters, as a multiple of the first convolution's, and whether 2x2 max-pooling follows."""

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.models.registry import MODELS, Network, NetworkShape
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.models.network import Network
+from atom_distill.models.registry import MODELS
 from atom_distill.ops.features import Features
 
 _GRID = 8

@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress
 from atom_distill.base.seeding import generator
+from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.attention import channel_attention, spatial_attention
 
 _BATCH = 32

@@ -12,6 +12,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ArtifactError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.config.presets import SetFacts, paper_settings
 from atom_distill.config.training_protocol import PROTOCOLS
@@ -20,7 +21,7 @@ from atom_distill.data.load import load_dataset
 from atom_distill.distillation.run import Judge, run
 from atom_distill.distillation.settings import settings_for
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.models.registry import NetworkShape, build_model
+from atom_distill.models.build import build_model
 from atom_distill.reproduce.cell import Budget, Cell, Result
 from atom_distill.training.training_execution import ExecutionOptions
 

@@ -17,20 +17,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from atom_distill.base.errors import AtomError, ConfigError, MissingExtraError, UnknownNameError
+from atom_distill.base.network_shape import ACTIVATIONS, NORMS, POOLINGS, Activation, NetworkShape, Norm, Pooling
 from atom_distill.base.registry import Registry
 from atom_distill.base.seeding import generator
-from atom_distill.models.registry import (
-    ACTIVATIONS,
-    NORMS,
-    POOLINGS,
-    Activation,
-    Builder,
-    Network,
-    NetworkShape,
-    Norm,
-    Pooling,
-    build_model,
-)
+from atom_distill.models.build import build_model
+from atom_distill.models.network import Network
 
 Space = Sequence["Candidate"]
 

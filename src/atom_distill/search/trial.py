@@ -18,7 +18,7 @@ from atom_distill.base.errors import AtomError, ShapeError
 from atom_distill.base.peak_memory import PeakMemory
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.dataset import Split
-from atom_distill.models.registry import Network
+from atom_distill.models.network import Network
 from atom_distill.search.data import SearchData
 from atom_distill.search.proxy import Proxy
 from atom_distill.search.space import Candidate

@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state
 
 from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.models.initialization import laid_out, reinitialize
-from atom_distill.models.registry import Network
+from atom_distill.models.network import Network
 from atom_distill.training.training_execution import TrainingExecution
 
 _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from atom_distill.base.device import pick_device
 from atom_distill.base.files import cache_root
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
 from atom_distill.base.tensors import write_tensors
 from atom_distill.config.distill import DistillConfig
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.models.registry import Network, NetworkShape, build_model
+from atom_distill.models.build import build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.coresets import forgetting_events
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.networks import OneNetwork
