@@ -21,5 +21,4 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits [B, K] of images [B, C, H, W]."""
-        logits: Tensor = self.classifier(self.features(images).embedding)
-        return logits
+        return self.features(images).logits
