@@ -9,6 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atom_distill.training.training_execution import ExecutionOptions as ExecutionOptions
+    from atom_distill.config.training_protocol import TrainingProtocol as TrainingProtocol
+    from atom_distill.ops.parameterization import Parameterization as Parameterization
+    from atom_distill.ops.matching import Objective as Objective
+    from atom_distill.distillation.network_sources import NetworkSource as NetworkSource
+    from atom_distill.config.distill import MethodSettings as MethodSettings
+    from atom_distill.distillation.method import Method as Method
+    from atom_distill.distillation.matching_methods import MatchingMethod as MatchingMethod
     from atom_distill.api import distill as distill
     from atom_distill.api import evaluate as evaluate
     from atom_distill.artifact.distilled import DistilledDataset as DistilledDataset
@@ -30,12 +38,20 @@ __version__ = "0.1.0"
 _HOMES = {
     "AtomError": "base.errors",
     "DistilledDataset": "artifact.distilled",
+    "ExecutionOptions": "training.training_execution",
     "Features": "ops.features",
     "ImageDataset": "data.dataset",
     "METHODS": "distillation.methods",
     "MODELS": "models.registry",
+    "MatchingMethod": "distillation.matching_methods",
+    "Method": "distillation.method",
+    "MethodSettings": "config.distill",
+    "NetworkSource": "distillation.network_sources",
+    "Objective": "ops.matching",
     "PROTOCOLS": "config.training_protocol",
+    "Parameterization": "ops.parameterization",
     "Statistic": "ops.matching",
+    "TrainingProtocol": "config.training_protocol",
     "build_model": "models.build",
     "distill": "api",
     "evaluate": "api",

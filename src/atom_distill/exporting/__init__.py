@@ -1,1 +1,1 @@
-"""Distilled sets as files that others read: tensors, tables, pictures, and a place on the hub. Layer 3."""
+"""Distilled sets as files that others read: tensors, tables, pictures, and a place on the hub. Layer 6."""
