@@ -86,7 +86,8 @@ def _matched(content: CardContent) -> str:
 def _scores(scores: Sequence[Score]) -> str:
     if not scores:
         return "Not evaluated yet: `atom evaluate` adds its scores to the card of a run."
-    return f"Networks were trained from scratch and tested on the real test images.\n\n{scores_table(scores).strip()}"
+    told = "Networks were trained from scratch on the set that each row names, and tested on the real test images."
+    return f"{told}\n\n{scores_table(scores).strip()}"
 
 
 def _license(source: Origin) -> str:
