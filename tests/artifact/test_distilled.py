@@ -152,7 +152,7 @@ def test_the_last_and_the_best_are_kept_apart(folder):
     assert DistilledDataset.load(folder, which="best").steps == 1
     assert DistilledDataset.load(folder).steps == 2
     (folder / "distilled-best.safetensors").unlink()
-    with pytest.raises(ArtifactError, match="has no best set: it was distilled without --eval-every"):
+    with pytest.raises(ArtifactError, match=r"has no best set: .*eval.every"):
         DistilledDataset.load(folder, which="best")
 
 

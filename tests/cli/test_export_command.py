@@ -137,7 +137,7 @@ def test_nothing_is_written_where_the_hub_cannot_be_reached(refused, run_folder,
         ("export --to hf --private", "push"),
         ("export --to hf --push digits", "must be USER/NAME"),
         ("export --to pt --out set.tar", "whose name must end in .pt"),
-        ("export --to pt --which best", "has no best set: it was distilled without --eval-every"),
+        ("export --to pt --which best", "has no best set: it was distilled without"),
     ],
 )
 def test_wrong_lines(refused, run_folder, line, told):

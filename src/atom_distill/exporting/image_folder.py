@@ -26,16 +26,12 @@ def write_imagefolder(distilled: DistilledDataset, folder: Path) -> None:
     if soft_labels is not None:
         rows = [{**row, "soft_label": soft} for row, soft in zip(rows, soft_labels.tolist(), strict=True)]
     write_text(folder / METADATA_FILE, "".join(json.dumps(row) + "\n" for row in rows))
-    write_card(distilled, folder, _layout(distilled))
-
-
-def _layout(distilled: DistilledDataset) -> Layout:
     content = distilled.card_content()
-    example = examples.pictures(content, usage_text.HERE)
-    soft = ", soft_label [K] probabilities to train on" if content.has_soft_labels else ""
-    return Layout(
-        # the loader of image folders reads features from here, and not from `dataset_info`
-        data_files([METADATA_FILE, "*/*.png"], features(content)),
-        usage_text.PICTURES_USE.format(example=example, clipping=clipping_of(distilled)),
-        [("<class>/NNNN.png", "the images"), (METADATA_FILE, f"a line per image: file_name, label{soft}")],
+    # the loader of image folders reads features from here, and not from `dataset_info`
+    data = data_files([METADATA_FILE, "*/*.png"], features(content))
+    use = usage_text.PICTURES_USE.format(
+        example=examples.pictures(content, usage_text.HERE), clipping=clipping_of(distilled)
     )
+    soft = ", soft_label [K] probabilities to train on" if content.has_soft_labels else ""
+    what = f"a line per image: file_name, label{soft}"
+    write_card(distilled, folder, Layout(data, use, [("<class>/NNNN.png", "the images"), (METADATA_FILE, what)]))

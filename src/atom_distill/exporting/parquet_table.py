@@ -17,14 +17,19 @@ from atom_distill.exporting.clipping import clipping_of
 from atom_distill.exporting.tensor_files import arrays_of_transform
 from atom_distill.exporting.write_card import write_card
 
-TABLE_FILE = "train.parquet"
-
 
 def write_parquet(distilled: DistilledDataset, folder: Path) -> None:
     """Write the table, the transform beside it, the card and its picture."""
-    write_table(distilled, folder / TABLE_FILE)
-    np.savez(folder / "preprocessing.npz", **arrays_of_transform(distilled.preprocessing))
-    write_card(distilled, folder, _layout(distilled))
+    content, table, transform = distilled.card_content(), "train.parquet", "preprocessing.npz"
+    write_table(distilled, folder / table)
+    np.savez(folder / transform, **arrays_of_transform(distilled.preprocessing))
+    use = usage_text.PARQUET_USE.format(
+        example=examples.parquet(content, usage_text.HERE), clipping=clipping_of(distilled)
+    )
+    what = f"the transform between pixels and model space ({content.preprocess})"
+    write_card(
+        distilled, folder, Layout(table_data(content, table), use, [(table, table_columns(content)), (transform, what)])
+    )
 
 
 def write_table(distilled: DistilledDataset, path: Path) -> None:
@@ -49,16 +54,3 @@ def table_columns(content: CardContent) -> str:
     """Return what a card says about the columns of the table."""
     soft = ", `soft_label` [K] probabilities to train on" if content.has_soft_labels else ""
     return f"a row per image: `image` PNG, `label`{soft}, `model_space` [C*H*W] float32"
-
-
-def _layout(distilled: DistilledDataset) -> Layout:
-    content = distilled.card_content()
-    example = examples.parquet(content, usage_text.HERE)
-    return Layout(
-        table_data(content, TABLE_FILE),
-        usage_text.PARQUET_USE.format(example=example, clipping=clipping_of(distilled)),
-        [
-            (TABLE_FILE, table_columns(content)),
-            ("preprocessing.npz", f"the transform between pixels and model space ({content.preprocess})"),
-        ],
-    )

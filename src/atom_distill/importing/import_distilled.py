@@ -115,7 +115,7 @@ def _check_images(published: PublishedSet, dataset: ImageDataset) -> None:
         )
     if not images.is_floating_point() and images.dtype != torch.uint8:
         raise DataError(f"images must be floats in model space or uint8 pixels, got {images.dtype}")
-    broken = _count_broken(images)
+    broken = int((~torch.isfinite(images.float())).flatten(1).any(1).sum())  # float64 can overflow in float32
     if broken:
         raise DataError(f"{broken} of the {len(images)} images hold NaN or infinite values; the set is damaged")
 
@@ -128,11 +128,6 @@ def _size(labels: Tensor, classes: int) -> dict[str, int]:
 
 def _is_plain(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
-
-
-def _count_broken(images: Tensor) -> int:
-    """Return how many images hold NaN or infinity as float32: the largest float64 numbers overflow."""
-    return int((~torch.isfinite(images.float())).flatten(1).any(1).sum())
 
 
 def _others(chosen: Preprocessing, dataset: ImageDataset) -> dict[str, Preprocessing]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,18 +130,13 @@ def _side_by_side(path: Path, content: Tensor, labels: Path | None) -> Published
             "give the file of the images, and that of the labels as `labels`"
         )
     parts = [_tensor_in(place) for place in (images_path, labels_path)]
-    rate = _beside(images_path, "images", "lr") or _existing(images_path.with_name("lr.pt"))
+    rate = _beside(images_path, "images", "lr") or _beside(images_path, images_path.name, "lr.pt")
     form = "MTT/DATM images and labels" if images_path.name.startswith("images_") else "images and labels, a file each"
     published = PublishedSet(parts[0], parts[1], form, (images_path, labels_path))
     return published if rate is None else _with_rate(published, rate, _tensor_in(rate))
 
 
 def _tensor_in(path: Path) -> Tensor:
-    """Return the tensor of a file that holds one.
-
-    Raises:
-        DataError: it holds something else.
-    """
     content = read_tensor_file(path)
     if isinstance(content, float | int):
         return torch.tensor([content])
@@ -178,8 +172,5 @@ def _with_rate(published: PublishedSet, path: Path, rate: Any) -> PublishedSet:
 
 def _beside(path: Path, part: str, other: str) -> Path | None:
     """Return the file whose name has `other` in place of `part`, if it exists."""
-    return _existing(path.with_name(re.sub(part, other, path.name))) if part in path.name else None
-
-
-def _existing(path: Path) -> Path | None:
-    return path if path.is_file() else None
+    found = path.with_name(path.name.replace(part, other))
+    return found if part in path.name and found.is_file() else None

@@ -40,9 +40,13 @@ def run_layout(content: CardContent) -> Layout:
 
 def run_files(content: CardContent) -> list[tuple[str, str]]:
     """Return name and meaning of the files from which a run is loaded."""
+    parameterization = content.settings.get("parameterization", "pixels")
+    images = "images [N, C, H, W] float32 in model space"
+    if parameterization != "pixels":
+        images = f"values [N, ...] float32 that `DistilledDataset.load` decodes to images by `{parameterization}`"
     soft = " for sorting, soft_labels [N, K] float32 (probabilities) to train on" if content.has_soft_labels else ""
     return [
-        ("distilled.safetensors", f"images [N, C, H, W] float32 in model space, labels [N] int64{soft}"),
+        ("distilled.safetensors", f"{images}, labels [N] int64{soft}"),
         ("preprocessing.safetensors", "the transform between pixels and model space"),
         ("config.yaml", "every setting, the data set, versions, seed"),
         ("metrics.jsonl", "the loss of each step, by term"),

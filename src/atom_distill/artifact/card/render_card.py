@@ -14,7 +14,7 @@ from atom_distill.base import markdown
 
 _SETTINGS = (
     *("method", "ipc", "budget", "steps", "init", "batch_real", "image_optimizer", "image_lr", "image_average"),
-    *("arch", "depth", "width", "norm", "preprocess", "augment", "seed"),
+    *("arch", "depth", "width", "norm", "preprocess", "augment", "parameterization", "seed"),
 )
 """The settings that say how a set was made; the others are in config.yaml."""
 
