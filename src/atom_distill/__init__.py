@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from atom_distill.data.dataset import ImageDataset as ImageDataset
     from atom_distill.data.load import load_dataset as load_dataset
     from atom_distill.distillation.methods import METHODS as METHODS
-    from atom_distill.exporting.run import export_distilled as export_distilled
-    from atom_distill.importing.run import import_distilled as import_distilled
+    from atom_distill.exporting.export_distilled import export_distilled as export_distilled
+    from atom_distill.importing.import_distilled import import_distilled as import_distilled
     from atom_distill.models.build import build_model as build_model
     from atom_distill.models.registry import MODELS as MODELS
     from atom_distill.ops.features import Features as Features
@@ -55,8 +55,8 @@ _HOMES = {
     "build_model": "models.build",
     "distill": "api",
     "evaluate": "api",
-    "export_distilled": "exporting.run",
-    "import_distilled": "importing.run",
+    "export_distilled": "exporting.export_distilled",
+    "import_distilled": "importing.import_distilled",
     "load_dataset": "data.load",
     "search_architectures": "search.setup",
 }

@@ -1,4 +1,4 @@
-"""Images that are said to live in a space which they do not look like."""
+"""Images that do not look like images of the model space they are said to be in."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from atom_distill.data.fit_preprocessing import fit_preprocessing
-from atom_distill.importing.doubts import doubt
-from atom_distill.importing.run import import_distilled
+from atom_distill.importing.import_distilled import import_distilled
+from atom_distill.importing.space_check import space_mismatch
 from atom_distill.ops.preprocessing import ChannelNormalization
 from distillation.toys import toy_dataset
 
@@ -24,30 +24,28 @@ NARROW = ChannelNormalization(SPACES["normalize"].mean, SPACES["normalize"].std 
 @pytest.mark.parametrize("kind", ["normalize", "zca"])
 def test_the_right_space_raises_none(kind):
     others = {other: space for other, space in SPACES.items() if other != kind}
-    assert doubt(SPACES[kind].apply(REAL), SPACES[kind], others) is None
+    assert space_mismatch(SPACES[kind].apply(REAL), SPACES[kind], others) is None
 
 
 def test_images_that_fit_another_space_exactly():
     images = NARROW.apply(REAL)
-    told = doubt(images, SPACES["normalize"], {"legacy-normalize": NARROW})
-    assert (
-        "of the values leave 0..1 through the inverse of normalize, and none through that of legacy-normalize" in told
-    )
-    assert doubt(images, NARROW, {"normalize": SPACES["normalize"]}) is None
+    told = space_mismatch(images, SPACES["normalize"], {"legacy-normalize": NARROW})
+    assert "outside 0..1 after the inverse of normalize, and none after that of legacy-normalize" in told
+    assert space_mismatch(images, NARROW, {"normalize": SPACES["normalize"]}) is None
 
 
 def test_far_outside_and_nearly_flat():
-    assert "far outside 0..1" in doubt(SPACES["normalize"].apply(REAL) * 20, SPACES["normalize"], {})
-    assert "nearly flat" in doubt(SPACES["normalize"].apply(REAL) / 20, SPACES["normalize"], {})
+    assert "far outside 0..1" in space_mismatch(SPACES["normalize"].apply(REAL) * 20, SPACES["normalize"], {})
+    assert "nearly flat" in space_mismatch(SPACES["normalize"].apply(REAL) / 20, SPACES["normalize"], {})
 
 
 def test_plain_intensities():
-    assert "they look like plain intensities" in doubt(REAL / 255, SPACES["normalize"], {})
+    assert "they look like plain intensities" in space_mismatch(REAL / 255, SPACES["normalize"], {})
 
 
-def test_an_import_tells_its_doubt(tmp_path, capfd):
+def test_an_import_warns_of_it(tmp_path, capfd):
     path = tmp_path / "set.pt"
     order = torch.argsort(DATA.train.labels, stable=True)
     torch.save((SPACES["normalize"].apply(DATA.train.images)[order] * 30, DATA.train.labels[order]), path)
     import_distilled(path, DATA, "normalize")
-    assert "doubtful: through the inverse of normalize most intensities run from" in capfd.readouterr().err
+    assert "warning: after the inverse of normalize most intensities range from" in capfd.readouterr().err

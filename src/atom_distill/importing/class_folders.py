@@ -1,4 +1,4 @@
-"""Class folders of pictures as a published set."""
+"""Reading class folders of pictures as a published set."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from atom_distill.base.errors import DataError, UnreadableImageError
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.folders import class_files, scan
 from atom_distill.data.pixels import to_eight_bits
-from atom_distill.importing.published import Published
+from atom_distill.importing.published_set import PublishedSet
 
 
 def holds_class_folders(path: Path) -> bool:
-    """Say whether there are images in folders below."""
+    """Return True if the folder has subfolders with images."""
     return path.is_dir() and any(class_files(scan(path)).values())
 
 
-def read_pictures(folder: Path, dataset: ImageDataset) -> Published:
-    """Read `<class>/*.png` (or JPEG, ...) as uint8 images, class after class, in the order of their file names.
+def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
+    """Return the images `<class>/*.png` (or JPEG, ...) as uint8, class after class, in the order of their file names.
 
     Args:
-        folder: its folders are named as the classes of the data set, or as the artifact names them on disk.
-        dataset: says what the classes are, and whether images are gray.
+        folder: its subfolders are named as the classes of the data set, or as a run names them on disk.
+        dataset: the real data set, for its classes and number of channels.
 
     Raises:
         DataError: the classes are not those of the data set.
@@ -36,15 +36,15 @@ def read_pictures(folder: Path, dataset: ImageDataset) -> Published:
     found = class_files(scan(folder))
     labels = {name: label for label, name in enumerate(file_names(dataset.class_names))}
     labels |= {name: label for label, name in enumerate(dataset.class_names)}
-    strangers = [name for name in found if name not in labels]
+    unknown = [name for name in found if name not in labels]
     missing = set(range(dataset.num_classes)) - {
         labels[name] for name, files in found.items() if files and name in labels
     }
-    if strangers or missing:
+    if unknown or missing:
         raise DataError(
-            f"{folder}: its folders must be the classes of {dataset.name}; "
+            f"{folder}: the subfolders must be the classes of {dataset.name}; "
             + "; ".join(
-                [f"{name!r} is none of them" for name in strangers[:3]]
+                [f"{name!r} is not a class" for name in unknown[:3]]
                 + [f"{dataset.class_names[label]!r} has no images" for label in sorted(missing)[:3]]
             )
         )
@@ -53,8 +53,8 @@ def read_pictures(folder: Path, dataset: ImageDataset) -> Published:
     pictures = [_decode(path, gray=dataset.image_shape[0] == 1) for _, path in places]
     sizes = {tuple(picture.shape[1:]) for picture in pictures}
     if len(sizes) > 1:
-        raise DataError(f"{folder}: images are of several sizes ({sorted(sizes)[:3]}); those of a set are of one")
-    return Published(
+        raise DataError(f"{folder}: the images have several sizes ({sorted(sizes)[:3]}); a set needs one")
+    return PublishedSet(
         images=torch.stack(pictures),
         labels=torch.tensor([label for label, _ in places]),
         form="class folders of pictures",
