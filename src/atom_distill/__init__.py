@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from atom_distill.models.registry import MODELS as MODELS
     from atom_distill.ops.features import Features as Features
     from atom_distill.ops.matching import Statistic as Statistic
-    from atom_distill.search.setup import search_architectures as search_architectures
+    from atom_distill.search.run_search import search_architectures as search_architectures
 
 __version__ = "0.1.0"
 
@@ -58,7 +58,7 @@ _HOMES = {
     "export_distilled": "exporting.export_distilled",
     "import_distilled": "importing.import_distilled",
     "load_dataset": "data.load",
-    "search_architectures": "search.setup",
+    "search_architectures": "search.run_search",
 }
 
 __all__ = [  # noqa: PLE0604 (the names are strings; the linter cannot see through sorted)

@@ -1,4 +1,4 @@
-"""The search as a Python call: runs, candidates of one's own, and what is refused."""
+"""The search as a Python call: runs, custom networks, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models.build import build_model
 from atom_distill.models.network import Network
 from atom_distill.ops.features import Features
-from atom_distill.search.setup import SearchSettings, name_runs, proxy_names
+from atom_distill.search.proxies import name_runs, proxy_names
+from atom_distill.search.run_search import SearchSettings
 from atom_distill.search.space import Candidate
 from atom_distill.search.workers import InProcess
 from distillation.toys import go, toy_dataset
@@ -33,7 +34,7 @@ class Linear(Network):
         return Features([], images.flatten(1))
 
 
-def test_networks_of_ones_own_are_ranked_beside_named_ones(tmp_path, capsys):
+def test_custom_networks_are_ranked_beside_named_ones(tmp_path, capsys):
     own = Candidate("linear", builder=lambda image_shape, num_classes, _shape: Linear(image_shape, num_classes))
     too_deep = Candidate("convnet", NetworkShape(depth=5))
     candidates = [own, Candidate("convnet", NetworkShape(width=4)), too_deep]
@@ -77,11 +78,11 @@ def test_proxies_are_all_there_are_or_those_that_are_named():
 
 def test_runs_of_several_sizes_have_no_random_set_as_large_as_they(tmp_path):
     runs = [go(data=DATA, steps=1), go(data=DATA, method="dm", ipc=2, steps=1)]
-    with pytest.raises(ConfigError, match="the runs have 3 and 6 images, and random is to be as large as they"):
+    with pytest.raises(ConfigError, match="the proxy random is as large as the runs, and they have 3 and 6 images"):
         search_architectures(runs, DATA, [Candidate()], SHORT, out=tmp_path)
 
 
-def test_a_search_of_which_nothing_came_is_an_error(tmp_path, capsys):
+def test_a_search_whose_trials_all_fail_is_an_error(tmp_path, capsys):
     def raises(*_):
         raise RuntimeError("no")
 
@@ -96,13 +97,13 @@ def test_a_name_that_is_not_known_is_not_taken_for_one_that_does_not_fit(tmp_pat
 
 
 def test_nothing_that_fits_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="no architecture fits the images; the first says: a ConvNet of depth 5"):
+    with pytest.raises(ConfigError, match="no architecture of the space fits the images; the first: a ConvNet of depth 5"):
         search_architectures(
             [go(data=DATA, steps=1)], DATA, [Candidate("convnet", NetworkShape(depth=5))], SHORT, out=tmp_path
         )
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, monkeypatch):
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_continue(tmp_path, monkeypatch):
     run, candidates = go(data=DATA, steps=1), [Candidate("convnet", NetworkShape(width=width)) for width in (2, 4)]
     real, calls = InProcess.run, []
 
@@ -115,16 +116,16 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(InProcess, "run", pressed)
-        with pytest.raises(InterruptedRunError, match=r"3 finished trials are kept\. To go on: the same command"):
+        with pytest.raises(InterruptedRunError, match=r"3 finished trials are kept\. Run the same search again"):
             search_architectures([run], DATA, candidates, SHORT, out=tmp_path, show_progress=False)
     assert (tmp_path / "trials.csv").read_text().count("\n") == 1 + 3
     search = search_architectures([run], DATA, candidates, SHORT, out=tmp_path, show_progress=False)
     assert len(search.outcomes) == 8
 
 
-def test_a_folder_that_cannot_be_is_told_before_anything_runs(tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ConfigError, match="cannot hold the search"):
+    with pytest.raises(ConfigError, match="file cannot be made a folder"):
         search_architectures([go(data=DATA, steps=1)], DATA, [Candidate()], SHORT, out=tmp_path / "file")
 
 
@@ -150,6 +151,6 @@ def test_a_network_of_the_wrong_number_of_logits_fails_with_the_reason(tmp_path)
         Candidate("convnet", NetworkShape(width=8)),
     ]
     search = search_architectures([go(data=DATA, steps=1)], DATA, candidates, SHORT, out=tmp_path)
-    told = {one.failure for one in search.outcomes if one.architecture.startswith("seventeen")}
-    assert all("logits must be" in failure for failure in told)
+    failures = {one.failure for one in search.outcomes if one.architecture.startswith("seventeen")}
+    assert all("logits must be" in failure for failure in failures)
     assert any(one.accuracy is not None for one in search.outcomes)
