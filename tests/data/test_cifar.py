@@ -11,11 +11,11 @@ import torch
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.files import cache_root
-from atom_distill.data import cifar, npm
-from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from atom_distill.data.describe import describe
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
+from atom_distill.data.sources import cifar, npm
+from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 
 FORMS = ("parent", "folder", "archive", "archive parent")
 CIFAR10 = [(f"cifar10 {kind}", form) for kind in ("python2", "python3", "binary") for form in FORMS]

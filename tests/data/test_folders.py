@@ -206,7 +206,7 @@ def test_a_changed_folder_is_read_again_into_the_same_place(class_folders, save_
 
 def test_an_unchanged_folder_comes_from_the_cache(class_folders, monkeypatch):
     first = load_dataset(class_folders)
-    monkeypatch.setattr("atom_distill.data.paths._read", lambda *_: pytest.fail("it was read again"))
+    monkeypatch.setattr("atom_distill.data.sources.paths._read", lambda *_: pytest.fail("it was read again"))
     assert load_dataset(class_folders).fingerprint == first.fingerprint
 
 

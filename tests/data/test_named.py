@@ -14,9 +14,9 @@ from PIL import Image
 
 from atom_distill.base.errors import ConfigError, DataError, UnknownNameError
 from atom_distill.base.files import cache_root
-from atom_distill.data import hub, named
+from atom_distill.data.cache.raw import ArraySplit, NotHereError, RawDataset
 from atom_distill.data.load import load_dataset
-from atom_distill.data.raw import ArraySplit, NotHereError, RawDataset
+from atom_distill.data.sources import hub, named
 
 
 def test_digits_are_split_once_for_all():

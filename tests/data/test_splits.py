@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.splits import stratified_split
+from atom_distill.data.sources.splits import stratified_split
 
 NAMES = ("many", "two")
 

@@ -11,9 +11,9 @@ import torch
 
 from atom_distill.base.errors import CacheError, DataError
 from atom_distill.base.files import cache_root
-from atom_distill.data import store
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.load import load_dataset
-from atom_distill.data.raw import ArraySplit, LoadOptions, RawDataset
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 

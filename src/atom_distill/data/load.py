@@ -13,11 +13,12 @@ import numpy as np
 from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.base.files import cache_root
 from atom_distill.base.registry import unknown_name
-from atom_distill.data import paths, store
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import EncodedSplit, Item, LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.named import SOURCES, Published, Request
-from atom_distill.data.raw import EncodedSplit, Item, LoadOptions, RawDataset
-from atom_distill.data.splits import check_fraction, needless_fraction
+from atom_distill.data.sources import paths
+from atom_distill.data.sources.named import SOURCES, Published, Request
+from atom_distill.data.sources.splits import check_fraction, needless_fraction
 from atom_distill.data.subset import only_classes
 from atom_distill.processes.ranks import current_ranks
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from atom_distill.data.cache.store import fingerprint_of
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.splits import stratified_split
-from atom_distill.data.store import fingerprint_of
+from atom_distill.data.sources.splits import stratified_split
 
 _TEST_FRACTION = 0.2
 _SEED = 0  # fixed: the test split of a named set must not depend on the seed of a run

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.files import cache_root
-from atom_distill.data import store
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.folders import Listing, read_folders, scan
-from atom_distill.data.raw import LoadOptions, RawDataset
-from atom_distill.data.tables import read_hf, read_parquet
+from atom_distill.data.sources.arrow_tables import read_hf, read_parquet
+from atom_distill.data.sources.folders import Listing, read_folders, scan
 
 _SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", "dataset_info.json"
 

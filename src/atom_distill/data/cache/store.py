@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from atom_distill.base.errors import CacheError
 from atom_distill.base.files import atomic_folder, cache_root, write_json
 from atom_distill.base.progress import note
+from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
+from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.decode import ImageForm, decode_into, inspect
-from atom_distill.data.raw import ArraySplit, LoadOptions, RawDataset
 
 _FORMAT = 1
 _INDEX = "dataset.json"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.raw import EncodedSplit, Item, NotHereError, RawDataset
+from atom_distill.data.cache.raw import EncodedSplit, Item, NotHereError, RawDataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
-from atom_distill.data.splits import SPLIT_NAMES, needless_fraction, no_test_split, stratified_split
+from atom_distill.data.cache.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
+from atom_distill.data.sources.splits import SPLIT_NAMES, needless_fraction, no_test_split, stratified_split
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,8 +9,8 @@ import threading
 from dataclasses import dataclass
 
 from atom_distill.base.progress import note
-from atom_distill.data.raw import NotHereError, RawDataset
-from atom_distill.data.tables import Columns, read_hf
+from atom_distill.data.cache.raw import NotHereError, RawDataset
+from atom_distill.data.sources.arrow_tables import Columns, read_hf
 
 _PROBE_SECONDS = 8.0
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
 from atom_distill.base.progress import Progress
-from atom_distill.data.pixels import has_gray_pixels, to_eight_bits, upright_size
-from atom_distill.data.raw import ArraySplit, EncodedSplit, Item, LoadOptions, Pixels, RawDataset
+from atom_distill.data.cache.pixels import has_gray_pixels, to_eight_bits, upright_size
+from atom_distill.data.cache.raw import ArraySplit, EncodedSplit, Item, LoadOptions, Pixels, RawDataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image

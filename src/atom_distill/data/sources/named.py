@@ -11,12 +11,13 @@ from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.base.files import cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import Registry
-from atom_distill.data import cifar, hub, npm, store, tiny_imagenet
-from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import LoadOptions, NotHereError, RawDataset
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.digits import load_digits
-from atom_distill.data.raw import LoadOptions, NotHereError, RawDataset
-from atom_distill.data.tables import Columns
+from atom_distill.data.sources import cifar, hub, npm, tiny_imagenet
+from atom_distill.data.sources.arrow_tables import Columns
+from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from atom_distill.data.sources.digits import load_digits
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
-from atom_distill.data.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
-from atom_distill.data.splits import SPLIT_NAMES, needless_fraction, no_test_split, stratified_split
+from atom_distill.data.cache.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
+from atom_distill.data.sources.splits import SPLIT_NAMES, needless_fraction, no_test_split, stratified_split
 
 # what Pillow reads on every platform
 _SUFFIXES = ".png .jpg .jpeg .jfif .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm"
