@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from atom_distill.api import distill as distill
     from atom_distill.api import evaluate as evaluate
+    from atom_distill.api import load_dataset as load_dataset
     from atom_distill.artifact.distilled import DistilledDataset as DistilledDataset
     from atom_distill.base.errors import AtomError as AtomError
     from atom_distill.config.training_protocol import PROTOCOLS as PROTOCOLS
     from atom_distill.data.dataset import ImageDataset as ImageDataset
-    from atom_distill.data.load import load_dataset as load_dataset
     from atom_distill.distillation.methods import METHODS as METHODS
     from atom_distill.exporting.run import export_distilled as export_distilled
     from atom_distill.importing.run import import_distilled as import_distilled
@@ -41,7 +41,7 @@ _HOMES = {
     "evaluate": "api",
     "export_distilled": "exporting.run",
     "import_distilled": "importing.run",
-    "load_dataset": "data.load",
+    "load_dataset": "api",
     "search_architectures": "search.setup",
 }
 

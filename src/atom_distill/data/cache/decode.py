@@ -1,16 +1,17 @@
-"""Encoded images to uint8 arrays: one form for the whole set, in parallel, in bounded memory."""
+"""Decoding images to uint8 arrays of one shape, in parallel and in bounded memory."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +24,16 @@ from atom_distill.data.cache.raw import ArraySplit, EncodedSplit, Item, LoadOpti
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Pillow lets go of the interpreter's lock while it decodes, so threads do run side by side.
+# Threads: Pillow releases the interpreter's lock while it decodes.
 _MAX_WORKERS = 16
-_BATCH = 32  # images per task: enough that handing tasks over costs little
+_BATCH = 32  # images per task, so that the overhead of a task is small
 _SIZES_SHOWN = 3
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ImageForm:
-    """What every image of a set becomes: channels (1 or 3), height and width in pixels."""
+    """The shape that every image of a set is decoded to: channels (1 or 3), height and width in pixels."""
 
     channels: int
     height: int
@@ -43,35 +45,25 @@ class ImageForm:
         return self.channels * self.height * self.width
 
 
-@dataclass(frozen=True)
-class _Header:
-    size: tuple[int, int]
-    gray: bool
-
-
-_Read: TypeAlias = _Header | Pixels | UnreadableImageError
-_Work: TypeAlias = Callable[[Item], _Read]
-
-
 def inspect(raw: RawDataset, options: LoadOptions) -> ImageForm:
-    """Decide on one form for both splits: gray only if every image is, sizes as they are or as asked.
+    """Choose one form for both splits: gray only if every image is, of the given size or that of the images.
 
     Raises:
-        ConfigError: the image size is not a positive number.
-        DataError: sizes differ, and no image size was given.
-        UnreadableImageError: an image cannot be opened, and skipping was not asked for.
+        ConfigError: the image size is not positive.
+        DataError: sizes differ and no image size was given, or no image could be read.
+        UnreadableImageError: an image cannot be opened, and unreadable images are not to be skipped.
     """
     if options.image_size is not None and options.image_size < 1:
-        raise ConfigError(f"--image-size must be at least 1 pixel, got {options.image_size}")
+        raise ConfigError(f"`image_size` must be at least 1 pixel, got {options.image_size}")
     if isinstance(raw.train, ArraySplit):
         return ImageForm(*raw.train.images.shape[1:])
     sizes: Counter[tuple[int, int]] = Counter()
     gray = True
     for split in (raw.train, raw.test):
         if isinstance(split, EncodedSplit):
-            for header in _headers(split, options):
-                sizes[header.size] += 1
-                gray = gray and header.gray
+            for _, (size, image_is_gray) in _read_all(split, _read_header, options, label="inspect"):
+                sizes[size] += 1
+                gray = gray and image_is_gray
     width, height = _one_size(sizes, options.image_size)
     return ImageForm(1 if gray else 3, height, width)
 
@@ -79,38 +71,29 @@ def inspect(raw: RawDataset, options: LoadOptions) -> ImageForm:
 def decode_into(
     path: Path, split: EncodedSplit, form: ImageForm, options: LoadOptions, *, label: str
 ) -> NDArray[np.int64]:
-    """Decode a split straight into a `.npy` file, a few images in memory at a time.
+    """Decode a split straight into a `.npy` file, with a few images in memory at a time.
 
     Args:
-        path: the file to write, uint8, shape [N, C, H, W].
+        path: of the file to write, uint8, shape [N, C, H, W].
         split: the images.
-        form: what each becomes.
-        options: whether to resize, and whether to skip what cannot be read.
-        label: what the progress bar calls it.
+        form: the shape to decode to.
+        options: whether to resize, and whether to skip unreadable images.
+        label: of the progress bar.
 
     Returns:
         The positions of the images that were decoded, int64; all of them unless some were skipped.
 
     Raises:
-        UnreadableImageError: an image cannot be decoded, and skipping was not asked for.
+        UnreadableImageError: an image cannot be decoded, and unreadable images are not to be skipped.
     """
     shape = (len(split), form.channels, form.height, form.width)
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     kept: list[int] = []
-    resize = options.image_size is not None
-
-    def decode(item: Item) -> _Read:
-        return _decode(item, form, resize=resize)
-
-    results = _in_threads(decode, split.items())
-    with Progress(label, total=len(split), unit="images") as bar, closing(results):
-        for position, result in enumerate(results):
-            if isinstance(result, np.ndarray):
-                images[len(kept)] = result
-                kept.append(position)
-            elif isinstance(result, UnreadableImageError) and not options.skip_unreadable:
-                raise result
-            bar.advance()
+    decode = partial(_decode, form=form, resize=options.image_size is not None)
+    with closing(_read_all(split, decode, options, label=label)) as decoded:
+        for position, pixels in decoded:
+            images[len(kept)] = pixels
+            kept.append(position)
     images.flush()
     if len(kept) < len(split):
         _shorten(path, images, len(kept))
@@ -127,15 +110,29 @@ def _shorten(path: Path, images: Pixels, length: int) -> None:
     shorter.replace(path)
 
 
-def _headers(split: EncodedSplit, options: LoadOptions) -> Iterator[_Header]:
-    results = _in_threads(_read_header, split.items())
-    with Progress("inspect", total=len(split), unit="images") as bar, closing(results):
-        for result in results:
-            bar.advance()
-            if isinstance(result, _Header):
-                yield result
-            elif isinstance(result, UnreadableImageError) and not options.skip_unreadable:
+def _read_all(
+    split: EncodedSplit, read: Callable[[Image], T], options: LoadOptions, *, label: str
+) -> Generator[tuple[int, T], None, None]:
+    """Yield position and result for each readable image; raise an error for others unless they are to be skipped."""
+
+    def attempt(item: Item) -> T | UnreadableImageError:
+        try:
+            with item.open() as image:
+                return read(image)
+        except Exception as error:  # Pillow's many readers raise many types for a damaged file
+            return UnreadableImageError(
+                f"{item.name} cannot be read as an image ({error}); repair or remove it, "
+                "or pass `skip_unreadable=True` to leave such files out"
+            )
+
+    results = _in_threads(attempt, split.items())
+    with Progress(label, total=len(split), unit="images") as bar, closing(results):
+        for position, result in enumerate(results):
+            if not isinstance(result, UnreadableImageError):
+                yield position, result
+            elif not options.skip_unreadable:
                 raise result
+            bar.advance()
 
 
 def _one_size(sizes: Counter[tuple[int, int]], image_size: int | None) -> tuple[int, int]:
@@ -146,7 +143,7 @@ def _one_size(sizes: Counter[tuple[int, int]], image_size: int | None) -> tuple[
     if len(sizes) > 1:
         raise DataError(
             f"images are of {len(sizes)} sizes ({_sizes_text(sizes)}); a set needs one. "
-            "Pass --image-size N to resize and crop them to NxN"
+            "Pass `image_size=N` to resize and crop them to NxN"
         )
     return next(iter(sizes))
 
@@ -156,33 +153,17 @@ def _sizes_text(sizes: Counter[tuple[int, int]]) -> str:
     return ", ".join(seen) + (", ..." if len(sizes) > _SIZES_SHOWN else "")
 
 
-def _read_header(item: Item) -> _Read:
-    try:
-        with item.open() as image:
-            return _Header(upright_size(image), has_gray_pixels(image))
-    except Exception as error:  # Pillow's many readers raise many types for a damaged file
-        return _unreadable(item, error)
+def _read_header(image: Image) -> tuple[tuple[int, int], bool]:
+    return upright_size(image), has_gray_pixels(image)
 
 
-def _decode(item: Item, form: ImageForm, *, resize: bool) -> _Read:
-    try:
-        with item.open() as image:
-            pixels = to_eight_bits(image, gray=form.channels == 1)
-            if resize:
-                pixels = resize_and_crop(pixels, form.width)
-            if pixels.size != (form.width, form.height):
-                raise ValueError(f"it turns out {pixels.size} pixels large, not as its header says")
-            array = np.asarray(pixels)
-    except Exception as error:
-        return _unreadable(item, error)
-    return np.atleast_3d(array).transpose(2, 0, 1)
-
-
-def _unreadable(item: Item, error: Exception) -> UnreadableImageError:
-    return UnreadableImageError(
-        f"{item.name} cannot be read as an image ({error}); repair or remove it, "
-        "or pass --skip-unreadable to leave such files out"
-    )
+def _decode(image: Image, form: ImageForm, *, resize: bool) -> Pixels:
+    pixels = to_eight_bits(image, gray=form.channels == 1)
+    if resize:
+        pixels = resize_and_crop(pixels, form.width)
+    if pixels.size != (form.width, form.height):
+        raise ValueError(f"it has {pixels.size} pixels, not as its header says")
+    return np.atleast_3d(np.asarray(pixels)).transpose(2, 0, 1)
 
 
 def resize_and_crop(image: Image, size: int) -> Image:
@@ -198,10 +179,10 @@ def resize_and_crop(image: Image, size: int) -> Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def _in_threads(work: _Work, items: Iterable[Item]) -> Generator[_Read, None, None]:
-    """Apply `work` to the items in threads; results come in order, and few are waiting at any time."""
+def _in_threads(work: Callable[[Item], T], items: Iterable[Item]) -> Generator[T, None, None]:
+    """Yield the results of `work` in the order of the items, computed in threads, with a bounded number in advance."""
     workers = min(_MAX_WORKERS, os.cpu_count() or 1)
-    waiting: deque[Future[list[_Read]]] = deque()
+    waiting: deque[Future[list[T]]] = deque()
     source = iter(items)
     with ThreadPoolExecutor(workers) as pool:
         try:

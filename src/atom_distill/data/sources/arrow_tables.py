@@ -1,4 +1,4 @@
-"""Tables with an image and a label column: parquet files, saved Hugging Face sets, sets from the hub."""
+"""Arrow tables with an image and a label column, as parquet files and the `datasets` library hold them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from atom_distill.data.sources.splits import SPLIT_NAMES, needless_fraction, no_
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_ROWS = 256  # rows in memory at a time; a row can be a large photograph
+ROWS_AT_ONCE = 256
+"""Rows in memory at a time; a row can be a large photograph."""
 _IMAGE_NAMES = ("image", "img", "picture", "images")
 _LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "category")
 _Values: TypeAlias = NDArray[Any]
@@ -27,21 +28,22 @@ _Values: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold the image and the label; None finds them by type and name."""
+    """The image column, the label column and the class names; what is None is inferred from the table."""
 
     image: str | None = None
     label: str | None = None
+    class_names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table that is read in pieces.
+    """A table that is read in batches.
 
     Attributes:
-        name: what messages call it.
+        name: for messages.
         schema: its Arrow schema.
         batches: column names to an iterator of Arrow tables, in row order.
-        folder: where the paths of its images start.
+        folder: what the paths of its images are relative to.
     """
 
     name: str
@@ -50,122 +52,46 @@ class Table:
     folder: Path
 
 
-def read_parquet(files: list[Path], root: Path, options: LoadOptions) -> RawDataset:
-    """Read parquet files; a name or folder that starts with train, test or val tells the split.
+def read_tables(tables: dict[str, Table], source: str, options: LoadOptions, columns: Columns) -> RawDataset:
+    """Read the tables of a set.
+
+    Args:
+        tables: by split, e.g. "train" and "validation".
+        source: name of the set, for people and for the record.
+        options: whether to split off a test set.
+        columns: what is known of the columns.
 
     Raises:
-        DataError: a file is damaged, a column cannot be found, or there is no test split.
+        DataError: a column cannot be found, or a split is missing or does not fit the other.
         ConfigError: a test fraction was given though there is a test split.
     """
-    groups: dict[str, list[Path]] = {}
-    for path in files:
-        groups.setdefault(_split_of(path.relative_to(root) if path != root else Path(path.name)), []).append(path)
-    tables = {split: _parquet_table(paths, f"{root.name} ({split})") for split, paths in groups.items()}
-    if "" in tables and len(tables) == 1:
-        tables = {"train": tables[""]}
-    elif "" in tables:
-        raise DataError(f"{groups[''][0]} belongs to no split; name it train-*.parquet or test-*.parquet")
-    return _assemble(tables, str(root), options)
-
-
-def read_hf(
-    found: Any,
-    source: str,
-    *,
-    options: LoadOptions | None = None,
-    columns: Columns | None = None,
-    class_names: tuple[str, ...] | None = None,
-) -> RawDataset:
-    """Read a Hugging Face `Dataset` or `DatasetDict`.
-
-    Raises:
-        DataError: a column cannot be found, or there is no test split.
-    """
-    splits = dict(found) if isinstance(found, dict) else {"train": found}
-    tables = {name: _hf_table(dataset, f"{source} ({name})") for name, dataset in splits.items()}
-    return _assemble(tables, source, options or LoadOptions(), columns or Columns(), class_names)
-
-
-def _split_of(path: Path) -> str:
-    for part in reversed(path.parts):
-        for name in ("train", "validation", "valid", "val", "test"):
-            if part.lower().startswith(name):
-                return name
-    return ""
-
-
-def _parquet_table(paths: list[Path], name: str) -> Table:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-    def open_file(path: Path) -> Any:
-        try:
-            return pq.ParquetFile(path)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path} is not a readable parquet file ({error}); fetch or write it again") from error
-
-    def batches(columns: list[str]) -> Iterator[Any]:
-        for path in paths:
-            with open_file(path) as file:
-                try:
-                    yield from file.iter_batches(batch_size=_ROWS, columns=columns)
-                except (pa.ArrowException, OSError) as error:
-                    raise DataError(f"{path} is damaged ({error}); fetch or write it again") from error
-
-    with open_file(paths[0]) as first:
-        return Table(name, first.schema_arrow, batches, paths[0].parent)
-
-
-def _hf_table(dataset: Any, name: str) -> Table:
-    def batches(columns: list[str]) -> Iterator[Any]:
-        # the arrow format gives the stored bytes and decodes nothing
-        yield from dataset.select_columns(columns).with_format("arrow").iter(batch_size=_ROWS)
-
-    return Table(name, dataset.features.arrow_schema, batches, Path())
-
-
-def _assemble(
-    tables: dict[str, Table],
-    source: str,
-    options: LoadOptions,
-    columns: Columns | None = None,
-    class_names: tuple[str, ...] | None = None,
-) -> RawDataset:
     train = tables.get("train")
     if train is None:
         raise DataError(f"{source} has no train split, only {', '.join(sorted(tables))}")
-    chosen, names = find_columns(train, columns or Columns())
-    names = class_names or names
     test = next((tables[name] for name in SPLIT_NAMES if name in tables), None)
+    image, label, names = _choose_columns(train, columns)
     if test is not None:
         if options.test_fraction is not None:
             raise needless_fraction(source)
-        values = (_label_values(train, chosen.label), _label_values(test, chosen.label))
-        (train_labels, test_labels), names = index_labels(values, names, source)
-        splits = (_split(train, chosen, train_labels), _split(test, chosen, test_labels))
-    else:
-        if options.test_fraction is None:
-            raise no_test_split(source)
-        (labels,), names = index_labels((_label_values(train, chosen.label),), names, source)
-        parts = stratified_split(labels, options.test_fraction, options.seed, names)
-        splits = (_split(train, chosen, labels, parts[0]), _split(train, chosen, labels, parts[1]))
-    return RawDataset(*splits, names, source)
+        values = (_label_values(train, label), _label_values(test, label))
+        (train_labels, test_labels), names = _to_indices(values, names, source)
+        return RawDataset(_split(train, image, train_labels), _split(test, image, test_labels), names, source)
+    if options.test_fraction is None:
+        raise no_test_split(source)
+    (labels,), names = _to_indices((_label_values(train, label),), names, source)
+    rows = stratified_split(labels, options.test_fraction, options.seed, names)
+    train_split, test_split = (_split(train, image, labels[chosen], chosen) for chosen in rows)
+    return RawDataset(train_split, test_split, names, source)
 
 
 # Columns
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    image: str
-    label: str
-
-
-def find_columns(table: Table, wanted: Columns) -> tuple[_Chosen, tuple[str, ...] | None]:
-    """Find the image and the label column and, where the table tells them, the class names.
+def _choose_columns(table: Table, wanted: Columns) -> tuple[str, str, tuple[str, ...] | None]:
+    """Return the image column, the label column, and the class names where the table has them.
 
     Raises:
-        DataError: a column is not there, or several could be meant.
+        DataError: a column is missing, or several fit.
     """
     import pyarrow.types as pt  # type: ignore[import-untyped]
 
@@ -178,26 +104,23 @@ def find_columns(table: Table, wanted: Columns) -> tuple[_Chosen, tuple[str, ...
         kind = kind.value_type if pt.is_dictionary(kind) else kind
         return bool(pt.is_integer(kind) or pt.is_string(kind) or pt.is_large_string(kind))
 
-    fields = {field.name: field.type for field in table.schema}
-    images = [name for name, kind in fields.items() if holds_images(kind)]
-    labels = [name for name, kind in fields.items() if holds_labels(kind)]
+    images = [field.name for field in table.schema if holds_images(field.type)]
+    labels = [field.name for field in table.schema if holds_labels(field.type)]
     features = _hf_features(table.schema)
-    named = [name for name in labels if features.get(name, {}).get("_type") == "ClassLabel"]
-    label = _pick(table, "label", wanted.label, named or labels, _LABEL_NAMES)
-    names = features.get(label, {}).get("names")
+    class_labels = [name for name in labels if features.get(name, {}).get("_type") == "ClassLabel"]
+    label = _pick(table, "label", wanted.label, class_labels or labels, _LABEL_NAMES)
     image = _pick(table, "image", wanted.image, images, _IMAGE_NAMES)
-    return _Chosen(image, label), tuple(names) if names else None
+    names = wanted.class_names or features.get(label, {}).get("names")
+    return image, label, tuple(names) if names else None
 
 
 def _hf_features(schema: Any) -> dict[str, Any]:
-    """Return the feature descriptions that the datasets library leaves in a file's metadata."""
+    """Return the feature descriptions that the `datasets` library writes into a file's metadata."""
     text = (schema.metadata or {}).get(b"huggingface")
-    if not text:
-        return {}
     try:
-        features = json.loads(text)["info"]["features"]
+        features = json.loads(text)["info"]["features"] if text else {}
     except (ValueError, KeyError, TypeError):
-        return {}  # only a hint; without it the class names are the labels
+        return {}  # only a hint: without it the labels are the class names
     return {name: value for name, value in features.items() if isinstance(value, dict)}
 
 
@@ -235,21 +158,21 @@ def _label_values(table: Table, column: str) -> _Values:
     return np.concatenate([np.asarray(piece.to_pylist()) for piece in pieces])
 
 
-def index_labels(
+def _to_indices(
     values: tuple[_Values, ...], names: tuple[str, ...] | None, source: str
 ) -> tuple[list[Labels], tuple[str, ...]]:
     """Turn label values into 0..K-1.
 
     Args:
-        values: for the training split and any other, whole numbers or texts, shape [N].
-        names: class names, if the numbers are already indices into them.
-        source: what an error calls the set.
+        values: of the training split and any other, integers or texts, shape [N].
+        names: class names, if integers are already indices into them.
+        source: name of the set, for messages.
 
     Returns:
         int64 labels of each split, and the class names; without `names` the sorted values of the training split.
 
     Raises:
-        DataError: a number has no name, or a split has a value that the training split lacks.
+        DataError: an integer has no name, or a split has a value that the training split lacks.
     """
     if names is not None and values[0].dtype.kind in "iu":
         for split in values:
@@ -270,19 +193,17 @@ def index_labels(
 # Images
 
 
-def _split(table: Table, chosen: _Chosen, labels: Labels, rows: Labels | None = None) -> EncodedSplit:
-    return EncodedSplit(labels if rows is None else labels[rows], lambda: _items(table, chosen.image, rows))
-
-
-def _items(table: Table, column: str, rows: Labels | None) -> Iterator[Item]:
-    """Give the images of a table, or of its `rows` (ascending), in order."""
+def _split(table: Table, column: str, labels: Labels, rows: Labels | None = None) -> EncodedSplit:
+    """Return the images of a table, or of its `rows` (ascending), with their labels."""
     wanted = None if rows is None else set(rows.tolist())
-    row = 0
-    for batch in table.batches([column]):
-        for cell in batch.column(column):
+
+    def items() -> Iterator[Item]:
+        cells = (cell for batch in table.batches([column]) for cell in batch.column(column))
+        for row, cell in enumerate(cells):
             if wanted is None or row in wanted:
                 yield _item(cell.as_py(), row, table)
-            row += 1
+
+    return EncodedSplit(labels, items)
 
 
 def _item(cell: Any, row: int, table: Table) -> Item:

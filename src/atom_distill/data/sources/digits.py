@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from atom_distill.data.cache.store import fingerprint_of
-from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import ArraySplit, RawDataset
+from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.splits import stratified_split
 
 _TEST_FRACTION = 0.2
@@ -21,18 +21,6 @@ def load_digits() -> ImageDataset:
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = bunch.target.astype(np.int64)
     names = tuple(str(digit) for digit in range(10))
-    train, test = stratified_split(labels, _TEST_FRACTION, _SEED, names)
-    arrays = {
-        "train_images": images[train],
-        "train_labels": labels[train],
-        "test_images": images[test],
-        "test_labels": labels[test],
-    }
-    return ImageDataset(
-        name="digits",
-        train=Split(torch.from_numpy(images[train]), torch.from_numpy(labels[train])),
-        test=Split(torch.from_numpy(images[test]), torch.from_numpy(labels[test])),
-        class_names=names,
-        source="scikit-learn load_digits",
-        fingerprint=fingerprint_of(arrays, names),
-    )
+    rows = stratified_split(labels, _TEST_FRACTION, _SEED, names)
+    train, test = (ArraySplit(images[chosen], labels[chosen]) for chosen in rows)
+    return store.in_memory(RawDataset(train, test, names, "scikit-learn load_digits"), "digits")

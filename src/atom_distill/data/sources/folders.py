@@ -1,4 +1,4 @@
-"""Class folders: `train/<class>/*` with a test split beside it, or one level of classes to be split."""
+"""Class folders: `train/<class>/*` with a test split beside it, or one level of classes that is to be split."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _MAX_DEPTH = 8  # links are followed, and one could point to its own parent
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies under a folder, without hidden files; paths are relative to it, with `/`, in sorted order.
+    """The contents of a folder without hidden files; paths are relative to it, with `/`, in sorted order.
 
     Attributes:
+        root: the folder.
         files: (path, size in bytes, time of last change in ns).
         folders: all folders, also empty ones.
     """
@@ -35,7 +36,7 @@ class Listing:
 
 
 def scan(root: Path) -> Listing:
-    """List a folder and all below it."""
+    """List the files and folders at any depth of a folder."""
     files: list[tuple[str, int, int]] = []
     folders: list[str] = []
     for here, subfolders, names in os.walk(root, followlinks=True):
@@ -55,27 +56,6 @@ def scan(root: Path) -> Listing:
     return Listing(root, tuple(sorted(files)), tuple(sorted(folders)))
 
 
-def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
-    """Read class folders; classes are numbered in the sorted order of their names.
-
-    Raises:
-        DataError: there are no classes, one is empty or only in the test split, or there is no test split.
-        ConfigError: a test fraction was given though there is a test split.
-    """
-    tops = {folder for folder in listing.folders if "/" not in folder}
-    test = next((name for name in SPLIT_NAMES if name in tops), None)
-    if "train" in tops and test is not None:
-        if options.test_fraction is not None:
-            raise needless_fraction(str(listing.root))
-        return _with_test(listing, class_files(listing, "train/"), class_files(listing, f"{test}/"), test)
-    classes = class_files(listing, "train/" if "train" in tops else "")
-    if not classes:
-        raise _no_classes(listing)
-    if options.test_fraction is None:
-        raise no_test_split(str(listing.root))
-    return _cut(listing, classes, options)
-
-
 def class_files(listing: Listing, prefix: str = "") -> dict[str, list[str]]:
     """Return the image files of each class folder below `prefix`, at any depth."""
     depth = prefix.count("/")
@@ -91,61 +71,66 @@ def class_files(listing: Listing, prefix: str = "") -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
-def _with_test(listing: Listing, train: dict[str, list[str]], test: dict[str, list[str]], test_name: str) -> RawDataset:
-    if not train:
-        raise _no_classes(listing)
-    _refuse_empty(listing, train, "train/")
-    strangers = sorted(set(test) - set(train))
+def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
+    """Read class folders; classes are numbered in the sorted order of their names.
+
+    Raises:
+        DataError: there are no classes, one is empty or only in the test split, or there is no test split.
+        ConfigError: a test fraction was given though there is a test split.
+    """
+    root = listing.root
+    tops = {folder for folder in listing.folders if "/" not in folder}
+    prefix = "train/" if "train" in tops else ""
+    test = next((name for name in SPLIT_NAMES if name in tops), None) if prefix else None
+    if test is not None and options.test_fraction is not None:
+        raise needless_fraction(str(root))
+    classes = class_files(listing, prefix)
+    if not classes:
+        raise DataError(
+            f"{root} holds no data set that can be read: wanted train/<class>/*.png with test/ or val/ "
+            "beside it, or <class>/*.png, or *.parquet, or a saved Hugging Face data set"
+        )
+    if test is None and options.test_fraction is None:
+        raise no_test_split(str(root))
+    _require_images(root, classes, prefix)
+    if test is None:
+        return _divided(root, classes, options)
+    test_classes = class_files(listing, f"{test}/")
+    strangers = sorted(set(test_classes) - set(classes))
     if strangers:
         raise DataError(
-            f"{listing.root}: {test_name}/ has class {strangers[0]!r}, which train/ lacks; "
-            "add its training images or remove it"
+            f"{root}: {test}/ has class {strangers[0]!r}, which train/ lacks; add its training images or remove it"
         )
-    names = list(train)
-    return RawDataset(_split(listing, train, names), _split(listing, test, names), tuple(names), str(listing.root))
-
-
-def _cut(listing: Listing, classes: dict[str, list[str]], options: LoadOptions) -> RawDataset:
-    _refuse_empty(listing, classes, "")
     names = tuple(classes)
-    paths, labels = _flat(classes, list(names))
-    fraction = options.test_fraction or 0.0
-    train, test = stratified_split(labels, fraction, options.seed, names)
-
-    def split(chosen: Labels) -> EncodedSplit:
-        return _encoded(listing.root, [paths[index] for index in chosen], labels[chosen])
-
-    return RawDataset(split(train), split(test), names, str(listing.root))
+    train_split, test_split = (_split(root, *_paths_and_labels(files, names)) for files in (classes, test_classes))
+    return RawDataset(train_split, test_split, names, str(root))
 
 
-def _refuse_empty(listing: Listing, classes: dict[str, list[str]], prefix: str) -> None:
+def _divided(root: Path, classes: dict[str, list[str]], options: LoadOptions) -> RawDataset:
+    """Split the images of each class into training and test images."""
+    names = tuple(classes)
+    paths, labels = _paths_and_labels(classes, names)
+    rows = stratified_split(labels, options.test_fraction or 0.0, options.seed, names)
+    train, test = (_split(root, [paths[index] for index in chosen], labels[chosen]) for chosen in rows)
+    return RawDataset(train, test, names, str(root))
+
+
+def _require_images(root: Path, classes: dict[str, list[str]], prefix: str) -> None:
     empty = [name for name, files in classes.items() if not files]
     if empty:
         raise DataError(
-            f"{listing.root}: class {', '.join(map(repr, empty[:5]))} has no images in {prefix}{empty[0]}/ "
+            f"{root}: class {', '.join(map(repr, empty[:5]))} has no images in {prefix}{empty[0]}/ "
             f"(looked for {_SUFFIXES}); add some, or remove the folder"
         )
 
 
-def _no_classes(listing: Listing) -> DataError:
-    return DataError(
-        f"{listing.root} holds no data set that can be read: wanted train/<class>/*.png with test/ or val/ "
-        "beside it, or <class>/*.png, or *.parquet, or a saved Hugging Face data set"
-    )
-
-
-def _split(listing: Listing, classes: dict[str, list[str]], names: list[str]) -> EncodedSplit:
-    paths, labels = _flat(classes, names)
-    return _encoded(listing.root, paths, labels)
-
-
-def _flat(classes: dict[str, list[str]], names: list[str]) -> tuple[list[str], Labels]:
+def _paths_and_labels(classes: dict[str, list[str]], names: tuple[str, ...]) -> tuple[list[str], Labels]:
     paths = [path for name in names for path in classes.get(name, [])]
     counts = [len(classes.get(name, [])) for name in names]
     return paths, np.repeat(np.arange(len(names), dtype=np.int64), counts)
 
 
-def _encoded(root: Path, paths: list[str], labels: Labels) -> EncodedSplit:
+def _split(root: Path, paths: list[str], labels: Labels) -> EncodedSplit:
     def items() -> Iterator[Item]:
         from PIL import Image
 
