@@ -71,7 +71,7 @@ def test_it_registers_and_distils(monkeypatch):
 
 def test_its_settings_are_options_of_the_command_line(monkeypatch, tmp_path, capsys):
     """The method is named by its module, which lies in the working folder."""
-    (tmp_path / "my_methods.py").write_text(OBJECTIVE.split("ad.METHODS")[0])
+    (tmp_path / "my_methods.py").write_text(OBJECTIVE.split("ad.METHODS", maxsplit=1)[0])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["distill", "--method", "my_methods:MOMENTS", "--help"])

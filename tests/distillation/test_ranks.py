@@ -15,7 +15,7 @@ import torch
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.snapshots import load_snapshots
 from atom_distill.base.errors import ConfigError
-from atom_distill.data.digits import load_digits
+from atom_distill.data.sources.digits import load_digits
 from atom_distill.distillation.shard import Shard
 from atom_distill.processes.ranks import Ranks, current_ranks
 from distillation.toys import go, toy_dataset

@@ -121,7 +121,7 @@ def test_origins_are_of_named_sets_only():
 
 
 def test_origins_are_known_of_all_named_sets():
-    from atom_distill.data.named import SOURCES
+    from atom_distill.data.sources.named import SOURCES
 
     for name in SOURCES:
         assert origin_of({"name": name, "request": {"name_or_path": name}}).homepage

@@ -10,8 +10,8 @@ import pytest
 
 from atom_distill.api import distill, evaluate
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.data.digits import load_digits
 from atom_distill.data.load import load_dataset
+from atom_distill.data.sources.digits import load_digits
 
 SETTINGS = {"ipc": 2, "width": 8, "batch_real": 8, "compile": "off", "device": "cpu", "show_progress": False}
 

@@ -174,7 +174,7 @@ def test_real_images_are_never_fetched(monkeypatch, described, told):
     def fetch(*_: object) -> None:
         raise AssertionError("it went to the network")
 
-    monkeypatch.setattr("atom_distill.data.hub.fetch", fetch)
+    monkeypatch.setattr("atom_distill.data.sources.hugging_face.fetch", fetch)
     with pytest.raises(DataError, match=told):
         RealSets()(described)
 

@@ -151,7 +151,7 @@ def _run_folder(options: EvaluateCommand) -> DistilledDataset | None:
     """Load the target if it is a run folder; None where it names a data set."""
     from atom_distill.artifact.distilled import DistilledDataset
     from atom_distill.artifact.folder import holds_run
-    from atom_distill.data.named import SOURCES
+    from atom_distill.data.sources.named import SOURCES
 
     folder = Path(options.target)
     if holds_run(folder):

@@ -109,7 +109,7 @@ class DataOptions(BaseModel):
 
     def load(self, name_or_path: str, **more: Any) -> ImageDataset:
         """Load the data set with these options."""
-        from atom_distill.data.load import load_dataset
+        from atom_distill.api import load_dataset
 
         return load_dataset(
             name_or_path,

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from atom_distill.artifact.pictures import file_names
 from atom_distill.base.errors import DataError, UnreadableImageError
+from atom_distill.data.cache.pixels import to_eight_bits
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.folders import class_files, scan
-from atom_distill.data.pixels import to_eight_bits
+from atom_distill.data.sources.folders import class_files, scan
 from atom_distill.importing.published_set import PublishedSet
 
 

@@ -1,7 +1,7 @@
 """Class names of CIFAR-10 and CIFAR-100, index = label.
 
-They stand here, and are not read from the files, so that every copy of a set has the same names (hub copies
-misspell some) and so the same fingerprint.
+They are not read from the files, so that every copy of a set has the same names (hub copies misspell some), and
+therefore the same fingerprint.
 """
 
 _TEN = "airplane automobile bird cat deer dog frog horse ship truck"

@@ -1,4 +1,4 @@
-"""What a source hands over before anything is decoded or stored."""
+"""A data set as its source provides it, before it is decoded and cached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Labels: TypeAlias = NDArray[np.int64]
 
 
 class NotHereError(Exception):
-    """A place does not hold the data set that was looked for; the text says why. Never leaves this room."""
+    """A place does not hold the wanted data set; the text says why. It is caught where sets are looked up."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class LoadOptions:
     """How a set of image files becomes arrays.
 
     Attributes:
-        image_size: height and width of the result in pixels; None keeps the images' own.
-        test_fraction: share of each class that becomes the test split, in (0, 1); None where there is one.
+        image_size: height and width of the result in pixels; None keeps that of the images.
+        test_fraction: share of each class that becomes the test split, in (0, 1); None for a set that has one.
         skip_unreadable: leave out images that cannot be decoded, and count them.
         seed: chooses the images of the test fraction, and nothing else.
     """
@@ -39,7 +39,7 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class Item:
-    """One image that is still encoded: a name for messages, and how to open it with Pillow."""
+    """One encoded image: a name for messages, and a function that opens it with Pillow."""
 
     name: str
     open: Callable[[], Image]
@@ -47,11 +47,11 @@ class Item:
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """Images that are still encoded.
+    """Encoded images.
 
     Attributes:
         labels: int64, shape [N].
-        items: gives the N images in the order of the labels; it may be called more than once.
+        items: returns the N images in the order of the labels; it may be called more than once.
     """
 
     labels: Labels
@@ -77,9 +77,10 @@ RawSplit: TypeAlias = EncodedSplit | ArraySplit
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A data set as its source gives it; the two splits are of one kind.
+    """A data set before decoding; both splits are of one kind.
 
     Attributes:
+        train, test: the splits.
         class_names: one per class, index = label.
         source: where it came from, for people and for the record.
     """

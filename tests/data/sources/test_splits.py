@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.splits import stratified_split
+from atom_distill.data.sources.splits import stratified_split
 
 NAMES = ("many", "two")
 
@@ -25,5 +25,5 @@ def test_the_draw_is_fixed_for_all_time():
 
 
 def test_a_class_of_one_image_is_named():
-    with pytest.raises(DataError, match="class 'two' has 1 image; --test-fraction needs at least 2"):
+    with pytest.raises(DataError, match="class 'two' has 1 image; `test_fraction` needs at least 2"):
         stratified_split(np.array([0, 0, 1]), 0.5, 0, NAMES)

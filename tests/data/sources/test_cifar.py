@@ -11,11 +11,11 @@ import torch
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.files import cache_root
-from atom_distill.data import cifar, npm
-from atom_distill.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 from atom_distill.data.describe import describe
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
+from atom_distill.data.sources import npm
+from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES
 
 FORMS = ("parent", "folder", "archive", "archive parent")
 CIFAR10 = [(f"cifar10 {kind}", form) for kind in ("python2", "python3", "binary") for form in FORMS]
@@ -117,7 +117,7 @@ def test_an_archive_without_a_batch_is_refused(publish, cifar10_pictures):
 
 def test_a_label_out_of_range_is_refused(publish, cifar10_pictures):
     cifar10_pictures.train_labels[7] = 10
-    with pytest.raises(DataError, match=r"a label is outside 0\.\.9"):
+    with pytest.raises(DataError, match=r"a train label is outside 0\.\.9"):
         load_dataset("cifar10", data_dir=publish("cifar10 binary", cifar10_pictures, "folder"))
 
 
@@ -125,7 +125,7 @@ def test_strips_need_a_label_for_every_image(publish, cifar10_pictures):
     folder = publish("cifar10 strips", cifar10_pictures, "folder")
     (folder / "test_lables.json").write_text("[1, 2]")
     with pytest.raises(DataError, match="has 2 labels for 10 images"):
-        cifar.read_strips(folder)
+        npm.read_strips(folder)
 
 
 def test_another_package_than_the_known_one_is_refused(tmp_path):

@@ -65,7 +65,7 @@ def test_whole_numbers_need_not_be_contiguous(tmp_path):
 
 def test_a_single_table_needs_a_test_fraction(tmp_path):
     write(tmp_path / "one.parquet", [1, 2], [0, 1])
-    with pytest.raises(DataError, match=r"no test split.*--test-fraction"):
+    with pytest.raises(DataError, match=r"no test split.*`test_fraction=0\.2`"):
         load_dataset(tmp_path / "one.parquet")
 
 
@@ -150,7 +150,7 @@ def test_a_saved_single_set_with_a_test_fraction(tmp_path):
     dataset = load_dataset(tmp_path / "saved", test_fraction=0.2)
     assert dataset.test.labels.bincount().tolist() == [1, 1]
     assert [red % 2 for red in reds(dataset.train)] == dataset.train.labels.tolist()
-    with pytest.raises(DataError, match="--test-fraction"):
+    with pytest.raises(DataError, match=r"`test_fraction=0\.2`"):
         load_dataset(tmp_path / "saved")
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from atom_distill.base.errors import ConfigError, DataError, UnknownNameError
 from atom_distill.base.files import cache_root
-from atom_distill.data import hub, named
+from atom_distill.data.cache.raw import ArraySplit, NotHereError, RawDataset
 from atom_distill.data.load import load_dataset
-from atom_distill.data.raw import ArraySplit, NotHereError, RawDataset
+from atom_distill.data.sources import hugging_face, named
 
 
 def test_digits_are_split_once_for_all():
@@ -59,7 +59,7 @@ def test_a_path_object_is_a_path_even_if_it_looks_like_a_name(class_folders, mon
 
 
 def test_a_path_takes_no_data_dir(class_folders):
-    with pytest.raises(ConfigError, match="--data-dir is for named sets"):
+    with pytest.raises(ConfigError, match="`data_dir` is for named sets"):
         load_dataset(class_folders, data_dir=class_folders)
 
 
@@ -79,7 +79,7 @@ def test_without_a_network_the_answer_is_quick_and_says_what_to_do():
     with pytest.raises(DataError) as caught:
         load_dataset("cifar10")
     assert time.monotonic() - start < 10
-    for part in ("cache", "--data-dir", "hub cannot be reached", "npm", "cifar-10-python.tar.gz", "ATOM_DATA"):
+    for part in ("cache", "`data_dir`", "hub cannot be reached", "npm", "cifar-10-python.tar.gz", "ATOM_DATA"):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -89,7 +89,7 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(hub, "_PROBE_SECONDS", 0.5)
+        monkeypatch.setattr(hugging_face, "_PROBE_SECONDS", 0.5)
         start = time.monotonic()
         with pytest.raises(DataError, match=r"tiny-imagenet-200.zip"):
             load_dataset("tiny-imagenet")
@@ -98,7 +98,7 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch):
 
 def test_offline_mode_does_not_probe(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(hub, "_probe", lambda _: pytest.fail("it asked the network"))
+    monkeypatch.setattr(hugging_face, "_probe", lambda _: pytest.fail("it asked the network"))
     monkeypatch.setattr("datasets.load_dataset", lambda _: (_ for _ in ()).throw(ConnectionError("offline mode")))
     with pytest.raises(DataError, match=r"did not give uoft-cs/cifar100 .*offline mode"):
         load_dataset("cifar100")
@@ -123,7 +123,7 @@ def test_the_hubs_set_is_read_with_our_class_names(monkeypatch, capsys):
         sys.stdout.write("chatter of a library")
         return datasets.DatasetDict(train=split, test=split)
 
-    monkeypatch.setattr(hub, "_probe", lambda _: None)
+    monkeypatch.setattr(hugging_face, "_probe", lambda _: None)
     monkeypatch.setattr("datasets.load_dataset", load)
     dataset = load_dataset("cifar100")
     assert dataset.class_names[:2] == ("apple", "aquarium_fish")
@@ -151,7 +151,7 @@ def test_places_are_tried_in_order(monkeypatch, tmp_path):
 
     def source(folder, hub_value, npm_value):
         asked.clear()
-        monkeypatch.setattr(hub, "fetch", place("hub", hub_value))
+        monkeypatch.setattr(hugging_face, "fetch", place("hub", hub_value))
         return replace(
             named.SOURCES.get("cifar10"), name="toy", find=place("folder", folder), last=place("npm", npm_value)
         )
@@ -174,7 +174,7 @@ def test_places_are_tried_in_order(monkeypatch, tmp_path):
 
 
 def test_a_data_dir_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"--data-dir .*nowhere does not exist"):
+    with pytest.raises(DataError, match=r"`data_dir=.*nowhere` does not exist"):
         load_dataset("cifar10", data_dir=tmp_path / "nowhere")
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.raw import EncodedSplit, Item, NotHereError, RawDataset
+from atom_distill.data.cache.raw import EncodedSplit, Item, NotHereError, RawDataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,7 +80,7 @@ def _zip_tree(archive: Path) -> _Tree:
         raise DataError(f"{archive} cannot be unpacked ({error}); fetch it again") from error
     prefix = f"{_FOLDER}/"
     files = tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(f"{prefix}train/")))
-    lock = threading.Lock()  # images are read from several threads, and a zip file has one position
+    lock = threading.Lock()  # images are read in several threads, and a zip file has one read position
 
     def read(path: str) -> bytes:
         with lock:
@@ -105,7 +105,7 @@ def _assemble(tree: _Tree) -> RawDataset:
 
 
 def _validation(tree: _Tree, label_of: dict[str, int]) -> tuple[list[str], list[str]]:
-    """Read the annotations: file name, WordNet id, and a box, separated by tabs."""
+    """Read image paths and WordNet ids from the annotations: file name, id and a box, separated by tabs."""
     paths, ids = [], []
     for line in tree.text(_MARK).splitlines():
         fields = line.split("\t")
@@ -118,7 +118,7 @@ def _validation(tree: _Tree, label_of: dict[str, int]) -> tuple[list[str], list[
 
 
 def _class_names(tree: _Tree, ids: list[str]) -> tuple[str, ...]:
-    """Name classes by the first of their WordNet terms; by the id too where two classes share it."""
+    """Return the first WordNet term of each class, followed by the id where two classes share the term."""
     try:
         lines = tree.read("words.txt").decode("utf-8").splitlines()
     except (OSError, KeyError):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import torch
 
 from atom_distill.base.errors import CacheError, DataError
 from atom_distill.base.files import cache_root
-from atom_distill.data import store
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.load import load_dataset
-from atom_distill.data.raw import ArraySplit, LoadOptions, RawDataset
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -39,10 +40,12 @@ def test_what_is_saved_is_loaded(slot):
 
 
 def test_fingerprint_in_memory_equals_the_stored_one(slot):
-    made = raw()
-    arrays = dict(zip(ARRAYS, (made.train.images, made.train.labels, made.test.images, made.test.labels), strict=True))
-    assert store.fingerprint_of(arrays, ("x", "y")) == store.save(made, slot, LoadOptions()).fingerprint
-    assert store.fingerprint_of(arrays, ("x", "z")) != store.fingerprint_of(arrays, ("x", "y"))
+    made = store.in_memory(raw(), "toy")
+    assert made.fingerprint == store.save(raw(), slot, LoadOptions()).fingerprint
+    assert torch.equal(made.train.images, torch.full((6, 3, 4, 4), 1, dtype=torch.uint8))
+    assert made.test.labels.tolist() == [0, 1]
+    renamed = replace(raw(), class_names=("x", "z"))
+    assert store.in_memory(renamed, "toy").fingerprint != made.fingerprint
 
 
 def test_images_are_mapped_writable_without_touching_the_file_or_a_warning(slot):

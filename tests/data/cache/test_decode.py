@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atom_distill.data.decode import ImageForm, decode_into, resize_and_crop
-from atom_distill.data.raw import EncodedSplit, Item, LoadOptions
+from atom_distill.data.cache.decode import ImageForm, decode_into, resize_and_crop
+from atom_distill.data.cache.raw import EncodedSplit, Item, LoadOptions
 
 
 def test_a_constant_image_stays_constant():

@@ -1,4 +1,4 @@
-"""A path to a data set: what lies there, and its place in the cache."""
+"""Loading the data set at a path, whatever its format."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.files import cache_root
-from atom_distill.data import store
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.folders import Listing, read_folders, scan
-from atom_distill.data.raw import LoadOptions, RawDataset
-from atom_distill.data.tables import read_hf, read_parquet
+from atom_distill.data.sources.folders import Listing, read_folders, scan
+from atom_distill.data.sources.hugging_face import read_saved
+from atom_distill.data.sources.parquet import read_parquet
 
-_SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", "dataset_info.json"
+_SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
 
 
 def load_path(path: Path, options: LoadOptions, *, refresh: bool) -> ImageDataset:
-    """Open the set at an existing path, from the cache if it has not changed since.
+    """Load the set at an existing path, from the cache if it has not changed since.
 
     Raises:
         DataError: there is no data set that can be read.
@@ -40,7 +41,7 @@ def _single(path: Path) -> Listing:
 
 
 def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
-    """One slot for each path and options; its origin tells whether the files are still the same."""
+    """Return the slot of a path and options; its origin tells whether the files are still the same."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "data"
     key = hashlib.sha256(json.dumps([str(path), asdict(options)]).encode()).hexdigest()
     origin = hashlib.sha256(json.dumps([listing.files, listing.folders]).encode()).hexdigest()
@@ -49,21 +50,11 @@ def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
 
 def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:
     names = {name for name, _, _ in listing.files}
-    if path.is_dir() and (_SAVED_DICT in names or {_SAVED_SINGLE, "state.json"} <= names):
-        return _read_saved(path, options)
+    if path.is_dir() and (_SAVED_DICT in names or names >= _SAVED_SINGLE):
+        return read_saved(path, options)
     tables = [listing.root / name for name in sorted(names) if name.endswith(".parquet")]
     if tables:
         return read_parquet(tables, path, options)
     if path.is_file():
         raise DataError(f"{path} is a file but not parquet; give a *.parquet file or a folder of images")
     return read_folders(listing, options)
-
-
-def _read_saved(path: Path, options: LoadOptions) -> RawDataset:
-    import datasets
-
-    try:
-        found = datasets.load_from_disk(str(path))
-    except Exception as error:  # the library raises its own and Arrow's types for damaged files
-        raise DataError(f"{path} is not a readable saved Hugging Face data set ({error}); save it again") from error
-    return read_hf(found, str(path), options=options)

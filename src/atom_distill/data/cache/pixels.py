@@ -1,4 +1,4 @@
-"""One Pillow image of any kind to eight bits, gray or RGB, upright, on white where it is transparent."""
+"""Converting any Pillow image to eight bits: gray or RGB, upright, on white where it is transparent."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
+_GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 _ORIENTATION = 0x0112
 _QUARTER_TURNS = frozenset({5, 6, 7, 8})
 
 
 def upright_size(image: Image) -> tuple[int, int]:
-    """Return (width, height) as a person sees the image, after the rotation that its EXIF data asks for."""
+    """Return (width, height) of an image after the rotation in its EXIF data."""
     width, height = image.size
     if image.format == "PNG" and "exif" not in image.info:
         return width, height  # Pillow would decode the whole image to look for EXIF data behind the pixels
@@ -24,9 +24,9 @@ def upright_size(image: Image) -> tuple[int, int]:
 
 
 def has_gray_pixels(image: Image) -> bool:
-    """Say from the header alone whether an image is gray; a palette is if all its colors are."""
+    """Return whether an image is gray, from the header alone; a palette is gray if all its colors are."""
     if image.mode != "P":
-        return image.mode in _GREY_MODES
+        return image.mode in _GRAY_MODES
     palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     return bool(len(palette)) and bool((palette == palette[:, :1]).all())
 
@@ -34,10 +34,10 @@ def has_gray_pixels(image: Image) -> bool:
 def to_eight_bits(image: Image, *, gray: bool) -> Image:
     """Decode to mode L (`gray`) or RGB.
 
-    16-bit gray is scaled (65535 becomes 255), transparency is laid on white, EXIF rotation is applied.
+    16-bit gray is scaled (65535 becomes 255), transparent images are put on white, EXIF rotation is applied.
 
     Raises:
-        ValueError: the pixels are floats, whose range nobody knows.
+        ValueError: the pixels are floats, whose range is unknown.
         OSError: the file is damaged.
     """
     from PIL import ImageOps

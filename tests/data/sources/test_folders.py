@@ -102,7 +102,7 @@ def test_exif_rotation_is_applied(tmp_path, save_image):
 
 def test_mixed_sizes_are_named_and_image_size_is_advised(class_folders, save_image):
     save_image(class_folders / "train/a/9.png", size=(10, 12))
-    with pytest.raises(DataError, match=r"2 sizes \(8x8: 12, 10x12: 1\).*--image-size N"):
+    with pytest.raises(DataError, match=r"2 sizes \(8x8: 12, 10x12: 1\).*`image_size=N`"):
         load_dataset(class_folders)
 
 
@@ -121,7 +121,7 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(class_folders, cont
     bad = class_folders / "train" / "a" / "1.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(bad)
     bad.write_bytes(bad.read_bytes()[:100] if content == "cut" else content)
-    with pytest.raises(UnreadableImageError, match=r"train/a/1\.png cannot be read .*--skip-unreadable"):
+    with pytest.raises(UnreadableImageError, match=r"train/a/1\.png cannot be read .*`skip_unreadable=True`"):
         load_dataset(class_folders)
     dataset = load_dataset(class_folders, skip_unreadable=True)
     assert dataset.skipped == 1
@@ -169,7 +169,7 @@ def test_a_folder_without_classes_says_what_is_wanted(tmp_path, save_image):
 
 
 def test_one_level_needs_a_test_fraction(class_folders):
-    with pytest.raises(DataError, match=r"no test split.*--test-fraction"):
+    with pytest.raises(DataError, match=r"no test split.*`test_fraction=0\.2`"):
         load_dataset(class_folders / "train")
 
 
@@ -206,12 +206,12 @@ def test_a_changed_folder_is_read_again_into_the_same_place(class_folders, save_
 
 def test_an_unchanged_folder_comes_from_the_cache(class_folders, monkeypatch):
     first = load_dataset(class_folders)
-    monkeypatch.setattr("atom_distill.data.paths._read", lambda *_: pytest.fail("it was read again"))
+    monkeypatch.setattr("atom_distill.data.sources.paths._read", lambda *_: pytest.fail("it was read again"))
     assert load_dataset(class_folders).fingerprint == first.fingerprint
 
 
 def test_the_image_size_must_be_positive(class_folders):
-    with pytest.raises(ConfigError, match="--image-size must be at least 1"):
+    with pytest.raises(ConfigError, match="`image_size` must be at least 1"):
         load_dataset(class_folders, image_size=0)
 
 

@@ -1,7 +1,7 @@
-"""The cache: decoded sets as memory-mappable arrays, written whole, verified when read back.
+"""The cache: decoded sets as memory-mappable arrays, written atomically, verified when they are opened.
 
 A cached set is a folder with `{train,test}_{images,labels}.npy`, `dataset.json`, which holds the shape, size and crc32
-of every array, and `verified.json`. The fingerprint hashes shapes, checksums and class names: the contents, no more.
+of every array, and `verified.json`. The fingerprint hashes shapes, checksums and class names, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from atom_distill.base.errors import CacheError
 from atom_distill.base.files import atomic_folder, cache_root, write_json
 from atom_distill.base.progress import note
+from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
+from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.decode import ImageForm, decode_into, inspect
-from atom_distill.data.raw import ArraySplit, LoadOptions, RawDataset
 
 _FORMAT = 1
 _INDEX = "dataset.json"
 _CHUNK = 1 << 24  # bytes per checksum step
 _VERIFIED = "verified.json"
-"""Sizes and times of the arrays when their checksums were last found right: only what has changed is read again, so
-that a set of many gigabytes opens at once."""
+"""Sizes and modification times of the arrays when their checksums were last verified: only arrays that have changed
+since are read again, so that a set of many gigabytes opens at once."""
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -40,10 +40,10 @@ class Slot:
     """A place in the cache.
 
     Attributes:
-        folder: where the set is or will be.
+        folder: of the set.
         name: the set's short name.
-        request: what a user types to get it: a name or a path.
-        origin: identifies what it was made from; a cached set with another origin is out of date.
+        request: what loads the set on the command line: a name or a path.
+        origin: identifies what the set was made from; a cached set with another origin is out of date.
     """
 
     folder: Path
@@ -52,7 +52,7 @@ class Slot:
     origin: str = ""
 
     def is_filled(self) -> bool:
-        """Say whether a set of this origin is cached.
+        """Return whether a set of this origin is cached.
 
         Raises:
             CacheError: there is a set, but its description is damaged.
@@ -61,10 +61,10 @@ class Slot:
 
 
 def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
-    """Decode a set into its slot and open it; what was there is replaced only after success.
+    """Decode a set into its slot and open it; a set that is there is replaced only after success.
 
     Raises:
-        DataError: the images do not make a set (shapes, unreadable files, empty classes).
+        DataError: the set cannot be used (shapes, unreadable files, empty classes).
         CacheError: the cache folder cannot be written, or its disk has too little room.
     """
     try:
@@ -85,7 +85,7 @@ def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
 
 
 def load(slot: Slot) -> ImageDataset:
-    """Open a cached set; what was touched since it was last verified is checked byte by byte against its checksum.
+    """Open a cached set; arrays that were modified since they were last verified are checked against their checksums.
 
     Raises:
         CacheError: a file is missing, truncated or changed.
@@ -95,23 +95,25 @@ def load(slot: Slot) -> ImageDataset:
     for array in _ARRAYS:
         _verify(slot, array, index, contents=array not in before or before[array] != now.get(array))
     if before != now:
-        with contextlib.suppress(OSError):  # a cache that only others may write
+        with contextlib.suppress(OSError):  # the cache may be read-only for this user
             write_json(slot.folder / _VERIFIED, now)
     return _open(index, slot)
 
 
-def fingerprint_of(arrays: dict[str, NDArray[Any]], class_names: tuple[str, ...]) -> str:
-    """Hash the contents of a set: 64 hexadecimal digits.
-
-    Args:
-        arrays: `train_images`, `train_labels`, `test_images`, `test_labels`.
-        class_names: index = label.
-    """
+def in_memory(raw: RawDataset, name: str) -> ImageDataset:
+    """Return a set of decoded arrays without caching it; it has the fingerprint that it would have in the cache."""
+    assert isinstance(raw.train, ArraySplit)
+    assert isinstance(raw.test, ArraySplit)
+    arrays: dict[str, NDArray[Any]]
+    arrays = dict(zip(_ARRAYS, (raw.train.images, raw.train.labels, raw.test.images, raw.test.labels), strict=True))
     entries = {
-        name: {"shape": list(array.shape), "crc32": _crc_of_bytes(np.ascontiguousarray(array))}
-        for name, array in arrays.items()
+        array_name: {"shape": list(array.shape), "crc32": _crc_of_bytes(np.ascontiguousarray(array))}
+        for array_name, array in arrays.items()
     }
-    return _fingerprint(entries, class_names)
+    train, test = (
+        Split(torch.from_numpy(part.images), torch.from_numpy(part.labels)) for part in (raw.train, raw.test)
+    )
+    return ImageDataset(name, train, test, raw.class_names, raw.source, _fingerprint(entries, raw.class_names))
 
 
 def _fingerprint(entries: dict[str, Any], class_names: tuple[str, ...]) -> str:
@@ -142,13 +144,13 @@ def _write_arrays(raw: RawDataset, folder: Path, options: LoadOptions) -> int:
 
 
 def _check_room(raw: RawDataset, folder: Path, form: ImageForm) -> None:
-    """Refuse early: running out of disk under a memory map kills the process without a message."""
+    """Raise an error early: a full disk under a memory map kills the process without a message."""
     needed = (len(raw.train) + len(raw.test)) * form.image_bytes
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise CacheError(
             f"the decoded set needs {needed / 1e9:.1f} GB and the cache {cache_root()} has {free / 1e9:.1f} GB free; "
-            "set ATOM_DATA to a folder with more room, or choose a smaller --image-size"
+            "set ATOM_DATA to a folder with more room, or choose a smaller `image_size`"
         )
 
 
@@ -176,7 +178,7 @@ def _describe(raw: RawDataset, folder: Path, slot: Slot, skipped: int) -> dict[s
 
 
 def _crc_of_bytes(array: NDArray[Any]) -> int:
-    """Checksum an array's data (not its file's header, whose padding differs between versions of numpy)."""
+    """Return the checksum of an array's data (the header of its file differs between versions of numpy)."""
     flat = array.reshape(-1).view(np.uint8)
     crc = 0
     for start in range(0, len(flat), _CHUNK):
@@ -210,7 +212,7 @@ def _read_index(slot: Slot) -> dict[str, Any]:
 
 
 def _stamps(folder: Path) -> dict[str, list[int]]:
-    """Give size and time of last change of each array that is there."""
+    """Return the size and modification time of each array that is there."""
     files = {array: folder / f"{array}.npy" for array in _ARRAYS}
     stats = {array: path.stat() for array, path in files.items() if path.is_file()}
     return {array: [stat.st_size, stat.st_mtime_ns] for array, stat in stats.items()}
@@ -244,7 +246,7 @@ def _verify(slot: Slot, array: str, index: dict[str, Any], *, contents: bool) ->
 
 def _open(index: dict[str, Any], slot: Slot) -> ImageDataset:
     def split(name: str) -> Split:
-        # mode "c" (copy on write): torch warns about read-only arrays, and writes must not reach the file
+        # mode "c" (copy on write): torch warns about read-only arrays, and the file must not be written to
         images = np.load(slot.folder / f"{name}_images.npy", mmap_mode="c", allow_pickle=False)
         labels = np.load(slot.folder / f"{name}_labels.npy", allow_pickle=False)
         return Split(torch.from_numpy(images), torch.from_numpy(labels))

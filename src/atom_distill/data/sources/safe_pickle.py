@@ -1,4 +1,4 @@
-"""Reading the pickles of the CIFAR python version without running what a pickle may carry."""
+"""Reading the pickles of the CIFAR python version without running code that a pickle may contain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from atom_distill.base.errors import DataError
 
-# What numpy arrays need, in the spellings of Python 2 and 3 and of numpy 1 and 2. Anything else is refused.
+# What numpy arrays need, as Python 2 and 3 and numpy 1 and 2 name it. Anything else is refused.
 _ALLOWED = frozenset(
     {
         ("numpy.core.multiarray", "_reconstruct"),
@@ -28,7 +28,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        # numpy renamed its private package in version 2; both old names must find the installed one
+        # numpy renamed its private package in version 2: both names must resolve to the installed one
         return super().find_class(_installed(module), name)
 
 
@@ -47,10 +47,10 @@ def load_arrays(content: bytes, name: str) -> dict[str, Any]:
 
     Args:
         content: the pickle.
-        name: what an error calls it.
+        name: for messages.
 
     Raises:
-        DataError: it is damaged, asks for anything but numpy arrays, or is no dictionary.
+        DataError: it is damaged, refers to anything but numpy arrays, or is not a dictionary.
     """
     try:
         # latin1 keeps the bytes of Python 2 arrays as they are

@@ -1,4 +1,4 @@
-"""Cutting a test split out of a set that has none."""
+"""Splitting off test images from a set that has no test split."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.base.seeding import derive_seed
-from atom_distill.data.raw import Labels
+from atom_distill.data.cache.raw import Labels
 
 SPLIT_NAMES = ("test", "val", "valid", "validation")
-"""Names under which a test split is looked for, best first."""
+"""Names of a test split, in order of preference."""
 
 
 def stratified_split(labels: Labels, fraction: float, seed: int, class_names: tuple[str, ...]) -> tuple[Labels, Labels]:
-    """Draw the same share of every class for testing, at least one image and never all of them.
+    """Draw the same share of every class as test images, at least one and never all of them.
 
     Args:
         labels: int64, shape [N].
@@ -35,7 +35,7 @@ def stratified_split(labels: Labels, fraction: float, seed: int, class_names: tu
         if len(members) < 2:
             raise DataError(
                 f"class {name!r} has {len(members)} image{'s' if len(members) != 1 else ''}; "
-                "--test-fraction needs at least 2 per class, one to train and one to test"
+                "`test_fraction` needs at least 2 per class, one to train and one to test"
             )
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         # RandomState, since numpy promises that its stream stays the same in every version
@@ -47,23 +47,23 @@ def stratified_split(labels: Labels, fraction: float, seed: int, class_names: tu
 
 
 def check_fraction(fraction: float) -> None:
-    """Refuse a test fraction outside (0, 1).
+    """Raise an error unless a test fraction is in (0, 1).
 
     Raises:
-        ConfigError: it is.
+        ConfigError: it is not.
     """
     if not 0 < fraction < 1:
-        raise ConfigError(f"--test-fraction must be between 0 and 1 (say 0.2), got {fraction}")
+        raise ConfigError(f"`test_fraction` must be between 0 and 1 (say 0.2), got {fraction}")
 
 
 def no_test_split(name: str) -> DataError:
-    """Build the error for a set without a test split."""
+    """Return the error for a set without a test split."""
     return DataError(
         f"{name} has no test split (looked for {', '.join(SPLIT_NAMES)}); "
-        "add one, or pass --test-fraction 0.2 to set aside a fifth of each class"
+        "add one, or pass `test_fraction=0.2` to set aside a fifth of each class"
     )
 
 
 def needless_fraction(name: str) -> ConfigError:
-    """Build the error for a test fraction of a set that has a test split."""
-    return ConfigError(f"{name} has a test split of its own; leave out --test-fraction")
+    """Return the error for a test fraction of a set that has a test split."""
+    return ConfigError(f"{name} has a test split of its own; leave out `test_fraction`")
