@@ -12,10 +12,11 @@ from torch import Tensor
 
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.card import GRID_FILE, card
-from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture, to_picture
+from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.errors import ArtifactError, ShapeError
 from atom_distill.base.files import write_text
+from atom_distill.base.image_grid import to_picture
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import current_ranks
 

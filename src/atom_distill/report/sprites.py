@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from atom_distill.base.image_grid import image_grid
+
 Coding = Literal["exact", "photo", "sketch"]
 """Without loss; with little; as small as can be looked at."""
 
@@ -49,19 +51,14 @@ def sprite(tiles: Tensor, coding: Coding) -> Sprite:
         tiles: uint8 [n, C, H, W], n >= 1, gray or RGB.
         coding: how much may be lost.
     """
-    count, channels, height, width = tiles.shape
+    count, _, height, width = tiles.shape
     if coding == "exact":
         across, down = width, height
     else:
         across, down = (-(-side // _BLOCK) * _BLOCK for side in (width, height))
         tiles = F.pad(tiles.float(), (0, across - width, 0, down - height), mode="replicate").to(torch.uint8)
     columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    sheet = tiles.new_zeros(rows * columns, channels, down, across)
-    sheet[:count] = tiles
-    picture = sheet.view(rows, columns, channels, down, across).permute(0, 3, 1, 4, 2)
-    array = picture.reshape(rows * down, columns * across, channels).numpy()
-    uri = _data_uri(Image.fromarray(array[..., 0] if channels == 1 else array), coding)
+    uri = _data_uri(image_grid(tiles.split(columns), background="black"), coding)
     return Sprite(uri, columns, width, height, across, down, count)
 
 
