@@ -28,7 +28,7 @@ def test_every_pixel_is_where_it_belongs(channels, counts, scale, gap, left, col
         for x in range(want.shape[1]):
             row, down = divmod(y - gap, height + gap)
             column, right = divmod(x - start, width + gap)
-            if 0 <= row and down < height and 0 <= column < counts[row if row < len(rows) else 0] and right < width:
+            if down < height and right < width and 0 <= column < counts[row]:
                 want[y, x] = rows[row][column, :, down // scale, right // scale].numpy()
     picture = image_grid(rows, tile=(width, height), gap=gap, left=left, columns=columns)
     assert picture.mode == {1: "L", 3: "RGB"}[channels]
