@@ -15,10 +15,11 @@ from atom_distill.artifact import folder as files
 from atom_distill.artifact.card.content import CardContent
 from atom_distill.artifact.card.layout import GRID_FILE
 from atom_distill.artifact.card.render_card import render_card
-from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture, to_picture
+from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.errors import ShapeError
 from atom_distill.base.files import write_text
+from atom_distill.base.image_grid import to_picture
 from atom_distill.ops.parameterization import Parameterization, Pixels, Stored, build_parameterization, rows_of
 from atom_distill.ops.preprocessing import Preprocessing
 

@@ -1,7 +1,7 @@
 "use strict";
-// Mean attention of a layer: where, as two maps on one scale; which channels, as bars.
+// Mean attention of a layer: spatial as two maps on one scale, channels as bars.
 
-/** Fill the choice of layers, in both places, and of classes. */
+/** Fill both choices of layers, and that of classes. */
 function fillChoices() {
   const run = chosenRun(), layers = run.layers ?? [];
   const options = layers.map((layer, index) => new Option(layer.name, String(index)));
@@ -14,15 +14,15 @@ function fillChoices() {
   byId("layer").disabled = !layers.length;
 }
 
-/** The layer that the section shows: the chosen one, the first where none lies over the images. */
+/** The layer shown in the section: the chosen one, or the first if none is shown over the images. */
 const shownLayer = (run) => run.layers[Math.max(0, state.layer)];
 
 async function drawAttention() {
   const run = chosenRun(), has = Boolean(run.layers?.length);
   byId("attention-body").hidden = !has;
   byId("attention-note").textContent = has
-    ? `Seen by ${run.network}${run.layers[0].channels_real ? "" : "; the real images are not at hand"}. Both maps are on one scale.`
-    : data.refresh ? "No network looks at the images while the run goes on; the page of the finished run has this." : "No network has looked at these images.";
+    ? `In ${run.network}${run.layers[0].channels_real ? ". Both maps have the same scale." : "; the real images are not available."}`
+    : data.refresh ? "Attention is computed when the run has finished." : "There is no attention to show.";
   byId("layer").value = String(state.layer);
   if (!has) return;
   const layer = shownLayer(run);
@@ -43,7 +43,7 @@ async function drawMean(figure, sheet) {
   context.drawImage(hot, x, y, sheet.width, sheet.height, 0, 0, sheet.width, sheet.height);
 }
 
-/** A row a channel, strongest on real images first. */
+/** Return a row per channel, ordered by attention to real images, strongest first. */
 function channelRows(layer) {
   const synthetic = layer.channels_syn[state.klass], real = layer.channels_real?.[state.klass];
   const order = synthetic.map((_, channel) => channel);
