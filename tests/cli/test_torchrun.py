@@ -42,6 +42,7 @@ def workers(parent: int) -> dict[int, int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found by /proc, which is Linux's")
 @pytest.mark.parametrize(("victim", "norm"), [(0, "batch"), (1, "instance")])
 def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, norm, tmp_path):
@@ -68,6 +69,7 @@ def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, norm, tmp_pa
     assert json.loads(printed)["steps"] == step + 5
 
 
+@pytest.mark.slow
 def test_one_process_speaks_for_all(tmp_path):
     running = torchrun(f"distill digits {QUICK} --json", tmp_path / "run")
     printed, told = running.communicate(timeout=100)
@@ -75,6 +77,7 @@ def test_one_process_speaks_for_all(tmp_path):
     assert json.loads(printed)["images"] == 10
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told_once(tmp_path):
     running = torchrun("distill digits --ipc 1 --method atim", tmp_path / "run")
     _, told = running.communicate(timeout=100)
@@ -82,6 +85,7 @@ def test_what_is_wrong_is_told_once(tmp_path):
     assert told.count("unknown method 'atim'") == 1
 
 
+@pytest.mark.slow
 def test_a_mistyped_option_is_told_once(tmp_path):
     running = torchrun("distill digits --ipc 1 --no-such-option", tmp_path / "run")
     _, told = running.communicate(timeout=100)

@@ -43,6 +43,8 @@ SHORT = [*ARGUMENTS, "--steps", "2", "--checkpoint-every", "1"]
 LONGER = [*ARGUMENTS, "--steps", "3", "--checkpoint-every", "1"]
 KILLED = -signal.SIGKILL
 
+pytestmark = pytest.mark.slow
+
 
 def work(arguments: list[str], fatal_event: int | None, pause: float) -> None:
     """Run the command line in a process of its own; die at the n-th file, if one is given."""

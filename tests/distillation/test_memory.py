@@ -23,7 +23,10 @@ CLASSES, SHAPE = 10, (3, 16, 16)
 MIB = 1 << 20
 IMAGE_BYTES = 3 * 16 * 16
 
-pytestmark = pytest.mark.skipif(not STATUS.exists(), reason="the peak is read from /proc, which is Linux's")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not STATUS.exists(), reason="the peak is read from /proc, which is Linux's"),
+]
 
 
 def mapped(path: Path, images: int, classes: int = CLASSES, shape: tuple[int, int, int] = SHAPE) -> ImageDataset:

@@ -14,6 +14,8 @@ import figures
 from atom_distill.ops.matching import attention_mixer, matching_loss, signature
 from docs.pages import ROOT, links_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[figures.Run, Path]:

@@ -37,11 +37,13 @@ def take_a_step(candidate: Candidate, size: int) -> None:
     assert weights.device.type == "meta" or bool(torch.isfinite(weights).all()), candidate.name
 
 
+@pytest.mark.slow
 def test_every_architecture_trains_a_step_on_32x32():
     for candidate in convnets_720():
         take_a_step(candidate, 32)
 
 
+@pytest.mark.slow
 def test_every_architecture_trains_a_step_on_64x64_but_for_the_arithmetic():
     with torch.device("meta"):  # shapes of images, weights and gradients, without the minute that all numbers take
         for candidate in convnets_720():
