@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 RUN = "--ipc 1 --width 8 --batch-real 8 --compile off --device cpu --checkpoint-every 5"
-QUICK = f"{RUN} --steps 6"
 
 
 def torchrun(command: str, out: Path, *, steps: str = "") -> subprocess.Popen[str]:
@@ -66,15 +65,8 @@ def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, norm, tmp_pa
     resumed = torchrun(f"distill digits {RUN} --norm {norm} --resume --json --steps {step + 5}", out)
     printed, told = resumed.communicate(timeout=100)
     assert resumed.returncode == 0, told
-    assert json.loads(printed)["steps"] == step + 5
-
-
-@pytest.mark.slow
-def test_one_process_speaks_for_all(tmp_path):
-    running = torchrun(f"distill digits {QUICK} --json", tmp_path / "run")
-    printed, told = running.communicate(timeout=100)
-    assert running.returncode == 0, told
-    assert json.loads(printed)["images"] == 10
+    facts = json.loads(printed)  # of one process, for all
+    assert (facts["steps"], facts["images"]) == (step + 5, 10)
 
 
 @pytest.mark.slow

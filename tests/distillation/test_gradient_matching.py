@@ -20,7 +20,7 @@ from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.network import Network
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
-from atom_distill.training.training_execution import MatchingExecution
+from atom_distill.training.training_execution import TrainingExecution
 from distillation.toys import go, toy_dataset
 
 SEED, STEP, IPC, COUNTS = 3, 5, 2, (3, 9, 7)
@@ -37,7 +37,7 @@ def sampler() -> ClassSampler:
 
 
 def step(operations: tuple[str, ...] = ()) -> GradientMatchingStep:
-    execution = MatchingExecution(CPU, torch.float32, compiled=False, at_once=1)
+    execution = TrainingExecution(CPU, torch.float32, compiled=False, at_once=1)
     return GradientMatchingStep(sampler(), network(), execution, operations, IPC, SEED)
 
 
