@@ -1,6 +1,7 @@
 # `make demo` and `make test` do all the set-up themselves, on a machine with nothing but Python 3.11 or newer.
 PYTHON ?= python3
 DATA   ?= digits
+REVISION ?= HEAD
 VENV   := .venv
 BIN    := $(VENV)/bin
 
@@ -10,7 +11,7 @@ export GOMP_SPINCOUNT ?= 10000
 # One test process per core, each with one thread; with more than 4 the few slowest tests decide the time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install demo test test-fast docs figures results notebooks lint format clean help
+.PHONY: install demo test test-fast docs figures results notebooks digests lint format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -38,6 +39,7 @@ lint: install  ## style, spelling and types
 	$(BIN)/mypy
 	$(BIN)/mypy examples benchmarks
 	$(BIN)/mypy tools/docs
+	$(BIN)/mypy tools/digests.py
 
 # The notice that it silences is about mkdocs 2, which the pins keep away.
 docs: install  ## build the documentation into site/, as pages that need no network
@@ -51,6 +53,9 @@ results: install  ## write docs/results.md from the committed results
 
 notebooks: install  ## run the notebooks and store what they print and draw
 	$(BIN)/python examples/run_notebooks.py
+
+digests: install  ## compare the results of short runs with those of REVISION, on this machine
+	$(BIN)/python tools/digests.py --revision $(REVISION)
 
 format: install  ## put the code in shape
 	$(BIN)/ruff check --fix .
