@@ -18,6 +18,7 @@ from distillation.toys import toy_dataset
 QUICK = "--steps 2 --width 8 --batch-real 8 --compile off --device cpu --checkpoint-every 1"
 
 
+@pytest.mark.slow
 def test_a_closed_output_is_no_crash(tmp_path):
     line = f"{sys.executable} -m atom_distill data digits --sheet {tmp_path / 'sheet.png'} >&-"
     environment = os.environ | {"ATOM_DATA": str(tmp_path / "cache")}

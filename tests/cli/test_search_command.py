@@ -91,6 +91,7 @@ def test_a_folder_that_is_no_run_and_no_folder_at_all(atom, runs, tmp_path):
     assert "is given twice; give each once" in atom(f"search {runs[1]} {runs[1]}").err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["process", "ray"])
 def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, on):
     if on == "ray":

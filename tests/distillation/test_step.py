@@ -260,6 +260,7 @@ def test_a_bfloat16_real_branch_stays_near_the_formula(operations):
     assert_close(computed(case), reference(case), tolerance=3e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_compile(CPU), reason="torch.compile finds no C++ compiler here")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)])
 def test_the_compiled_step_stays_near_the_formula_over_many_draws(dtype, tolerance, capsys):

@@ -22,7 +22,10 @@ from atom_distill.search.space import Candidate
 from atom_distill.search.workers import OnRay, RaySettings
 from search.conftest import CANDIDATES
 
-pytestmark = pytest.mark.skipif(not is_available("ray"), reason="Ray is not installed: pip install 'atom-distill[ray]'")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not is_available("ray"), reason="Ray is not installed: pip install 'atom-distill[ray]'"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -27,25 +27,34 @@ def test_the_space_has_720_distinct_architectures():
 def take_a_step(candidate: Candidate, size: int) -> None:
     network = candidate.build((3, size, size), 10)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
-    logits = network(torch.randn(2, 3, size, size))
-    assert logits.shape == (2, 10), candidate.name
+    logits = network(torch.randn(1, 3, size, size))
+    assert logits.shape == (1, 10), candidate.name
     weights = network.classifier.weight
     before = weights.detach().clone()
-    F.cross_entropy(logits, torch.tensor([1, 7])).backward()
+    F.cross_entropy(logits, torch.tensor([7])).backward()
     optimizer.step()
-    assert weights.device.type == "meta" or not torch.equal(weights, before), candidate.name
-    assert weights.device.type == "meta" or bool(torch.isfinite(weights).all()), candidate.name
+    assert not torch.equal(weights, before), candidate.name
+    assert bool(torch.isfinite(weights).all()), candidate.name
 
 
+@pytest.mark.slow
 def test_every_architecture_trains_a_step_on_32x32():
     for candidate in convnets_720():
         take_a_step(candidate, 32)
 
 
-def test_every_architecture_trains_a_step_on_64x64_but_for_the_arithmetic():
-    with torch.device("meta"):  # shapes of images, weights and gradients, without the minute that all numbers take
-        for candidate in convnets_720():
-            take_a_step(candidate, 64)
+def test_every_architecture_fits_64x64():
+    fit, unfit = fitting(convnets_720(), (3, 64, 64), 10)
+    assert (len(fit), unfit) == (720, [])
+
+
+@pytest.mark.slow
+def test_every_narrow_architecture_trains_a_step_on_64x64():
+    """The width changes no height or width of a map, and the wider ones would take a minute."""
+    narrow = [candidate for candidate in convnets_720() if candidate.shape.width == 32]
+    assert len(narrow) == 180
+    for candidate in narrow:
+        take_a_step(candidate, 64)
 
 
 @pytest.mark.parametrize("candidate", convnets_720()[::53], ids=lambda candidate: candidate.name)
