@@ -1,13 +1,14 @@
 # `make demo` and `make test` do all the set-up themselves, on a machine with nothing but Python 3.11 or newer.
 PYTHON ?= python3
 DATA   ?= digits
+REVISION ?= HEAD
 VENV   := .venv
 BIN    := $(VENV)/bin
 
 # Idle threads spin briefly, then sleep: as fast alone, five times faster where other programs want the cores.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: install demo test docs figures results notebooks lint format clean help
+.PHONY: install demo test docs figures results notebooks digests lint format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,6 +33,7 @@ lint: install  ## style, spelling and types
 	$(BIN)/mypy
 	$(BIN)/mypy examples benchmarks
 	$(BIN)/mypy tools/docs
+	$(BIN)/mypy tools/digests.py
 
 # The notice that it silences is about mkdocs 2, which the pins keep away.
 docs: install  ## build the documentation into site/, as pages that need no network
@@ -45,6 +47,9 @@ results: install  ## write docs/results.md from the committed results
 
 notebooks: install  ## run the notebooks and store what they print and draw
 	$(BIN)/python examples/run_notebooks.py
+
+digests: install  ## compare the results of short runs with those of REVISION, on this machine
+	$(BIN)/python tools/digests.py --revision $(REVISION)
 
 format: install  ## put the code in shape
 	$(BIN)/ruff check --fix .

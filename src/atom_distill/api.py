@@ -1,7 +1,8 @@
-"""The Python interface: two calls that join the rooms below."""
+"""The Python interface: what joins the rooms below, and the processes that torchrun started."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ from atom_distill.artifact.scores import Score
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.config.distill import DistillConfig
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.distillation.method import RunPlan
+from atom_distill.distillation.planning import plan_run
 from atom_distill.distillation.run import run
 from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.processes.ranks import current_ranks
+from atom_distill.training.training_execution import ExecutionOptions
 
 
 def distill(
     dataset: ImageDataset,
     ipc: int | None = None,
-    method: str = "atom",
+    method: str | None = None,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -31,14 +35,15 @@ def distill(
 
     Args:
         dataset: from `load_dataset`.
-        ipc: images per class; or give budget=M, images in all, shared out in proportion to the classes.
-        method: "atom", "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "forgetting", or one you
-            registered in `METHODS`.
+        ipc: images per class; or give budget=M, a total number of images, allocated in proportion to class sizes.
+        method: "atom" (default), "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "forgetting", one that
+            you registered in `METHODS`, or "package.module:name".
         out: folder for the result, its checkpoints and metrics; without it the result is in memory only.
-        resume: go on with the run in `out`, if there is one.
+        resume: continue the run in `out`, if there is one.
         show_progress: draw a bar on standard error.
-        settings: any field of `atom_distill.config.distill.DistillConfig`, e.g. steps=500, init="noise",
-            seed=1, norm="batch"; what is left out gets the papers' value for the resolution and ipc.
+        settings: any field of `atom_distill.config.distill.DistillConfig`, e.g. steps=500, init="noise", seed=1,
+            norm="batch", and of the method's own settings, e.g. spatial_power=2; what is left out gets the papers'
+            value for the resolution and ipc.
 
     Returns:
         The distilled set; where `out` is given it is stored there too.
@@ -48,13 +53,32 @@ def distill(
 
     Source: ATOM (arXiv 2405.01373).
     """
+    given = {"ipc": ipc, "method": method, **settings}
+    plan = plan_distillation(dataset, given, out=out, resume=resume)
+    return run(plan, resume=resume, show_progress=show_progress)
+
+
+def plan_distillation(
+    dataset: ImageDataset, settings: Mapping[str, Any], *, out: str | Path | None = None, resume: bool = False
+) -> RunPlan:
+    """Return what `distill` would do, with every setting final; nothing is written.
+
+    Args:
+        dataset: from `load_dataset`.
+        settings: by name, as `distill` takes them; None stands for one that is not given.
+        out: folder for the result.
+        resume: continue the run in `out`, if there is one.
+
+    Raises:
+        AtomError: the settings, the data or the folder do not allow it; the message says what to do.
+    """
     _require_loaded(dataset)
-    given = {**({} if ipc is None else {"ipc": ipc}), "method": method, **settings}
+    given = {name: value for name, value in settings.items() if value is not None}
     folder = Path(out) if out is not None else None
-    return run(dataset, given, out=folder, resume=resume, judge=judge, show_progress=show_progress)
+    return plan_run(dataset, given, out=folder, resume=resume, ranks=current_ranks())
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     distilled: DistilledDataset,
     dataset: ImageDataset,
     arch: str = "convnet",
@@ -64,6 +88,8 @@ def evaluate(
     shape: NetworkShape | None = None,
     seed: int = 0,
     device: str = "auto",
+    execution: ExecutionOptions | None = None,
+    show_progress: bool = True,
 ) -> Score:
     """Train networks from scratch on a distilled set and test them on the real test split.
 
@@ -71,11 +97,14 @@ def evaluate(
         distilled: the set; if it is stored in a folder, the score is kept there with its protocol.
         dataset: the real set; only its test split is used.
         arch: architecture.
-        repeats: networks, each from its own seed.
-        protocol: how they are trained: a name, or a `TrainingProtocol`, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
+        repeats: number of networks, each from its own seed.
+        protocol: how they are trained: a name, or a protocol, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
         shape: departures from the architecture's depth, width, norm, activation and pooling.
-        seed: of everything random.
+        seed: of all random draws.
         device: cpu, cuda, ..., or auto.
+        execution: precision, compilation and networks at once, e.g. `ExecutionOptions(precision="float32")`; left out,
+            the machine's choice.
+        show_progress: draw a bar on standard error.
 
     Returns:
         Mean, standard deviation and every run, in percent, of the last epoch.
@@ -84,6 +113,7 @@ def evaluate(
         AtomError: unknown names, or sets that do not belong together.
     """
     _require_loaded(dataset)
+    ranks = current_ranks()
     evaluation = Evaluation(
         arch=arch,
         shape=shape or NetworkShape(),
@@ -91,9 +121,12 @@ def evaluate(
         protocol=PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol,
         seed=seed,
         device=pick_device(device),
+        execution=execution or ExecutionOptions(),
+        ranks=ranks,
+        show_progress=show_progress,
     )
     score = evaluation.of_distilled(distilled, dataset)
-    distilled.add_score(score)
+    distilled.scores = ranks.broadcast_from_rank0(lambda: distilled.add_score(score))
     return score
 
 
@@ -102,17 +135,3 @@ def _require_loaded(dataset: object) -> None:
         raise ConfigError(
             f"a loaded data set is needed, got {type(dataset).__name__}: use load_dataset, e.g. load_dataset('cifar10')"
         )
-
-
-def judge(distilled: DistilledDataset, held_out: ImageDataset, config: DistillConfig) -> float:
-    """Score a set on held-out training images, as `eval_every` asks for during a run, in percent."""
-    evaluation = Evaluation(
-        arch=config.arch,
-        shape=NetworkShape(**config.network_shape()),
-        repeats=config.eval_repeats,
-        protocol=PROTOCOLS.get("dm").changed(epochs=config.eval_epochs),
-        seed=config.seed,
-        device=pick_device(config.device),
-        show_progress=False,
-    )
-    return evaluation.of_distilled(distilled, held_out).mean

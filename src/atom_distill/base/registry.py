@@ -57,6 +57,10 @@ class Registry(Generic[T]):
         """Return all names, sorted."""
         return sorted(self._entries)
 
+    def in_order(self) -> list[str]:
+        """Return all names in the order in which they were registered."""
+        return list(self._entries)
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 

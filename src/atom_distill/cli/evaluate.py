@@ -196,7 +196,7 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
         protocol=PROTOCOLS.get(options.protocol).changed(**given(options.training.model_copy(update=training))),
         seed=options.seed,
         device=pick_device(options.execution.device),
-        wishes=ExecutionOptions(options.execution.precision, options.execution.compile, options.execution.at_once),
+        execution=ExecutionOptions(options.execution.precision, options.execution.compile, options.execution.at_once),
     )
 
 

@@ -64,14 +64,7 @@ def hub_layout(distilled: DistilledDataset, repository: str | None = None) -> La
 def _write_run(distilled: DistilledDataset, folder: Path) -> None:
     """Write what loads and evaluates as a run; the set that is exported is its last one, whichever it was."""
     folder.mkdir()
-    files.save_tensors(
-        folder,
-        distilled.images,
-        distilled.labels,
-        distilled.class_names,
-        distilled.steps,
-        soft_labels=distilled.soft_labels,
-    )
+    files.save_values(folder, distilled.values())
     files.save_preprocessing(folder, distilled.preprocessing)
     record = {**distilled.record}
     if "command" in record:

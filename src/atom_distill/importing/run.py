@@ -68,7 +68,7 @@ def import_distilled(
         if reason is not None:
             note(f"doubtful: {reason}")
     rate = {} if published.network_lr is None else {"network_lr": published.network_lr}
-    return DistilledDataset(
+    return DistilledDataset.from_images(
         images=images.contiguous(),
         labels=targets.hard,
         soft_labels=targets.soft,

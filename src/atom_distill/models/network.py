@@ -26,5 +26,4 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, K] of images [B, C, H, W]."""
-        logits: Tensor = self.classifier(self.features(images).embedding)
-        return logits
+        return self.features(images).logits

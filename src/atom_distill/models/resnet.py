@@ -86,7 +86,8 @@ class ResNet18(Network):
         for stage in self.stages:
             out = stage(out)
             maps.append(out)
-        return Features(maps, out.mean((2, 3)))
+        embedding = out.mean((2, 3))
+        return Features.of_maps(maps, embedding, lambda: self.classifier(embedding))
 
 
 @MODELS.register("resnet18")

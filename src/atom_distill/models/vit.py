@@ -86,7 +86,8 @@ class VisionTransformer(Network):
         for block in self.blocks:
             tokens = block(tokens)
             maps.append(tokens.mT.unflatten(2, (_GRID, _GRID)))
-        return Features(maps, self.norm(tokens).mean(1))
+        embedding = self.norm(tokens).mean(1)
+        return Features.of_maps(maps, embedding, lambda: self.classifier(embedding))
 
 
 @MODELS.register("vit")

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
+from atom_distill.artifact.distilled import TrainingSet, decoded
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
 from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.images_per_class import class_labels, images_per_class
-from atom_distill.distillation.run_state import checkpoints, last_step, load_newest_checkpoint
+from atom_distill.distillation.run_state import RunState, checkpoints, last_step, load_newest_checkpoint
+from atom_distill.ops.parameterization import build_parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 
 Read = TypeVar("Read")
@@ -135,10 +137,11 @@ def _read_images(view: RunView) -> None:
     """Take the result, or the newest checkpoint where the run goes on or was stopped."""
     stored = None
     if (view.folder / "distilled.safetensors").exists():
-        stored = view.attempt("The finished set", lambda: files.load_tensors(view.folder, "last"))
+        stored = view.attempt("The finished set", lambda: _decoded(files.load_values(view.folder, "last")))
     if stored is not None:
-        view.images, view.labels, view.class_names = stored.images, stored.labels, stored.class_names
-        view.steps, view.finished = stored.steps, True
+        made, values = stored
+        view.images, view.labels, view.class_names = made.images, made.labels, values.class_names
+        view.steps, view.finished = values.steps, True
         order = view.labels.argsort(stable=True)  # others' sets may come in any order
         view.images, view.labels = view.images[order], view.labels[order]
     if (view.moves and last_step(view.folder) > view.steps) or stored is None:
@@ -151,10 +154,13 @@ def _read_checkpoint(view: RunView) -> None:
         if view.images is None:
             view.missing.append("Images: there is no finished set and no checkpoint yet")
         return
-    count = len(state.result)
+    images = view.attempt("The images of the newest checkpoint", lambda: _decoded_checkpoint(view, state))
+    if images is None:
+        return
+    count = len(images)
     if len(view.labels) != count:
-        view.labels, view.class_names = _labels(view, count)
-    view.images, view.steps, view.finished = state.result, state.step, False
+        view.labels, view.class_names = _labels(view, count, state.images_per_class)
+    view.images, view.steps, view.finished = images, state.step, False
     goal = view.settings.get("steps", "?")
     told = f"the run is at step {state.step} of {goal}"
     if state.step == goal:
@@ -162,9 +168,27 @@ def _read_checkpoint(view: RunView) -> None:
     view.missing.append(f"The result: {told}")
 
 
-def _labels(view: RunView, count: int) -> tuple[Tensor, tuple[str, ...]]:
-    """Find out whose images a checkpoint has: it does not say."""
+def _decoded(values: files.StoredValues) -> tuple[TrainingSet, files.StoredValues]:
+    """Return a stored set decoded, and as it is stored."""
+    return decoded(values), values
+
+
+def _decoded_checkpoint(view: RunView, state: RunState) -> Tensor:
+    """Return the images of a checkpoint in model space."""
+    form = str(view.settings.get("parameterization") or "pixels")
+    if form == "pixels":
+        return state.result["images"]
+    if view.real is None:
+        raise ArtifactError(f"the data set is not at hand, without which images stored as {form} cannot be decoded")
+    return build_parameterization(form, view.real.image_shape).decode(state.result)
+
+
+def _labels(view: RunView, count: int, stored: Tensor | None) -> tuple[Tensor, tuple[str, ...]]:
+    """Return labels and class names of a checkpoint's images; those of version 0.1 do not hold them."""
     ipc, budget, real = view.settings.get("ipc"), view.settings.get("budget"), view.real
+    if stored is not None and int(stored.sum()) == count:
+        numbered = tuple(f"class {label}" for label in range(len(stored)))
+        return class_labels(stored), real.class_names if real is not None else numbered
     if real is not None and (ipc or budget):
         per_class = view.attempt("Classes", lambda: images_per_class(real, ipc, budget))
         if per_class is not None and int(per_class.sum()) == count:

@@ -22,6 +22,7 @@ from atom_distill.base.registry import Registry
 from atom_distill.base.seeding import generator
 from atom_distill.models.build import build_model
 from atom_distill.models.network import Network
+from atom_distill.models.registry import Builder
 
 Space = Sequence["Candidate"]
 
