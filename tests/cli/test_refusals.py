@@ -29,8 +29,8 @@ def pets(tmp_path: Path) -> Path:
     ("line", "told"),
     [
         (
-            "distill digits --ipc 1",
-            "atom: unknown command 'distill'. Did you mean 'distill'? Known: data, distill, evaluate, export, import",
+            "destill digits --ipc 1",
+            "atom: unknown command 'destill'. Did you mean 'distill'? Known: data, distill, evaluate, export, import",
         ),
         ("data digit", "atom data: unknown data set 'digit'. Did you mean 'digits'"),
         ("distill cifar --ipc 1", "Did you mean 'cifar10' or 'cifar100'"),
