@@ -268,7 +268,7 @@ SETTINGS = {"depth": 2, "width": 64, "norm": "batch", "activation": "sigmoid", "
 def test_a_setting_counts_or_is_refused(name, has, setting):
     shape = NetworkShape(**{setting: SETTINGS[setting]})
     if setting not in has:
-        with pytest.raises(ConfigError, match=rf"{name} cannot be given another {setting}.* are {' and '.join(has)}$"):
+        with pytest.raises(ConfigError, match=rf"{name} does not support {setting}.* it supports {' and '.join(has)}$"):
             build_model(name, (3, 32, 32), 10, shape)
         return
     default = {"vgg11": {"width": 64}, "resnet18": {"width": 64}}.get(name, {})

@@ -122,7 +122,7 @@ def test_a_model_that_shows_no_features_gives_logits_only():
             (3, 8, 8),
             NetworkShape(norm="batch"),
             ConfigError,
-            "timm:shown18 cannot be given another norm",
+            "timm:shown18 does not support norm",
         ),
     ],
 )

@@ -199,9 +199,6 @@ def _labels(view: RunView, count: int, per_class: Tensor | None) -> tuple[Tensor
 def _infer_per_class(view: RunView, count: int) -> Tensor | None:
     """Return the images per class, int64 [K], as the settings allocate them; None if that does not fit the count."""
     ipc, budget, real = view.settings.get("ipc"), view.settings.get("budget"), view.real
-    if stored is not None and int(stored.sum()) == count:
-        numbered = tuple(f"class {label}" for label in range(len(stored)))
-        return class_labels(stored), real.class_names if real is not None else numbered
     if real is not None and (ipc or budget):
         per_class = view.attempt("Classes", lambda: images_per_class(real, ipc, budget))
         if per_class is not None and int(per_class.sum()) == count:
