@@ -29,7 +29,7 @@ _COMMANDS = {
 }
 
 _OVER_RANKS = ("distill", "evaluate")
-"""Commands that several processes, started by torchrun, can share."""
+"""Commands that several processes, started by torchrun, can run together."""
 
 _HELP = """\
 usage: atom COMMAND [OPTIONS]
@@ -90,7 +90,9 @@ def _command(name: str, arguments: list[str]) -> None:
         raise unknown_name("command", name, list(_COMMANDS))
     if launched().size > 1:
         if name not in _OVER_RANKS:
-            raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be shared by processes: start it without torchrun")
+            raise ConfigError(
+                f"only {' and '.join(_OVER_RANKS)} can be run by several processes: start it without torchrun"
+            )
         from atom_distill.processes.ranks import join
 
         join()
