@@ -44,7 +44,7 @@ def test_every_architecture_trains_a_step_on_32x32():
 
 
 def test_every_architecture_fits_64x64():
-    fit, unfit = fitting(convnets_720(), (3, 64, 64), 10)
+    fit, unfit = split_by_fit(convnets_720(), (3, 64, 64), 10)
     assert (len(fit), unfit) == (720, [])
 
 

@@ -55,7 +55,7 @@ class ShapeOptions(BaseModel):
 
 ProtocolOptions = settings_options(
     TrainingProtocol,
-    "Departures from the protocol; they become part of its name. Shown are the values of dm.",
+    "Departures from the protocol, which become part of its name; shown are the values of dm.",
     ("name",),
 )
 
@@ -69,7 +69,7 @@ class MachineOptions(BaseModel):
     )
     compile: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="Whether to use torch.compile; auto: where the evaluation is long enough to gain from it.",
+        description="Whether to use torch.compile; auto: in long evaluations.",
     )
     at_once: int = Field(default=0, description="Number of networks that train together; 0: all on a GPU, 1 on a CPU.")
 
@@ -192,7 +192,7 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
         arch=arch,
         shape=shape,
         repeats=options.repeats,
-        protocol=PROTOCOLS.get(options.protocol).changed(**given(options.training.model_copy(update=training))),
+        protocol=PROTOCOLS.get(options.protocol).changed(**{**given(options.training), **training}),
         seed=options.seed,
         device=device,
         ranks=ranks,

@@ -90,9 +90,7 @@ def _command(name: str, arguments: list[str]) -> None:
         raise unknown_name("command", name, list(_COMMANDS))
     if launched().size > 1:
         if name not in _OVER_RANKS:
-            raise ConfigError(
-                f"only {' and '.join(_OVER_RANKS)} can be run by several processes: start it without torchrun"
-            )
+            raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be run by several processes: use no torchrun")
         from atom_distill.processes.ranks import join
 
         join()
