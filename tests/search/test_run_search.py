@@ -31,7 +31,8 @@ class Linear(Network):
         self.classifier = nn.Linear(int(torch.tensor(image_shape).prod()), num_classes)
 
     def features(self, images: torch.Tensor) -> Features:
-        return Features([], images.flatten(1))
+        pixels = images.flatten(1)
+        return Features([], pixels, lambda: self.classifier(pixels))
 
 
 def test_custom_networks_are_ranked_beside_named_ones(tmp_path, capsys):
