@@ -31,8 +31,8 @@ class Linear(Network):
         self.classifier = nn.Linear(int(torch.tensor(image_shape).prod()), num_classes)
 
     def features(self, images: torch.Tensor) -> Features:
-        embedding = images.flatten(1)
-        return Features.of_maps([], embedding, lambda: self.classifier(embedding))
+        pixels = images.flatten(1)
+        return Features([], pixels, lambda: self.classifier(pixels))
 
 
 def test_custom_networks_are_ranked_beside_named_ones(tmp_path, capsys):
