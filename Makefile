@@ -1,16 +1,20 @@
 # `make demo` and `make test` do all the set-up themselves, on a machine with nothing but Python 3.11 or newer.
 PYTHON ?= python3
 DATA   ?= digits
+REVISION ?= HEAD
 VENV   := .venv
 BIN    := $(VENV)/bin
 
 # Idle threads spin briefly, then sleep: as fast alone, five times faster where other programs want the cores.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: install demo test docs figures results notebooks lint format clean help
+# One test process per core, each with one thread; with more than 4 the few slowest tests decide the time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
+
+.PHONY: install demo test test-fast docs figures results notebooks digests lint format clean help
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 install: $(VENV)/.installed  ## make the virtual environment with pinned dependencies
 
@@ -23,7 +27,10 @@ demo: install  ## distill DATA (digits; cifar10 is the real one) and compare wit
 	$(BIN)/python examples/demo.py $(DATA)
 
 test: install lint  ## everything that CI checks
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
+
+test-fast: install  ## the tests that take less than about 3 seconds each, without the style checks
+	$(PYTEST) -m "not slow"
 
 lint: install  ## style, spelling and types
 	$(BIN)/ruff check .
@@ -32,6 +39,7 @@ lint: install  ## style, spelling and types
 	$(BIN)/mypy
 	$(BIN)/mypy examples benchmarks
 	$(BIN)/mypy tools/docs
+	$(BIN)/mypy tools/digests.py
 
 # The notice that it silences is about mkdocs 2, which the pins keep away.
 docs: install  ## build the documentation into site/, as pages that need no network
@@ -45,6 +53,9 @@ results: install  ## write docs/results.md from the committed results
 
 notebooks: install  ## run the notebooks and store what they print and draw
 	$(BIN)/python examples/run_notebooks.py
+
+digests: install  ## compare the results of short runs with those of REVISION, on this machine
+	$(BIN)/python tools/digests.py --revision $(REVISION)
 
 format: install  ## put the code in shape
 	$(BIN)/ruff check --fix .

@@ -1,7 +1,8 @@
-"""The Python interface: two calls that join the rooms below."""
+"""The Python interface: loading, planning, distilling and evaluating, by one process or several."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,70 @@ from atom_distill.artifact.scores import Score
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.config.distill import DistillConfig
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
+from atom_distill.data import load
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.distillation.method import RunPlan
+from atom_distill.distillation.planning import plan_run
 from atom_distill.distillation.run import run
 from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.processes.ranks import current_ranks
+from atom_distill.training.training_execution import ExecutionOptions
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    test_fraction: float | None = None,
+    classes: int | Sequence[str] | None = None,
+    skip_unreadable: bool = False,
+    seed: int = 0,
+    refresh: bool = False,
+) -> ImageDataset:
+    """Load a data set by name, or from class folders, parquet files or a saved Hugging Face set.
+
+    A known name takes precedence over a file of that name; write `./digits`, or pass a `Path`, for the latter.
+    Decoded images are cached in the folder `ATOM_DATA` and opened as memory maps. Of several processes, rank 0 loads
+    the set first, and the others open what it has cached.
+
+    Args:
+        name_or_path: `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `tiny-imagenet`, or a path.
+        data_dir: a published copy of a named set: its archive, its folder, or the folder that holds either.
+        image_size: height and width in pixels; images are resized and cropped to it. None keeps their size.
+        test_fraction: share of each class to use as test images, for a path without a test split, in (0, 1).
+        classes: names of the classes to keep, in the order of their new labels; or how many, from the first.
+        skip_unreadable: leave out images that cannot be decoded, and count them.
+        seed: of the draw of the test fraction. Runs that differ in their own seed only should share it, or one
+            would train on images that another is tested on.
+        refresh: fetch and decode again, even if the set is cached.
+
+    Raises:
+        UnknownNameError: it is neither a known name nor a path.
+        DataError: the set cannot be found, read or used; the message says what to do.
+        CacheError: the cached copy is damaged.
+        ConfigError: an option is out of range, or does not fit the set.
+    """
+    ranks = current_ranks()
+    return ranks.rank0_first(
+        lambda: load.load_dataset(
+            name_or_path,
+            data_dir=data_dir,
+            image_size=image_size,
+            test_fraction=test_fraction,
+            classes=classes,
+            skip_unreadable=skip_unreadable,
+            seed=seed,
+            refresh=refresh and ranks.is_main,
+        )
+    )
 
 
 def distill(
     dataset: ImageDataset,
     ipc: int | None = None,
-    method: str = "atom",
+    method: str | None = None,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -31,14 +85,15 @@ def distill(
 
     Args:
         dataset: from `load_dataset`.
-        ipc: images per class; or give budget=M, images in all, shared out in proportion to the classes.
-        method: "atom", "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "forgetting", or one you
-            registered in `METHODS`.
+        ipc: images per class; or give budget=M, a total number of images, allocated in proportion to class sizes.
+        method: "atom" (default), "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "forgetting", one that
+            you registered in `METHODS`, or "package.module:name".
         out: folder for the result, its checkpoints and metrics; without it the result is in memory only.
-        resume: go on with the run in `out`, if there is one.
+        resume: continue the run in `out`, if there is one.
         show_progress: draw a bar on standard error.
-        settings: any field of `atom_distill.config.distill.DistillConfig`, e.g. steps=500, init="noise",
-            seed=1, norm="batch"; what is left out gets the papers' value for the resolution and ipc.
+        settings: any field of `atom_distill.config.distill.DistillConfig`, e.g. steps=500, init="noise", seed=1,
+            norm="batch", and of the method's own settings, e.g. spatial_power=2; what is left out gets the papers'
+            value for the resolution and ipc.
 
     Returns:
         The distilled set; where `out` is given it is stored there too.
@@ -48,13 +103,32 @@ def distill(
 
     Source: ATOM (arXiv 2405.01373).
     """
+    given = {"ipc": ipc, "method": method, **settings}
+    plan = plan_distillation(dataset, given, out=out, resume=resume)
+    return run(plan, resume=resume, show_progress=show_progress)
+
+
+def plan_distillation(
+    dataset: ImageDataset, settings: Mapping[str, Any], *, out: str | Path | None = None, resume: bool = False
+) -> RunPlan:
+    """Return what `distill` would do, with every setting final; nothing is written.
+
+    Args:
+        dataset: from `load_dataset`.
+        settings: by name, as `distill` takes them; None stands for one that is not given.
+        out: folder for the result.
+        resume: continue the run in `out`, if there is one.
+
+    Raises:
+        AtomError: the settings, the data or the folder do not allow it; the message says what to do.
+    """
     _require_loaded(dataset)
-    given = {**({} if ipc is None else {"ipc": ipc}), "method": method, **settings}
+    given = {name: value for name, value in settings.items() if value is not None}
     folder = Path(out) if out is not None else None
-    return run(dataset, given, out=folder, resume=resume, judge=judge, show_progress=show_progress)
+    return plan_run(dataset, given, out=folder, resume=resume, ranks=current_ranks())
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     distilled: DistilledDataset,
     dataset: ImageDataset,
     arch: str = "convnet",
@@ -64,6 +138,8 @@ def evaluate(
     shape: NetworkShape | None = None,
     seed: int = 0,
     device: str = "auto",
+    execution: ExecutionOptions | None = None,
+    show_progress: bool = True,
 ) -> Score:
     """Train networks from scratch on a distilled set and test them on the real test split.
 
@@ -71,11 +147,14 @@ def evaluate(
         distilled: the set; if it is stored in a folder, the score is kept there with its protocol.
         dataset: the real set; only its test split is used.
         arch: architecture.
-        repeats: networks, each from its own seed.
-        protocol: how they are trained: a name, or a `TrainingProtocol`, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
+        repeats: number of networks, each from its own seed.
+        protocol: how they are trained: a name, or a protocol, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
         shape: departures from the architecture's depth, width, norm, activation and pooling.
-        seed: of everything random.
+        seed: of all random draws.
         device: cpu, cuda, ..., or auto.
+        execution: precision, compilation and networks at once, e.g. `ExecutionOptions(precision="float32")`; left out,
+            the machine's choice.
+        show_progress: draw a bar on standard error.
 
     Returns:
         Mean, standard deviation and every run, in percent, of the last epoch.
@@ -84,6 +163,7 @@ def evaluate(
         AtomError: unknown names, or sets that do not belong together.
     """
     _require_loaded(dataset)
+    ranks = current_ranks()
     evaluation = Evaluation(
         arch=arch,
         shape=shape or NetworkShape(),
@@ -91,9 +171,12 @@ def evaluate(
         protocol=PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol,
         seed=seed,
         device=pick_device(device),
+        execution=execution or ExecutionOptions(),
+        ranks=ranks,
+        show_progress=show_progress,
     )
     score = evaluation.of_distilled(distilled, dataset)
-    distilled.add_score(score)
+    distilled.scores = ranks.broadcast_from_rank0(lambda: distilled.add_score(score))
     return score
 
 
@@ -102,17 +185,3 @@ def _require_loaded(dataset: object) -> None:
         raise ConfigError(
             f"a loaded data set is needed, got {type(dataset).__name__}: use load_dataset, e.g. load_dataset('cifar10')"
         )
-
-
-def judge(distilled: DistilledDataset, held_out: ImageDataset, config: DistillConfig) -> float:
-    """Score a set on held-out training images, as `eval_every` asks for during a run, in percent."""
-    evaluation = Evaluation(
-        arch=config.arch,
-        shape=NetworkShape(**config.network_shape()),
-        repeats=config.eval_repeats,
-        protocol=PROTOCOLS.get("dm").changed(epochs=config.eval_epochs),
-        seed=config.seed,
-        device=pick_device(config.device),
-        show_progress=False,
-    )
-    return evaluation.of_distilled(distilled, held_out).mean

@@ -1,4 +1,4 @@
-"""Names to things, and what a wrong name is told."""
+"""Registries: names to objects, and the message for a wrong name."""
 
 from __future__ import annotations
 
@@ -60,3 +60,50 @@ def test_a_name_is_taken_once(shelf):
     with pytest.raises(ValueError, match="tool 'saw' is registered already"):
         shelf.register("saw")(3)
     assert shelf.get("saw") == 1
+
+
+CELL = """
+@tools.register("plane")
+def plane():
+    return {value}
+
+
+class Chisel:
+    size = {value}
+
+
+tools.register("chisel")(Chisel())
+"""
+
+
+def run_cell(tools: Registry[object], value: int, module: str) -> None:
+    exec(CELL.format(value=value), {"__name__": module, "tools": tools})
+
+
+def test_a_cell_that_is_run_again_replaces_what_it_registered():
+    tools: Registry[object] = Registry("tool")
+    for value in (1, 2):
+        run_cell(tools, value, "__main__")
+        assert tools.get("plane")() == tools.get("chisel").size == value
+    assert tools.names() == ["chisel", "plane"]
+
+
+def test_the_same_name_from_another_module_is_refused():
+    tools: Registry[object] = Registry("tool")
+    run_cell(tools, 1, "some_package.tools")
+    for name, entry in {"plane": lambda: 2, "chisel": type("Chisel", (), {})()}.items():
+        with pytest.raises(ValueError, match=f"tool '{name}' is registered already; choose another name"):
+            tools.register(name)(entry)
+    with pytest.raises(ValueError, match="tool 'plane' is registered already"):
+        run_cell(tools, 2, "__main__")
+    assert tools.get("plane")() == tools.get("chisel").size == 1
+
+
+def test_another_function_or_instance_of_the_same_module_is_refused():
+    tools: Registry[object] = Registry("tool")
+    run_cell(tools, 1, "__main__")
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec("def adze(): pass\nclass Saw: pass", names)
+    for name, entry in (("plane", names["adze"]), ("plane", names["Saw"]()), ("chisel", names["Saw"]())):
+        with pytest.raises(ValueError, match="registered already"):
+            tools.register(name)(entry)

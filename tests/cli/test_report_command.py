@@ -96,6 +96,7 @@ def test_a_finished_run_is_watched_once(atom, run_folder):
     assert "step 4 of 4, loss" in answer.err
 
 
+@pytest.mark.slow
 def test_a_run_is_watched_to_its_end(run_folder, tmp_path):
     """At each wait another bit of the run comes into being."""
     whole, folder = run_folder, tmp_path / "going"

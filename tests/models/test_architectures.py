@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -267,12 +268,53 @@ SETTINGS = {"depth": 2, "width": 64, "norm": "batch", "activation": "sigmoid", "
 def test_a_setting_counts_or_is_refused(name, has, setting):
     shape = NetworkShape(**{setting: SETTINGS[setting]})
     if setting not in has:
-        with pytest.raises(ConfigError, match=rf"{name} cannot be given another {setting}.* are {' and '.join(has)}$"):
+        with pytest.raises(ConfigError, match=rf"{name} does not support {setting}.* it supports {' and '.join(has)}$"):
             build_model(name, (3, 32, 32), 10, shape)
         return
     default = {"vgg11": {"width": 64}, "resnet18": {"width": 64}}.get(name, {})
     changed = repr(build_model(name, (3, 32, 32), 10, shape)) != repr(build_model(name, (3, 32, 32), 10))
     assert changed != (default.get(setting) == SETTINGS[setting])
+
+
+DEFAULTS = {
+    "convnet": NetworkShape(depth=3, width=128, norm="instance", activation="relu", pooling="avg"),
+    "alexnet": NetworkShape(norm="none", activation="relu"),
+    "vgg11": NetworkShape(width=64, norm="instance", activation="relu"),
+    "resnet18": NetworkShape(width=64, norm="instance", activation="relu"),
+    "vit": NetworkShape(depth=6, width=192),
+}
+SOME = {
+    "convnet": NetworkShape(depth=2, width=8, norm="group", activation="sigmoid", pooling="max"),
+    "alexnet": NetworkShape(norm="batch", activation="leaky_relu"),
+    "vgg11": NetworkShape(width=4, norm="layer", activation="sigmoid"),
+    "resnet18": NetworkShape(width=4, norm="none", activation="leaky_relu"),
+    "vit": NetworkShape(depth=1, width=64),
+}
+
+
+def parameter_shapes(name: str, shape: NetworkShape) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {key: value.shape for key, value in build_model(name, (3, 32, 32), 10, shape).state_dict().items()}
+
+
+@pytest.mark.parametrize("name", [*MODELS])
+def test_a_network_knows_its_final_shape(name):
+    with torch.device("meta"):
+        network = build_model(name, (3, 32, 32), 10)
+        assert network.shape == DEFAULTS[name]
+        assert build_model(name, (3, 32, 32), 10, SOME[name]).shape == SOME[name]
+    assert parameter_shapes(name, network.shape) == parameter_shapes(name, NetworkShape())
+    assert parameter_shapes(name, SOME[name]) != parameter_shapes(name, NetworkShape())
+    for setting, value in asdict(SOME[name]).items():  # one setting given, the rest filled in
+        if value is not None:
+            with torch.device("meta"):
+                one = build_model(name, (3, 32, 32), 10, NetworkShape(**{setting: value}))
+            assert one.shape == replace(DEFAULTS[name], **{setting: value})
+
+
+@pytest.mark.parametrize(("resolution", "depth"), [(8, 3), (64, 4), (4, 2)])
+def test_the_final_depth_of_a_convnet_is_that_of_its_resolution(resolution, depth):
+    assert build_model("convnet", (3, resolution, resolution), 10).shape.depth == depth
 
 
 def test_the_width_of_a_vit_is_whole_heads():

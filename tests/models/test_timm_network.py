@@ -67,6 +67,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_by_name():
     network = build_model("timm:shown18", (1, 9, 7), 5)
     assert network.training
+    assert network.shape == NetworkShape()
     images = torch.randn(3, 1, 9, 7, requires_grad=True)
     logits, (maps, embedding) = network(images), network.features(images)
     assert logits.shape == (3, 5)
@@ -121,7 +122,7 @@ def test_a_model_that_shows_no_features_gives_logits_only():
             (3, 8, 8),
             NetworkShape(norm="batch"),
             ConfigError,
-            "timm:shown18 cannot be given another norm",
+            "timm:shown18 does not support norm",
         ),
     ],
 )

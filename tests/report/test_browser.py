@@ -17,6 +17,9 @@ UNIFORM = """canvas => {
 }"""
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Any]:
     """A browser, or the test is skipped."""

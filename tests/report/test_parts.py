@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.data.digits import load_digits
 from atom_distill.data.fit_preprocessing import fit_preprocessing
+from atom_distill.data.sources.digits import load_digits
 from atom_distill.ops.attention import channel_attention, spatial_attention
 from atom_distill.report.comparison import Column, comparison
 from atom_distill.report.curves import loss_points, term_points

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
-from atom_distill.artifact.card import GRID_FILE, card
+from atom_distill.artifact.card.content import CardContent
+from atom_distill.artifact.card.layout import GRID_FILE
+from atom_distill.artifact.card.render_card import render_card
 from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
 from atom_distill.artifact.scores import Score, load_scores, save_scores
-from atom_distill.base.errors import ArtifactError, ShapeError
+from atom_distill.base.errors import ShapeError
 from atom_distill.base.files import write_text
 from atom_distill.base.image_grid import to_picture
+from atom_distill.ops.parameterization import Parameterization, Pixels, Stored, build_parameterization, rows_of
 from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.processes.ranks import current_ranks
 
 if TYPE_CHECKING:
     import datasets
@@ -27,32 +30,63 @@ if TYPE_CHECKING:
 Which = Literal["last", "best"]
 
 
-@dataclass(repr=False)
-class DistilledDataset:
-    """A synthetic training set and everything needed to use, show and reproduce it.
+class TrainingSet(NamedTuple):
+    """What networks are trained on.
 
     Attributes:
-        images: in model space, float32 [M, C, H, W], class after class.
+        images: in model space, float32 [M, C, H, W].
         labels: int64 [M].
-        class_names: index = label.
-        soft_labels: float32 [M, K], probabilities to learn in place of the labels; None for most sets.
-        preprocessing: between pixels and model space; apply it to the real images you test on.
-        settings: the run's final settings, by name.
-        dataset: name, source, fingerprint and loading request of the real set.
-        record: versions, machine and command.
-        history: one entry per step: step, loss, its terms by name, and evaluations on held-out training images.
-        scores: evaluations on the test split.
-        steps: steps done when these images were taken.
-        which: the last images, or the best on held-out training images.
-        best: the best set on held-out training images beside this last one, if the run evaluated.
-        folder: where it is stored; None for one that is in memory only.
+        soft_labels: float32 [M, K], probabilities to learn instead of the labels; None for most sets.
     """
 
     images: Tensor
     labels: Tensor
+    soft_labels: Tensor | None
+
+    @property
+    def targets(self) -> Tensor:
+        """What a network is trained to predict: the soft labels if there are any, else the labels."""
+        return self.labels if self.soft_labels is None else self.soft_labels
+
+
+def decoded(values: files.StoredValues) -> TrainingSet:
+    """Return the training set that stored values decode to."""
+    parameterization = build_parameterization(values.parameterization, values.image_shape)
+    with torch.no_grad():
+        images = parameterization.decode(values.stored)
+    return TrainingSet(images, values.row_labels.repeat_interleave(parameterization.images_per_row), values.soft_labels)
+
+
+@dataclass(repr=False, eq=False)
+class DistilledDataset:
+    """A synthetic training set and everything needed to use, show and reproduce it.
+
+    It holds what is stored; `training_set` decodes it, and `images`, `labels`, ... are parts of that.
+
+    Attributes:
+        stored: stored values by name, float32 [R, ...], class after class.
+        row_labels: class of each stored row, int64 [R].
+        class_names: index = label.
+        preprocessing: between pixels and model space; apply it to the real images you test on.
+        settings: the run's final settings, by name.
+        parameterization: decodes the stored values to images.
+        dataset: name, source, fingerprint and loading request of the real set.
+        record: versions, machine, command and method.
+        history: one entry per step: step, loss, its terms by name, and evaluations on held-out training images.
+        scores: evaluations on the test split.
+        steps: steps done when the values were taken.
+        which: the last values, or the best on held-out training images.
+        best: the best set on held-out training images beside this last one, if the run evaluated.
+        folder: where it is stored; None for one that is in memory only.
+        soft_labels: float32 [M, K], a row for each decoded image; None for most sets.
+    """
+
+    stored: Stored
+    row_labels: Tensor
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     settings: Mapping[str, Any]
+    parameterization: Parameterization
     dataset: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
@@ -64,22 +98,82 @@ class DistilledDataset:
     soft_labels: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
+        if self.row_labels.shape != (rows_of(self.stored),):
             raise ShapeError(
-                "a distilled set needs images [N, C, H, W] and labels [N], "
-                f"got {tuple(self.images.shape)} and {tuple(self.labels.shape)}"
+                f"a distilled set needs a label for each of its {rows_of(self.stored)} rows, "
+                f"got {tuple(self.row_labels.shape)}"
             )
-        wanted = (len(self.labels), len(self.class_names))
+        wanted = (len(self), len(self.class_names))
         if self.soft_labels is not None and self.soft_labels.shape != wanted:
             raise ShapeError(f"soft labels must be of shape {wanted}, got {tuple(self.soft_labels.shape)}")
 
+    @classmethod
+    def from_images(
+        cls,
+        images: Tensor,
+        labels: Tensor,
+        class_names: tuple[str, ...],
+        preprocessing: Preprocessing,
+        settings: Mapping[str, Any],
+        **facts: Any,
+    ) -> DistilledDataset:
+        """Return a set that stores its images as they are.
+
+        Args:
+            images: in model space, float32 [M, C, H, W].
+            labels: int64 [M].
+            class_names: index = label.
+            preprocessing: between pixels and model space.
+            settings: by name.
+            facts: any other attributes of this class by name.
+
+        Raises:
+            ShapeError: images and labels do not belong together.
+        """
+        if images.ndim != 4 or labels.shape != images.shape[:1]:
+            raise ShapeError(
+                "a distilled set needs images [N, C, H, W] and labels [N], "
+                f"got {tuple(images.shape)} and {tuple(labels.shape)}"
+            )
+        channels, height, width = images.shape[1:]
+        pixels = Pixels((channels, height, width))
+        return cls(pixels.encode(images), labels, class_names, preprocessing, settings, pixels, **facts)
+
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.images.shape[1:]))
+        shape = "x".join(map(str, self.image_shape))
         made = f"{self.settings.get('method', 'unknown method')}, {self.steps} steps"
         return f"DistilledDataset({len(self)} images {shape}, {len(self.class_names)} classes, {made})"
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.row_labels) * self.parameterization.images_per_row
+
+    def training_set(self) -> TrainingSet:
+        """Return the decoded images with their labels: what everything that trains, tests, draws or exports reads."""
+        return self._training_set
+
+    @cached_property
+    def _training_set(self) -> TrainingSet:
+        return decoded(self.values())
+
+    @property
+    def images(self) -> Tensor:
+        """The decoded images in model space, float32 [M, C, H, W]."""
+        return self.training_set().images
+
+    @property
+    def labels(self) -> Tensor:
+        """Their labels, int64 [M]."""
+        return self.training_set().labels
+
+    @property
+    def targets(self) -> Tensor:
+        """What a network is trained to predict: labels int64 [M], or soft labels float32 [M, K] if there are any."""
+        return self.training_set().targets
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        return self.parameterization.image_shape
 
     @property
     def per_class(self) -> Tensor:
@@ -92,24 +186,35 @@ class DistilledDataset:
         counts = set(self.per_class.tolist())
         return counts.pop() if len(counts) == 1 else None
 
-    @property
-    def targets(self) -> Tensor:
-        """What a network is trained to say: labels int64 [N], or the soft labels float32 [N, K] if there are any."""
-        return self.labels if self.soft_labels is None else self.soft_labels
-
     def pixels(self) -> Tensor:
-        """Give the images through the inverse preprocessing, rounded and clipped: uint8 [N, C, H, W]."""
+        """Return the images through the inverse preprocessing, rounded and clipped: uint8 [M, C, H, W]."""
         intensities = self.preprocessing.invert(self.images)
         return intensities.mul(255).round().clamp(0, 255).to(torch.uint8)
 
+    def card_content(self) -> CardContent:
+        """Return what the card shows of the set."""
+        return CardContent(
+            per_class=tuple(self.per_class.tolist()),
+            class_names=self.class_names,
+            image_shape=self.image_shape,
+            preprocess=self.preprocessing.kind,
+            settings=self.settings,
+            dataset=self.dataset,
+            record=self.record,
+            steps=self.steps,
+            which=self.which,
+            has_soft_labels=self.soft_labels is not None,
+            scores=self.scores,
+        )
+
     def to_torch(self) -> TensorDataset:
-        """Give a PyTorch dataset of (image in model space, label); the label is [K] probabilities if it is soft."""
+        """Return a PyTorch dataset of (image in model space, label); the label is [K] probabilities if it is soft."""
         from torch.utils.data import TensorDataset
 
         return TensorDataset(self.images, self.targets)
 
     def to_hf(self) -> datasets.Dataset:
-        """Give a Hugging Face dataset of pictures (`image`), named labels (`label`) and, if any, `soft_label`."""
+        """Return a Hugging Face dataset of pictures (`image`), named labels (`label`) and, if any, `soft_label`."""
         from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
 
         features = {"image": Image(), "label": ClassLabel(names=list(self.class_names))}
@@ -121,52 +226,58 @@ class DistilledDataset:
         return Dataset.from_dict(columns, features=Features(features))
 
     def save(self, folder: str | Path) -> None:
-        """Write it as a folder; what the folder holds of another set is refused, not overwritten.
+        """Write it as a folder; a folder that holds anything else is refused, not overwritten.
 
-        Processes that have joined all call it, and the first one writes.
+        Of several processes, call it in the main one only.
 
         Raises:
             ArtifactError: the folder is in use.
         """
-
-        def write() -> None:
-            files.claim(target)
-            self.write_into(target)
-
-        target = Path(folder)
-        current_ranks().broadcast_from_rank0(write)
-        self.folder = target
+        files.claim(Path(folder))
+        self.write_into(Path(folder))
 
     def write_into(self, folder: Path) -> None:
         """Write all files into a folder that is this set's own already; each appears whole or not at all."""
         (folder / files.CARD_FILE).unlink(missing_ok=True)  # it marks a folder whose other files are all written
-        files.save_tensors(folder, self.images, self.labels, self.class_names, self.steps, soft_labels=self.soft_labels)
+        files.save_values(folder, self.values())
         files.save_preprocessing(folder, self.preprocessing)
         if self.best is not None:
-            best = self.best
-            files.save_tensors(folder, best.images, best.labels, best.class_names, best.steps, which="best")
+            files.save_values(folder, self.best.values(), which="best")
         files.save_config(folder, settings=self.settings, dataset=self.dataset, record=self.record)
         files.save_history(folder, self.history)
         save_images(folder / "images", self.pixels(), self.labels.tolist(), self.class_names)
         save_picture(folder / GRID_FILE, grid(fit_contrast(self.preprocessing.invert(self.images)), self.per_class))
         save_scores(folder, self.scores)
-        write_text(folder / files.CARD_FILE, card(self))
+        write_text(folder / files.CARD_FILE, render_card(self.card_content()))
         self.folder = folder
 
-    def add_score(self, score: Score) -> None:
-        """Keep a score with the set; where it is stored, also in `scores.json` and on the card."""
-        self.scores = current_ranks().broadcast_from_rank0(lambda: self._scores_with(score))
+    def values(self) -> files.StoredValues:
+        """Return what is stored, as the file of the run folder holds it."""
+        return files.StoredValues(
+            stored=self.stored,
+            row_labels=self.row_labels,
+            class_names=self.class_names,
+            steps=self.steps,
+            parameterization=self.settings.get("parameterization", "pixels"),
+            image_shape=self.image_shape,
+            soft_labels=self.soft_labels,
+        )
 
-    def _scores_with(self, score: Score) -> list[Score]:
+    def add_score(self, score: Score) -> list[Score]:
+        """Keep a score with the set, where it is stored also in `scores.json` and on the card; return all scores.
+
+        Of several processes, call it in the main one only.
+        """
         if self.folder is None:
-            return [*self.scores, score]
+            self.scores = [*self.scores, score]
+            return self.scores
         stored = load_scores(self.folder)  # another process may have added some
         again = [old for old in stored if old.model_copy(update={"seconds": score.seconds}) == score]
         self.scores = [*(old for old in stored if old not in again), score]
         save_scores(self.folder, self.scores)
         # The card is that of the last images, whichever were scored.
         shown = self if self.which == "last" else DistilledDataset.load(self.folder)
-        write_text(self.folder / files.CARD_FILE, card(shown))
+        write_text(self.folder / files.CARD_FILE, render_card(shown.card_content()))
         return self.scores
 
     @classmethod
@@ -175,7 +286,7 @@ class DistilledDataset:
 
         Args:
             folder: written by `save` or by a run.
-            which: the last images, or the best on held-out training images.
+            which: the last values, or the best on held-out training images.
 
         Raises:
             ArtifactError: there is no finished run, a file is missing or damaged, or there is no best set.
@@ -183,22 +294,20 @@ class DistilledDataset:
         source = Path(folder)
         config = files.load_config(source)
         preprocessing = files.load_preprocessing(source)
-        stored = files.load_tensors(source, which)
-        classes = len(stored.class_names)
-        if len(stored.labels) and not 0 <= int(stored.labels.min()) <= int(stored.labels.max()) < classes:
-            raise ArtifactError(f"{source} has a label outside its {classes} classes")
+        values = files.load_values(source, which)
         return cls(
-            images=stored.images,
-            labels=stored.labels,
-            class_names=stored.class_names,
+            stored=values.stored,
+            row_labels=values.row_labels,
+            class_names=values.class_names,
             preprocessing=preprocessing,
             settings=config["settings"],
+            parameterization=build_parameterization(values.parameterization, values.image_shape),
             dataset=config["dataset"],
             record=config["record"],
             history=files.load_history(source),
             scores=load_scores(source),
-            steps=stored.steps,
+            steps=values.steps,
             which=which,
             folder=source,
-            soft_labels=stored.soft_labels,
+            soft_labels=values.soft_labels,
         )

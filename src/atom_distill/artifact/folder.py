@@ -15,6 +15,7 @@ from torch import Tensor
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
 from atom_distill.base.tensors import write_tensors
+from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
 CONFIG_FILE = "config.yaml"
@@ -27,99 +28,101 @@ _HEADER = "atom-distill"
 _SECTIONS = ("settings", "dataset", "record")
 
 
-class StoredImages(NamedTuple):
-    """What a tensor file holds.
+class StoredValues(NamedTuple):
+    """The contents of a tensor file.
 
     Attributes:
-        images: model space, float32 [N, C, H, W].
-        labels: int64 [N].
+        stored: stored values by name, float32 [R, ...].
+        row_labels: int64 [R].
         class_names: index = label.
         steps: steps done when they were taken.
-        soft_labels: float32 [N, K], probabilities of the classes, where the set has them.
+        parameterization: name of what decodes them.
+        image_shape: (C, H, W) of the decoded images.
+        soft_labels: float32 [M, K], probabilities of the classes for each decoded image, where the set has them.
     """
 
-    images: Tensor
-    labels: Tensor
+    stored: Stored
+    row_labels: Tensor
     class_names: tuple[str, ...]
     steps: int
+    parameterization: str
+    image_shape: tuple[int, int, int]
     soft_labels: Tensor | None = None
 
 
 def holds_run(folder: Path) -> bool:
-    """Say whether a run was started in the folder."""
+    """Return whether a run was started in the folder."""
     return (folder / CONFIG_FILE).exists()
 
 
 def claim(folder: Path) -> None:
-    """Make a folder for a new run, or refuse one that holds anything.
+    """Create a folder for a new run, or refuse one that holds anything.
 
     Raises:
         ArtifactError: it is not empty, or not a folder.
     """
     if holds_run(folder):
-        raise ArtifactError(f"{folder} already holds a run: go on with it by --resume, or give another --out")
+        raise ArtifactError(f"{folder} already holds a run: continue it with `resume`, or give another `out`")
     enter(folder)
 
 
 def enter(folder: Path) -> None:
-    """Make a folder for a new run, or go back into one; what a killed process left half-written is removed.
+    """Create a folder for a new run, or enter that of a stopped one; remove half-written files of a killed process.
 
     Raises:
         ArtifactError: it holds something other than a run, or is not a folder.
     """
     if folder.exists() and not folder.is_dir():
-        raise ArtifactError(f"{folder} is a file; give a folder with --out")
+        raise ArtifactError(f"{folder} is a file; give a folder as `out`")
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     if not holds_run(folder) and any(folder.iterdir()):
-        raise ArtifactError(f"{folder} is not empty and holds no run; give a new or empty folder with --out")
+        raise ArtifactError(f"{folder} is not empty and holds no run; give a new or empty folder as `out`")
 
 
 def is_finished(folder: Path, steps: int) -> bool:
-    """Say whether the folder holds the complete result of `steps` steps; the card is what is written last."""
+    """Return whether the folder holds the complete result of `steps` steps; the card is written last."""
     needed = (CARD_FILE, PREPROCESSING_FILE, _TENSOR_FILES["last"])
     written = all((folder / name).exists() for name in needed)
-    return written and load_tensors(folder, "last").steps == steps
+    return written and load_values(folder, "last").steps == steps
 
 
 def has_preprocessing(folder: Path) -> bool:
-    """Say whether the transform is stored."""
+    """Return whether the transform is stored."""
     return (folder / PREPROCESSING_FILE).exists()
 
 
-def save_tensors(
-    folder: Path,
-    images: Tensor,
-    labels: Tensor,
-    class_names: Sequence[str],
-    steps: int,
-    *,
-    soft_labels: Tensor | None = None,
-    which: str = "last",
-) -> None:
-    """Write images and labels."""
-    tensors = {"images": images.contiguous(), "labels": labels}
-    if soft_labels is not None:
-        tensors["soft_labels"] = soft_labels.contiguous()
-    save_checked(folder / _TENSOR_FILES[which], tensors, {"class_names": list(class_names), "steps": steps})
+def save_values(folder: Path, values: StoredValues, which: str = "last") -> None:
+    """Write stored values and labels."""
+    tensors = {name: tensor.contiguous() for name, tensor in values.stored.items()} | {"labels": values.row_labels}
+    if values.soft_labels is not None:
+        tensors["soft_labels"] = values.soft_labels.contiguous()
+    facts = {"class_names": list(values.class_names), "steps": values.steps}
+    form = {"parameterization": values.parameterization, "image_shape": list(values.image_shape)}
+    save_checked(folder / _TENSOR_FILES[which], tensors, {**facts, **form})
 
 
-def load_tensors(folder: Path, which: str) -> StoredImages:
-    """Read images and labels.
+def load_values(folder: Path, which: str) -> StoredValues:
+    """Read stored values and labels.
 
     Raises:
         ArtifactError: the file is missing, damaged, or not ours.
     """
     path = folder / _TENSOR_FILES[which]
     if not path.exists() and which == "best":
-        raise ArtifactError(f"{folder} has no best set: it was distilled without --eval-every")
-    tensors, metadata = load_checked(path)
+        raise ArtifactError(f"{folder} has no best set: it was distilled without `eval_every`")
+    tensors, facts = load_checked(path)
     try:
-        names = tuple(metadata["class_names"])
-        steps = int(metadata["steps"])
-        return StoredImages(tensors["images"], tensors["labels"], names, steps, tensors.get("soft_labels"))
+        labels, names, steps = tensors.pop("labels"), tuple(facts["class_names"]), int(facts["steps"])
+        # Version 0.1 stored images as they are, and did not say so.
+        channels, height, width = facts.get("image_shape") or tensors["images"].shape[1:]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(names):
+        raise ArtifactError(f"{path} has a label outside its {len(names)} classes")
+    soft_labels = tensors.pop("soft_labels", None)
+    form = facts.get("parameterization", "pixels")
+    return StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels)
 
 
 def save_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
@@ -206,19 +209,21 @@ def load_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ArtifactError: it is missing, damaged, or not ours.
     """
     if not path.exists():
-        raise ArtifactError(f"{path} is missing: the run is not finished (go on with --resume), or not one of ours")
+        raise ArtifactError(
+            f"{path} is missing: the run is not finished (continue it with `resume`), or is not of this tool"
+        )
     try:
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
             facts = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(
-            f"{path} is truncated or damaged ({error}); restore it, or distill again with another --out"
+            f"{path} is truncated or damaged ({error}); restore it, or distill again with another `out`"
         ) from None
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise ArtifactError(f"{path} was not written by this tool, or by another version of it")
     if facts.get("crc32") != _checksum(tensors):
-        raise ArtifactError(f"{path} is damaged: its checksum differs; restore it, or distill again with another --out")
+        raise ArtifactError(f"{path} is damaged: its checksum differs; restore it, or distill again with another `out`")
     return tensors, facts
 
 

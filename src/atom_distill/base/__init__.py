@@ -1,1 +1,1 @@
-"""Layer 0: what every other room stands on (errors, registry, seeding, files, progress)."""
+"""Layer 0: used by every other package (errors, registry, seeding, files, progress)."""

@@ -1,4 +1,4 @@
-"""torch.compile, with the uncompiled function to fall back on."""
+"""torch.compile with a fallback to eager mode."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from atom_distill.base.progress import note
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_FORMS = 256
-"""Compiled forms of one function that are kept, torch's limit for all its forms together. By default it stops at 8: the
-fifth architecture of a process would run uncompiled without a word."""
+_MAX_VARIANTS = 256
+"""Compiled variants of one function, over all structures and shapes. Beyond torch's default of 8 it runs uncompiled
+without a warning, which the fifth architecture of a process would reach."""
 
 
 class CompiledOrEager(Generic[Arguments, Result]):
-    """Run the compiled form of a function; if compiling fails, say so once and go on in eager mode.
+    """A compiled function; if compilation fails, it warns once and continues in eager mode.
 
     Args:
-        function: of networks and tensors; each combination of structure and shapes is compiled once.
-        compiled: whether to try.
+        function: takes networks and tensors; compiled once per combination of structure and shapes.
+        compiled: False runs it in eager mode from the start.
     """
 
     def __init__(self, function: Callable[Arguments, Result], compiled: bool) -> None:
@@ -31,22 +31,22 @@ class CompiledOrEager(Generic[Arguments, Result]):
         self._call = _compiled(function) if compiled else function
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        """Call the function."""
+        """Return the result of the function."""
         try:
             return self._call(*args, **kwargs)
         except Exception as error:
             if self._call is self._eager or not _is_compiler_error(error):
                 raise
-            note(f"torch.compile failed ({type(error).__name__}); going on without it, slower")
+            note(f"torch.compile failed ({type(error).__name__}); continuing without it, slower")
             self._call = self._eager
             return self._eager(*args, **kwargs)
 
 
 def _compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    from torch._dynamo import config  # slow to import, and of no use to those who do not compile
+    from torch._dynamo import config  # slow to import: only those who compile pay for it
 
     call = torch.compile(function, dynamic=False)
-    limit: AbstractContextManager[None] = config.patch(recompile_limit=_FORMS)
+    limit: AbstractContextManager[None] = config.patch(recompile_limit=_MAX_VARIANTS)
 
     def within_limit(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         with limit:

@@ -1,4 +1,4 @@
-"""Devices: which are here, and what each computes fast."""
+"""Devices: which one to use, and what it computes fast."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from atom_distill.base.errors import ConfigError
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of a name, or for "auto" the best that there is.
+    """Return the named device, or for "auto" the best one available.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: the device is not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -23,25 +23,24 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise ConfigError(f"device {name!r} is not available here; try --device auto, or cpu") from None
+        raise ConfigError(f"device {name!r} is not available here; use auto or cpu") from None
     return device
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the device computes it, float32 where it would be emulated."""
+    """Return bfloat16 if the device supports it natively, float32 if it would be emulated."""
     return torch.bfloat16 if _has_bfloat16(device) else torch.float32
 
 
 def can_compile(device: torch.device) -> bool:
-    """Return whether torch.compile can work: for CPUs it needs a C++ compiler, for CUDA Triton, which torch has."""
+    """Return whether torch.compile works: on CPUs it needs a C++ compiler, on CUDA Triton, which comes with torch."""
     return device.type == "cuda" or (device.type == "cpu" and any(map(shutil.which, ("g++", "clang++"))))
 
 
 def memory_format(device: torch.device, *, compiled: bool) -> torch.memory_format:
-    """Return the layout of images and maps.
+    """Return the memory layout for images and feature maps.
 
-    Compiled code and GPUs are fastest with the channels last; eager normalization on a CPU is three times
-    slower that way.
+    Compiled code and GPUs are fastest with channels last; eager normalization on a CPU is three times slower with it.
     """
     return torch.channels_last if compiled or device.type == "cuda" else torch.contiguous_format
 

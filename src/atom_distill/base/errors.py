@@ -1,12 +1,12 @@
-"""The errors a user can act upon.
+"""Errors that the user can act upon.
 
-Libraries raise them; only `cli/` turns them into one line on standard error and exit code 2. Every message
-says what was wanted, what came, and what to do.
+The library raises them; only `cli/` turns them into one line on standard error and exit code 2. Every message
+says what was expected, what was given, and what to do.
 """
 
 
 class AtomError(Exception):
-    """Base of every error that is about the user's input or environment, not about a bug of ours."""
+    """Base of all errors caused by the user's input or environment rather than by a bug."""
 
 
 class ConfigError(AtomError, ValueError):
@@ -14,14 +14,14 @@ class ConfigError(AtomError, ValueError):
 
 
 class UnknownNameError(AtomError, KeyError):
-    """A name is not in its registry; the message suggests the nearest ones."""
+    """A name is not registered; the message suggests the nearest ones."""
 
     def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would show the repr, quotes and all
+        return str(self.args[0])  # KeyError would show the repr, in quotes
 
 
 class DataError(AtomError):
-    """A data set cannot be found, read or used as it is."""
+    """A dataset cannot be found, read or used as it is."""
 
 
 class UnreadableImageError(DataError):
@@ -29,19 +29,19 @@ class UnreadableImageError(DataError):
 
 
 class CacheError(DataError):
-    """A cached data set is truncated or changed since it was written."""
+    """A cached dataset was truncated or changed after it was written."""
 
 
 class ArtifactError(AtomError):
-    """A run folder is missing, incomplete, damaged, or holds something else."""
+    """A run folder is missing, incomplete or damaged, or contains something else."""
 
 
 class HubError(AtomError):
-    """The Hugging Face hub cannot be reached, or does not take what it is sent."""
+    """The Hugging Face hub cannot be reached, or rejects an upload."""
 
 
 class MissingExtraError(AtomError, ImportError):
-    """An optional package is needed for this and is not installed."""
+    """An optional package is required and is missing or cannot be imported."""
 
 
 class ShapeError(AtomError, ValueError):
@@ -49,11 +49,11 @@ class ShapeError(AtomError, ValueError):
 
 
 class LostRankError(AtomError):
-    """Another process of the run is gone, and nothing can be exchanged with it."""
+    """Another process of a distributed run has died or does not respond."""
 
 
 class NonFiniteError(AtomError, ArithmeticError):
-    """The loss became NaN or infinite; names the step and the last good checkpoint."""
+    """The loss became NaN or infinite; the message names the step and the last good checkpoint."""
 
 
 class InterruptedRunError(AtomError):

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Atomic writes: a file or folder appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def cache_root() -> Path:
-    """Return the cache folder: the environment variable ATOM_DATA, or the platform's cache directory."""
+    """Return the cache folder: the environment variable ATOM_DATA, or the platform's cache folder."""
     given = os.environ.get("ATOM_DATA")
     if given:
         return Path(given).expanduser().resolve()
@@ -31,7 +31,7 @@ def cache_root() -> Path:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it replaces `path`, on failure it vanishes."""
+    """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
@@ -39,8 +39,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # or a power cut could leave the new name with no content
-        temporary.chmod(0o666 & ~_umask())  # mkstemp made it private; give it the mode a plain open would
+            os.fsync(written.fileno())  # otherwise a power cut could leave the new name without content
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private; set the mode of a plain open
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; on success it replaces `path`, on failure it vanishes."""
+    """Yield a temporary folder next to `path`; on success it replaces `path`, on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     try:
@@ -66,7 +66,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what atomic writes into `folder` left behind when their process was killed."""
+    """Remove the temporary files of atomic writes into `folder` whose process was killed."""
     for leftover in [*folder.glob(".*.part"), *folder.glob(".*.old")]:
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -86,15 +86,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json_as(kind: TypeAdapter[T], path: Path, *, advice: str) -> T:
-    """Read a JSON file of ours as what it should hold.
+    """Return the validated content of a JSON file that this package wrote.
 
     Args:
-        kind: of what it should hold.
+        kind: expected type of the content.
         path: of the file.
-        advice: what brings the file back, e.g. "evaluate again".
+        advice: how to create the file again, e.g. "evaluate again".
 
     Raises:
-        ArtifactError: it holds something else.
+        ArtifactError: the content is of another type.
     """
     from pydantic import ValidationError
 

@@ -1,4 +1,4 @@
-"""Stop between two steps when asked to, instead of in the middle of one."""
+"""Stop on Ctrl-C between two steps instead of in the middle of one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Turn the first Ctrl-C (or SIGTERM) into a flag; a second one interrupts at once.
+    """Turn the first Ctrl-C (or SIGTERM) into a flag; the second one interrupts immediately.
 
-    Outside the main thread, where Python cannot install handlers, it never fires.
+    Outside the main thread, where Python cannot install signal handlers, it has no effect.
 
     Attributes:
-        received: whether a stop was asked for.
+        received: whether a stop was requested.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Markdown that several pages are made of."""
+"""Markdown elements."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table: the header, a rule, and the rows, without a last line break."""
+    """Return a table: header, rule and rows, without a final line break."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))

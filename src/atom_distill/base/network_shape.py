@@ -1,4 +1,4 @@
-"""What varies from one network of an architecture to another: depth, width, norm, activation, pooling."""
+"""The shape of a network within its architecture: depth, width, norm, activation, pooling."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """What varies from one network of an architecture to another; None leaves it to the architecture.
+    """The shape of a network within its architecture; None means the architecture's default.
 
     Attributes:
-        depth: blocks.
-        width: channels.
+        depth: number of blocks.
+        width: number of channels.
         norm: normalization after each convolution.
-        activation: after the norm.
-        pooling: after the activation, 2x2.
+        activation: nonlinearity after the normalization.
+        pooling: 2x2 pooling after the activation.
     """
 
     depth: int | None = None
@@ -40,17 +40,19 @@ class NetworkShape:
                 raise ConfigError(f"the {name} of a network must be at least 1, got {value}")
 
     def allow(self, architecture: str, *settings: str) -> None:
-        """Refuse what an architecture cannot follow, which would otherwise be ignored.
+        """Refuse settings that an architecture does not have, which would otherwise be ignored.
 
         Args:
-            architecture: whose settings they are.
+            architecture: its name, for the message.
             settings: names of the fields that it has.
 
         Raises:
-            ConfigError: another field is given.
+            ConfigError: another field is set.
         """
         names = [field.name for field in fields(self)]
-        stray = [name for name in names if name not in settings and getattr(self, name) is not None]
-        if stray:
-            has = f"its settings are {' and '.join(settings)}" if settings else "it has no such settings"
-            raise ConfigError(f"{architecture} cannot be given another {' or '.join(stray)}, leave it out: {has}")
+        unsupported = [name for name in names if name not in settings and getattr(self, name) is not None]
+        if unsupported:
+            supported = " and ".join(settings) or "none of these settings"
+            raise ConfigError(
+                f"{architecture} does not support {' or '.join(unsupported)}, leave it out: it supports {supported}"
+            )

@@ -1,4 +1,4 @@
-"""Optional packages are imported at the point of use, with a message that says how to get them."""
+"""Optional packages: imported where they are used, with a message that says how to install them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atom_distill.base.errors import MissingExtraError
 
 
 def is_available(module: str) -> bool:
-    """Say whether `module` can be imported, without importing it."""
+    """Return whether `module` is installed, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
@@ -18,10 +18,10 @@ def is_available(module: str) -> bool:
 
 
 def require(module: str, *, extra: str, caller: str) -> ModuleType:
-    """Import `module`, or say which extra of atom-distill brings it.
+    """Return the imported `module`.
 
     Raises:
-        MissingExtraError: the module is not installed, or is and cannot be imported.
+        MissingExtraError: it is not installed or cannot be imported; the message names the extra to install.
     """
     if not is_available(module):
         raise MissingExtraError(
@@ -29,7 +29,7 @@ def require(module: str, *, extra: str, caller: str) -> ModuleType:
         )
     try:
         return importlib.import_module(module)
-    except Exception as error:  # torchvision beside another torch than its own dies of a RuntimeError
+    except Exception as error:  # e.g. RuntimeError from a torchvision built for another torch
         raise MissingExtraError(
             f"{caller} needs the package {module!r}, which is installed but cannot be imported here "
             f"({type(error).__name__}: {error}). Repair that package or the one named, "

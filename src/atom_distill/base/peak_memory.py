@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes at most."""
+"""Peak memory of a piece of work."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     import torch
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_FORGET_PEAK = "5"
-"""What Linux wants to hear in clear_refs to begin the peak anew (proc(5))."""
-_SECONDS_BETWEEN_LOOKS = 0.02
+_RESET_PEAK = "5"
+"""Written to clear_refs, this resets the peak on Linux (proc(5))."""
+_SECONDS_BETWEEN_SAMPLES = 0.02
 
 
 class PeakMemory:
-    """Peak of a device's memory within a `with`: on a GPU what torch holds there, elsewhere all of the process.
+    """Peak memory within a `with` block: on a GPU what torch allocated there, otherwise that of the whole process.
 
-    Freed memory that the process holds for later is given back first, so that it does not count. Where the system
-    cannot begin anew (not on Linux, or not allowed), it is the peak since the process began.
+    Memory that the process has freed but still holds is returned to the system first, so that it does not count. Where
+    the peak cannot be reset (not on Linux, or not permitted), it is the peak since the process started.
 
     Attributes:
-        own_mib: the peak without the pages of mapped files, which the system takes back when it wants, MiB.
+        own_mib: the peak without pages of mapped files, which the system can reclaim at any time, MiB.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self.own_mib = 0.0
         self._done = threading.Event()
-        self._watch = threading.Thread(target=self._follow, daemon=True)
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> PeakMemory:
         if self._device.type == "cuda":
@@ -46,8 +46,8 @@ class PeakMemory:
         if trim is not None:
             trim(0)
         with contextlib.suppress(OSError):
-            _CLEAR.write_text(_FORGET_PEAK)
-        self._watch.start()
+            _CLEAR.write_text(_RESET_PEAK)
+        self._sampler.start()
         return self
 
     def __exit__(
@@ -57,32 +57,32 @@ class PeakMemory:
             self.own_mib = self.mib
             return
         self._done.set()
-        self._watch.join()
+        self._sampler.join()
 
     @property
     def mib(self) -> float:
-        """The peak so far, MiB; pages of mapped files count as long as the system leaves them."""
+        """The peak so far, MiB, including the pages of mapped files that are in memory."""
         if self._device.type == "cuda":
             import torch
 
             return torch.cuda.max_memory_allocated(self._device) / 2**20
         return _status_bytes("VmHWM") / 2**20
 
-    def _follow(self) -> None:
-        """Look now and then: of this peak the system keeps no account."""
+    def _sample(self) -> None:
+        """Sample at intervals: the system does not record this peak."""
         while True:
             self.own_mib = max(self.own_mib, held_bytes() / 2**20)
-            if self._done.wait(_SECONDS_BETWEEN_LOOKS):
+            if self._done.wait(_SECONDS_BETWEEN_SAMPLES):
                 return
 
 
 def held_bytes() -> int:
-    """Give what this process holds now, bytes, without the pages of files, which the system can take back."""
+    """Return the memory of this process now, bytes, without file pages, which the system can reclaim."""
     return _status_bytes("RssAnon")
 
 
 def _status_bytes(field: str) -> int:
-    """Read a line of Linux's account of the process; elsewhere, its peak since it began."""
+    """Return a field of /proc/self/status, bytes; where there is none, the peak since the process started."""
     with contextlib.suppress(OSError):
         for line in _STATUS.read_text().splitlines():
             if line.startswith(field):

@@ -1,4 +1,4 @@
-"""How this process uses the processor and its memory: set once, by a program that owns the process."""
+"""Tuning of the whole process: idle threads, kept memory, compiler cache. For programs, not for importing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 
 _SPINS = "10000"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Numbers of glibc's `mallopt` (malloc.h)."""
+"""Parameters of glibc's `mallopt` (malloc.h)."""
 _LARGEST = (1 << 31) - 1
 
 
 def tune_process(compiled_code: Path | None = None) -> None:
-    """Make tensor programs on a CPU faster; call it before torch is loaded. Measured in docs/performance.md.
+    """Make tensor programs on a CPU faster; call it before importing torch. Measured in docs/performance.md.
 
-    It changes the whole process, so the commands and benchmarks call it, and importing the package does not.
-    What the user has set in the environment stays.
+    It changes the whole process, so commands and benchmarks call it, and importing the package does not. Environment
+    variables that the user has set are kept.
 
     Args:
-        compiled_code: folder that keeps what torch.compile makes, so that the next process need not compile;
-            None leaves torch's choice, a temporary folder.
+        compiled_code: cache folder of torch.compile, so that the next process need not compile again; None keeps
+            torch's default, a temporary folder.
     """
-    # By default idle threads spin long for their next task, which makes everything five times slower where another
-    # program wants the cores; a short spin is as fast alone, and yields.
+    # By default idle threads spin for long, which makes everything five times slower when another program needs the
+    # cores. A short spin is as fast on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     if compiled_code is not None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_code))
@@ -32,14 +32,14 @@ def tune_process(compiled_code: Path | None = None) -> None:
 
 
 def keep_freed_memory(*, mapped_above: int, returned_above: int) -> None:
-    """Let freed blocks serve again.
+    """Keep freed memory in the process for the next allocation.
 
-    glibc gives each large block back to the system when it is freed; the next one of the same size is then mapped and
-    zeroed page by page again, which takes longer than the convolution that fills it. Other C libraries are left alone.
+    By default glibc returns each large block to the system when it is freed. The next block of that size is mapped and
+    zeroed page by page again, which takes longer than the convolution that fills it. Only glibc is changed.
 
     Args:
-        mapped_above: size (bytes) from which a block is mapped on its own and given back when freed.
-        returned_above: free bytes at the heap's end from which they are given back.
+        mapped_above: size of a block from which it is mapped on its own and returned when freed, bytes.
+        returned_above: free memory at the end of the heap from which it is returned, bytes.
     """
     if not sys.platform.startswith("linux"):
         return

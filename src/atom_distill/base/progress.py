@@ -1,6 +1,6 @@
-"""Progress on standard error: a live bar in a terminal, plain lines anywhere else.
+"""Progress on standard error: a live bar in a terminal, plain lines elsewhere.
 
-Standard output is left to results, so that `--json` can be piped.
+Standard output is reserved for results, so that `--json` can be piped.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _SILENT_SECONDS = 3.0
 _SAMPLES = 30
 _SECONDS_BETWEEN_SAMPLES = 1.0
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-"""Environment variables in which torchrun tells a process its place."""
+"""Environment variables that torchrun sets for each process."""
 
 
 def is_main_process() -> bool:
-    """Return whether this process talks to the user: the only one, or rank 0 of those that torchrun started.
+    """Return whether this process prints: a single process, or rank 0 of those started by torchrun.
 
-    True as well where the environment is incomplete or malformed, so that somebody reports it.
+    Also True if the environment is incomplete or malformed, so that the error is shown.
     """
     values = {name: os.environ.get(name, "").strip() for name in LAUNCHER_VARIABLES}
     if values["WORLD_SIZE"] in ("", "1") or not all(value.isdecimal() for value in values.values()):
@@ -32,14 +32,14 @@ def is_main_process() -> bool:
 
 
 def note(message: str) -> None:
-    """Print a message on standard error, from the main process only."""
+    """Print a message on standard error, in the main process only."""
     if not is_main_process():
         return
-    print(message, file=sys.stderr, flush=True)  # noqa: T201 (this is the one place that prints)
+    print(message, file=sys.stderr, flush=True)  # noqa: T201 (the only place that prints)
 
 
 class Progress:
-    """Progress of one task of known length.
+    """Progress of a task of known length.
 
     ```python
     with Progress("distill", total=500) as bar:
@@ -48,10 +48,10 @@ class Progress:
     ```
 
     Args:
-        label: what is being done, a word or two.
-        total: how many units make the task.
-        done: units finished before this start (a resumed run).
-        unit: the plural of what is counted, for the speed.
+        label: name of the task, a word or two.
+        total: number of units.
+        done: units finished before (in a resumed run).
+        unit: name of the units, plural.
         enabled: False shows nothing.
     """
 
@@ -71,11 +71,11 @@ class Progress:
         return self
 
     def advance(self, units: int = 1, **values: str) -> None:
-        """Count `units` more as finished and show `values` beside the bar."""
+        """Count `units` more as finished and show `values` next to the bar."""
         self.done += units
         now = time.monotonic()
         if self.done - units == self._done_at_start:
-            self._recent.clear()  # the first unit may have compiled: it says nothing of the next
+            self._recent.clear()  # the first unit may include compilation
         if not self._recent or now - self._recent[-1][0] >= _SECONDS_BETWEEN_SAMPLES:
             self._recent.append((now, self.done))
         if self._live:
@@ -98,9 +98,9 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Units per second of late (about half a minute), 0 before the second.
+        """Units per second over about the last half minute; 0 before the second unit.
 
-        The first is left out, since that of a compiled run takes as long as a hundred others.
+        The first unit is left out: in a compiled run it takes as long as a hundred others.
         """
         if not self._recent:
             return 0.0
@@ -119,7 +119,7 @@ class Progress:
 
 
 class _LiveBar:
-    """The terminal form, drawn by rich."""
+    """The bar in a terminal, drawn by rich."""
 
     def __init__(self, owner: Progress) -> None:
         from rich.console import Console
@@ -147,7 +147,7 @@ class _LiveBar:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration for people: 42 s, 3 min 20 s, 2 h 05 min."""
+    """Return a readable duration: 42 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

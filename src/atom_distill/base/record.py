@@ -1,4 +1,4 @@
-"""What a result was made with, so that it can be made again."""
+"""The record of versions, machine and command that a result was made with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def run_record() -> dict[str, Any]:
-    """Return versions, commit, machine, command and time; all JSON-able."""
+    """Return versions, commit, machine, command and time; all JSON-serializable."""
     import torch
 
     return {
@@ -29,10 +29,10 @@ def run_record() -> dict[str, Any]:
 
 
 def commit_of(source: Path) -> str | None:
-    """Name the commit that a source folder is at, with "-dirty" where it was changed since.
+    """Return the commit of a source folder, with "-dirty" if it has uncommitted changes.
 
     Args:
-        source: the folder. One that git does not track, as an installed package in somebody else's project, has none.
+        source: the folder. If git does not track it, e.g. an installed package, the result is None.
     """
     if not _git(source, "ls-files", "."):
         return None
@@ -41,7 +41,7 @@ def commit_of(source: Path) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Ask git about a folder; None where there is no git, no repository or no answer."""
+    """Return the output of a git command in a folder; None without git, without a repository, or if it is empty."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -50,7 +50,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _command() -> str:
-    """Say what was typed: `atom ...`, or the script with its arguments; no more of its path than is below here."""
+    """Return the command as typed, or the script with its arguments; no path outside the working directory."""
     script = Path(sys.argv[0])
     if script.name == "atom" or script.parts[-2:] == ("atom_distill", "__main__.py"):
         return shlex.join(["atom", *sys.argv[1:]])
@@ -69,13 +69,13 @@ def _version(distribution: str) -> str:
 
 
 def _processor() -> str:
-    """Name the GPU if there is one, else the processor."""
+    """Return the name of the GPU if there is one, otherwise of the processor."""
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:  # noqa: PTH123 (a device, not a file of ours)
+        with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:  # noqa: PTH123 (a pseudo-file of the kernel)
             names = [line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")]
         return f"{names[0]}, {len(names)} cores"
     except (OSError, IndexError):

@@ -1,10 +1,10 @@
-"""Names to things, without ladders of `if`."""
+"""Registries: named objects, added by a decorator and looked up by name."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from atom_distill.base.errors import UnknownNameError
 
@@ -12,29 +12,31 @@ T = TypeVar("T")
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UnknownNameError:
-    """Build the error for a name that is not known, with the nearest known ones."""
+    """Return the error for an unknown name; its message suggests the nearest known ones."""
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return UnknownNameError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(known))}")
 
 
 class Registry(Generic[T]):
-    """A named collection that is filled by a decorator and explains a wrong name."""
+    """A collection of named objects that is filled by a decorator and suggests a name where a wrong one is given."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Register the decorated object under `name`.
+        """Return a decorator that registers its object under `name`.
+
+        Running a definition again, as in a notebook cell, replaces what it registered before.
 
         Raises:
-            ValueError: the name is taken.
+            ValueError: another object has the name.
         """
 
         def add(entry: T) -> T:
-            if name in self._entries:
-                raise ValueError(f"{self.kind} {name!r} is registered already")
+            if name in self._entries and not _is_redefined(self._entries[name], entry):
+                raise ValueError(f"{self.kind} {name!r} is registered already; choose another name")
             self._entries[name] = entry
             return entry
 
@@ -44,7 +46,7 @@ class Registry(Generic[T]):
         """Return the entry called `name`.
 
         Raises:
-            UnknownNameError: there is none; the message names the nearest ones.
+            UnknownNameError: there is none; the message suggests the nearest ones.
         """
         try:
             return self._entries[name]
@@ -55,8 +57,23 @@ class Registry(Generic[T]):
         """Return all names, sorted."""
         return sorted(self._entries)
 
+    def in_order(self) -> list[str]:
+        """Return all names in the order in which they were registered."""
+        return list(self._entries)
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
+
+
+def _is_redefined(old: object, new: object) -> bool:
+    """Return whether both come from one definition; instances count only where the main script defines their class."""
+    if hasattr(new, "__qualname__"):
+        return hasattr(old, "__qualname__") and _place(old) == _place(new)
+    return type(new).__module__ == "__main__" and _place(type(old)) == _place(type(new))
+
+
+def _place(definition: Any) -> tuple[str, str]:
+    return definition.__module__, definition.__qualname__

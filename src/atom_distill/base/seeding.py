@@ -1,7 +1,7 @@
-"""Randomness as a function of (seed, stream, step), never of a running generator.
+"""Random numbers as a function of (seed, stream, step), never of a generator's running state.
 
-A resumed run therefore equals an uninterrupted one, ranks agree without talking, any step can be replayed
-alone, and adding a draw to one stream does not shift another.
+A resumed run therefore equals an uninterrupted one, ranks agree without communication, any step can be replayed
+alone, and an additional draw in one stream does not shift another.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ if TYPE_CHECKING:
 
 
 def derive_seed(seed: int, stream: str, *indices: int) -> int:
-    """Hash (seed, stream, indices) into a 63-bit seed; equal on every platform."""
+    """Return a 63-bit hash of (seed, stream, indices), the same on every platform."""
     text = "/".join([str(seed), stream, *map(str, indices)])
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def generator(seed: int, stream: str, *indices: int) -> torch.Generator:
-    """Return a fresh CPU generator for one use.
-
-    It lives on the CPU on purpose: the same draw then serves every device.
+    """Return a new generator for one purpose, on the CPU so that every device gets the same numbers.
 
     Args:
-        seed: the run's seed.
-        stream: what the numbers are for, e.g. "network" or "augment".
-        indices: which one, e.g. the step or the repeat.
+        seed: seed of the run.
+        stream: purpose of the numbers, e.g. "network" or "augment".
+        indices: e.g. the step or the repeat.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Files of tensors."""
+"""Tensors in safetensors files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file atomically, from wherever the tensors are.
+    """Write tensors of any device to a safetensors file atomically.
 
     Raises:
-        OSError: the system does not allow it: the disk is full, the folder is read-only.
+        OSError: e.g. the disk is full or the folder is read-only.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -25,5 +25,5 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     with atomic_path(path) as temporary:
         try:
             save_file(on_cpu, temporary, metadata=None if metadata is None else dict(metadata))
-        except SafetensorError as error:  # in which the library wraps the system's own
+        except SafetensorError as error:  # safetensors wraps the operating system's error
             raise OSError(f"{path} cannot be written: {error}") from None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, given, parse, settings_options, shown
@@ -18,26 +18,26 @@ from atom_distill.config.distill import DistillConfig
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
-    from atom_distill.config.presets import Resolved
+    from atom_distill.distillation.method import Method, RunPlan
 
 _DESCRIPTION = (
     "Distill a data set to a few synthetic images per class. What is left out gets the papers' value for the "
     "resolution and ipc. The result is a folder with the images, their preprocessing, every setting and a card."
 )
 
-Settings = settings_options(DistillConfig)
+Settings = settings_options(DistillConfig, "What the run computes, and how.")
 
 
 class DistillCommand(BaseModel):
-    """Options of `atom distill`."""
+    """Options of `atom distill`, but for those of the method."""
 
     dataset: tyro.conf.Positional[str] = Field(description=DATASET_HELP)
     out: Annotated[Path | None, shown("runs/DATASET-METHOD-ipcN")] = Field(
         default=None, description="Folder for the result, its checkpoints and metrics."
     )
-    resume: Flag = Field(default=False, description="Go on with the run in --out, bit for bit.")
+    resume: Flag = Field(default=False, description="Continue the run in --out, bit for bit.")
     config: Annotated[Path | None, shown("not used")] = Field(
-        default=None, description="YAML file of settings, or a run's config.yaml; options given here come first."
+        default=None, description="YAML file of settings, or a run's config.yaml; options given here override it."
     )
     dry_run: Flag = Field(default=False, description="Print the final settings and where each came from, then stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
@@ -47,36 +47,63 @@ class DistillCommand(BaseModel):
 
 def command(arguments: Sequence[str]) -> None:
     """Run `atom distill`."""
-    options = parse(DistillCommand, command="distill", description=_DESCRIPTION, arguments=arguments)
-    flags = given(options.settings)
-    settings = {**_from_file(options.config), **flags}
+    options, settings, flags = _read(arguments)
     if not settings.keys() & {"ipc", "budget"} and not (options.resume and options.out):
         raise ConfigError("how many images? Give --ipc N a class, e.g. --ipc 1 or --ipc 10, or --budget M in all")
     if options.config and "preset" in flags:
         raise ConfigError("--config holds all settings already; give --preset or --config, not both")
     if options.dry_run and options.resume:
         raise ConfigError("--dry-run shows the settings of a new run; those of a run to resume are in its config.yaml")
-    from atom_distill.api import judge
+    from atom_distill.api import distill, plan_distillation
     from atom_distill.base.device import pick_device
     from atom_distill.base.peak_memory import PeakMemory
-    from atom_distill.distillation.run import run
-    from atom_distill.distillation.settings import note_unused, settings_for
     from atom_distill.processes.ranks import current_ranks
 
     dataset = options.data.load(options.dataset)
     if options.dry_run:
-        resolved = settings_for(dataset, settings)
-        note_unused(settings, resolved.config)
-        _print_settings(resolved, flags, as_json=options.json_output)
+        _print_plan(plan_distillation(dataset, settings), flags, as_json=options.json_output)
         return
     size = f"budget{settings['budget']}" if "budget" in settings else f"ipc{settings.get('ipc')}"
-    out = options.out or Path("runs") / f"{dataset.name}-{settings.get('method', 'atom')}-{size}"
+    method = str(settings.get("method", "atom")).rpartition(":")[2]
+    out = options.out or Path("runs") / f"{dataset.name}-{method}-{size}"
     started = time.perf_counter()
     with PeakMemory(pick_device(settings.get("device", "auto"))) as peak:
-        distilled = run(dataset, settings, out=out, resume=options.resume, judge=judge)
-    everybodys = current_ranks().gather((peak.mib, peak.own_mib))
-    took = Took(time.perf_counter() - started, *map(max, zip(*everybodys, strict=True)))
+        distilled = distill(dataset, out=out, resume=options.resume, **settings)
+    peaks = current_ranks().gather((peak.mib, peak.own_mib))
+    took = Took(time.perf_counter() - started, *map(max, zip(*peaks, strict=True)))
     _print_result(distilled, out, took, as_json=options.json_output)
+
+
+def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dict[str, Any]]:
+    """Return the options, all given settings, and those among them that were given as options.
+
+    The method decides which options there are, so it is found first.
+    """
+    method = _method(arguments)
+    own = settings_options(method.settings_model, f"Settings of {method.title}.")
+    fields: dict[str, Any] = {}
+    if own.model_fields:
+        fields["method_settings"] = (own, Field(default_factory=own, description=f"Settings of {method.title}."))
+    model = create_model("DistillCommand", __base__=DistillCommand, __doc__="Options of `atom distill`.", **fields)
+    options = parse(model, command="distill", description=_DESCRIPTION, arguments=arguments)
+    flags = {**given(options.settings), **(given(options.method_settings) if fields else {})}  # type: ignore[attr-defined]
+    return options, {**_from_file(options.config), **flags}, flags
+
+
+def _method(arguments: Sequence[str]) -> Method:
+    """Return the method that the arguments name, in an option or a file of settings; ATOM if in none."""
+    from atom_distill.distillation.methods import find_method
+    from atom_distill.distillation.resolve import DEFAULT_METHOD
+
+    found = {"config": "", "method": ""}
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and name in found:
+            found[name] = value if equals else " ".join(arguments[place + 1 : place + 2])
+    config = Path(found["config"]) if found["config"] else None
+    if not found["method"] and config is not None and config.is_file():
+        found["method"] = str(_from_file(config).get("method", ""))
+    return find_method(found["method"] or DEFAULT_METHOD)
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
@@ -96,26 +123,27 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     return {str(name): value for name, value in content.items() if value is not None}
 
 
-def _print_settings(resolved: Resolved, flags: dict[str, Any], *, as_json: bool) -> None:
-    origins = {
-        name: "option" if name in flags else "file" if origin == "given" else origin
-        for name, origin in resolved.origin.items()
-    }
-    values = resolved.config.model_dump()
+def _print_plan(plan: RunPlan, flags: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the final settings of a plan; what the user left to the architecture is what the network has."""
+    values, origins = plan.all_settings, dict(plan.origins)
+    for name, origin in origins.items():
+        if origin == "given":
+            origins[name] = "option" if name in flags else "file"
+    for name, value in asdict(plan.network.shape).items():
+        if values[name] is None and value is not None:
+            values[name], origins[name] = value, "architecture"
+    per_class = plan.images_per_class.tolist()
     if as_json:
-        print_json({"settings": values, "origin": origins})
+        print_json({"settings": values, "origin": origins, "images": sum(per_class), "per_class": per_class})
         return
-    rows = [[name, _value_text(value), origins[name]] for name, value in values.items()]
+    rows = [[name, "-" if value is None else str(value), origins[name]] for name, value in values.items()]
     print_table("settings", ["setting", "value", "from"], rows)
-
-
-def _value_text(value: object) -> str:
-    return "left to the method or network" if value is None else str(value)
+    print_line(f"{sum(per_class)} images of {len(per_class)} classes by {plan.method.title}")
 
 
 @dataclass(frozen=True)
 class Took:
-    """What a run took: seconds, and the most memory that a process had, with mapped files and without, MiB."""
+    """What a run took: seconds, and the peak memory of a process, with mapped files and without, MiB."""
 
     seconds: float
     peak_mib: float
@@ -123,7 +151,7 @@ class Took:
 
 
 def _print_result(distilled: DistilledDataset, out: Path, took: Took, *, as_json: bool) -> None:
-    from atom_distill.artifact.card import GRID_FILE
+    from atom_distill.artifact.card.layout import GRID_FILE
     from atom_distill.base.progress import duration
 
     picture = out / GRID_FILE
@@ -133,7 +161,7 @@ def _print_result(distilled: DistilledDataset, out: Path, took: Took, *, as_json
         result = {"folder": out, "picture": picture, **images, "steps": distilled.steps, "loss": loss}
         print_json({**result, **asdict(took)})
         return
-    memory = f"{took.peak_own_mib:.0f} MiB of memory at most ({took.peak_mib:.0f} with mapped files)"
+    memory = f"peak memory {took.peak_own_mib:.0f} MiB ({took.peak_mib:.0f} with mapped files)"
     print_line(f"{len(distilled)} images after {distilled.steps} steps, {duration(took.seconds)}, {memory}: {out}")
     print_line(f"picture:  {picture}")
     print_line(f"next:     atom evaluate {out}")

@@ -54,20 +54,25 @@ _ALIASES = {"arch": ("--matching-arch",)}
 """Other names of settings: `atom evaluate --arch` names other networks than `atom distill --arch` does."""
 
 
-def settings_options(model: type[BaseModel], leave_out: Sequence[str] = ()) -> type[BaseModel]:
-    """Make a model whose fields are those of `model`, each an option that may be left out.
+def settings_options(model: type[BaseModel], title: str, leave_out: Sequence[str] = ()) -> type[BaseModel]:
+    """Return a model whose fields are those of `model`, each an option that may be left out.
 
-    The settings keep one home: names, types, help and defaults all come from `model`.
+    Names, types, help and defaults of the settings all come from `model`.
+
+    Args:
+        model: of the settings.
+        title: of the group of options.
+        leave_out: names of fields that become no options.
     """
     fields: dict[str, Any] = {
         name: (
-            Annotated[_plain(info.annotation) | None, shown(_default_text(info), _ALIASES.get(name, ()))],
+            Annotated[_without_none(info.annotation) | None, shown(_default_text(info), _ALIASES.get(name, ()))],
             Field(default=None, description=info.description),
         )
         for name, info in model.model_fields.items()
         if name not in leave_out
     }
-    return create_model("Settings", __doc__="What the run computes, and how.", **fields)
+    return create_model("Settings", __doc__=title, **fields)
 
 
 def given(options: BaseModel) -> dict[str, Any]:
@@ -106,7 +111,7 @@ class DataOptions(BaseModel):
 
     def load(self, name_or_path: str, **more: Any) -> ImageDataset:
         """Load the data set with these options."""
-        from atom_distill.data.load import load_dataset
+        from atom_distill.api import load_dataset
 
         return load_dataset(
             name_or_path,
@@ -126,7 +131,7 @@ def _default_text(info: FieldInfo) -> str:
     return "none, give it" if info.is_required() else str(info.default)
 
 
-def _plain(annotation: Any) -> Any:
+def _without_none(annotation: Any) -> Any:
     """Strip None from a type that allows it."""
     if get_origin(annotation) in (Union, types.UnionType):
         return next(kind for kind in get_args(annotation) if kind is not types.NoneType)

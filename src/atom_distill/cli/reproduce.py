@@ -170,7 +170,6 @@ def _list(cells: list[Cell], *, as_json: bool) -> None:
 
 
 def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None:
-    from atom_distill.api import judge
     from atom_distill.base.network_shape import NetworkShape
     from atom_distill.reproduce.cost import measure
     from atom_distill.reproduce.plot import plot
@@ -178,7 +177,7 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
     from atom_distill.reproduce.runner import Runner
 
     shape = NetworkShape(norm=options.norm)
-    runner = Runner(options.out, _budget(options), judge=judge, arch_shape=shape, seed=options.seed)
+    runner = Runner(options.out, _budget(options), arch_shape=shape, seed=options.seed)
     path = options.out / f"{options.table}.json"
     runner.check(cells)
     for number, cell in enumerate(cells, start=1):

@@ -1,12 +1,12 @@
-"""The settings of a distillation, checked all at once."""
+"""The settings that every distillation has; those of one method are its own."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from atom_distill.base.network_shape import Activation, Norm, Pooling
+from atom_distill.base.network_shape import Activation, NetworkShape, Norm, Pooling
 from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 
 Preset = Literal["paper", "fast"]
@@ -17,64 +17,65 @@ CompileMode = Literal["auto", "on", "off"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-def _told(default: str) -> dict[str, JsonValue]:
-    """Tell people the default of a field that depends on the data set or the method."""
-    return {"default_text": default}
+def default_text(text: str) -> dict[str, JsonValue]:
+    """Return what a field carries to show a default that depends on the data set, the method or the machine."""
+    return {"default_text": text}
 
 
-_AS_METHOD = _told("as the method does")
+class MethodSettings(BaseModel):
+    """The settings of one method, to be extended by fields with a default and a description.
 
-
-class DistillConfig(BaseModel):
-    """Everything that decides what a run computes. Frozen; unknown names are refused.
-
-    Fields without a default here get the papers' value for the data set and ipc (`config.presets`).
+    They become options of the command line and keys of config.yaml beside the fields of `DistillConfig`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    preset: Preset = Field(default="paper", description="Where defaults come from: the papers, or what is soon good.")
+
+class DistillConfig(BaseModel):
+    """What decides what a run computes, whatever its method. Frozen; unknown names are refused.
+
+    Fields without a default get the papers' value for the data set and ipc (`config.presets`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: Preset = Field(
+        default="paper", description="Where defaults come from: `paper`, or `fast` (good results in few steps)."
+    )
     method: str = Field(
-        default="atom", description="Method: atom, datadam, dm, dc, dsa, random, herding, k-center, forgetting."
+        default="atom",
+        description="Method: atom, datadam, dm, dc, dsa, random, herding, k-center, forgetting, or module:name.",
     )
     ipc: int | None = Field(default=None, ge=1, description="Synthetic images per class (images).")
     budget: int | None = Field(
         default=None,
         ge=1,
-        description="In place of ipc: synthetic images in all, shared out in proportion to the classes (images).",
+        description="Instead of ipc: total synthetic images, allocated in proportion to class sizes (images).",
     )
     steps: int = Field(
-        default=8000, ge=1, description="Updates of the images; for dc and dsa networks with ipc updates each (steps)."
+        default=8000,
+        ge=1,
+        description="Updates of the images; for dc and dsa: networks, with about ipc updates each (steps).",
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
-    init: Init = Field(default="real", description="First images: real ones of the class, or Gaussian noise.")
+    init: Init = Field(default="real", description="Initial images: real ones of the class, or Gaussian noise.")
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
-    image_optimizer: ImageOptimizer = Field(default="sgd", description="What moves the images: SGD or Adam.")
+    image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
     image_lr: float = Field(
         gt=0,
         description="Learning rate of the images.",
-        json_schema_extra=_told("1, or 10 above ipc 50; with adam 0.02"),
+        json_schema_extra=default_text("1, or 10 above ipc 50; with adam 0.02"),
     )
     image_momentum: float = Field(default=0.5, ge=0, lt=1, description="Momentum of SGD, the first beta of Adam.")
     image_average: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Decay of a running average over the steps, which is then the result; 0: the last images.",
+        description="Decay of a moving average over the steps, which is then the result; 0: the last images.",
     )
-    task_balance: float = Field(
-        ge=0,
-        description="Lambda, the embedding's weight against the attention.",
-        json_schema_extra=_told("0.01 up to 32x32, 0.02 above"),
-    )
-    spatial_power: float = Field(default=4.0, ge=1, description="Exponent p_s of the spatial attention.")
-    channel_power: float = Field(default=4.0, ge=1, description="Exponent p_c of the channel attention.")
-    spatial: bool | None = Field(default=None, description="Match spatial attention.", json_schema_extra=_AS_METHOD)
-    channel: bool | None = Field(default=None, description="Match channel attention.", json_schema_extra=_AS_METHOD)
-    embedding: bool | None = Field(default=None, description="Match the embedding.", json_schema_extra=_AS_METHOD)
     preprocess: Preprocess = Field(
         description="ZCA whitening or channel normalization.",
-        json_schema_extra=_told("zca for color images up to 32x32, normalize otherwise"),
+        json_schema_extra=default_text("zca for color images up to 32x32, normalize otherwise"),
     )
     augment: Augmentation = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
     arch: str = Field(
@@ -85,88 +86,101 @@ class DistillConfig(BaseModel):
         default=None,
         ge=1,
         description="Blocks of the matching network.",
-        json_schema_extra=_told("for convnet 3 up to 32x32, one more for each doubling"),
+        json_schema_extra=default_text("for convnet 3 up to 32x32, one more for each doubling"),
     )
     width: int | None = Field(
         default=None,
         ge=1,
         description="Channels per block of the matching network.",
-        json_schema_extra=_told("128 for convnet"),
+        json_schema_extra=default_text("128 for convnet"),
     )
     norm: Norm | None = Field(
         default=None,
-        description="Normalization in the matching network.",
-        json_schema_extra=_told("instance for convnet"),
+        description="Normalization layers of the matching network.",
+        json_schema_extra=default_text("instance for convnet"),
     )
     activation: Activation | None = Field(
-        default=None, description="Activation in the matching network.", json_schema_extra=_told("relu")
+        default=None, description="Activation of the matching network.", json_schema_extra=default_text("relu")
     )
     pooling: Pooling | None = Field(
-        default=None, description="Pooling in the matching network.", json_schema_extra=_told("avg for convnet")
+        default=None, description="Pooling of the matching network.", json_schema_extra=default_text("avg for convnet")
     )
-    selection_epochs: int = Field(
-        default=10,
-        ge=1,
-        description="Length of the training on the whole set that herding, k-center and forgetting rest on (epochs).",
+    parameterization: str = Field(
+        default="pixels",
+        description="What is stored and optimized: pixels, or module:name (a `Parameterization`).",
+    )
+    networks: str = Field(
+        default="fresh",
+        description="Where the network of each step comes from: fresh (new random weights), or module:name.",
     )
     eval_every: int = Field(
-        default=0, ge=0, description="Evaluate on held-out training images every so many steps; 0: never."
+        default=0, ge=0, description="Steps between evaluations on held-out training images; 0: no evaluations."
     )
-    eval_epochs: int = Field(default=300, ge=1, description="Length of each of those evaluations (epochs).")
-    eval_repeats: int = Field(default=1, ge=1, description="Networks in each of those evaluations.")
-    holdout: float = Field(default=0.1, gt=0, lt=1, description="Share of the training images held out for them.")
-    checkpoint_every: int = Field(default=100, ge=0, description="Steps between checkpoints; 0: only on Ctrl-C.")
+    eval_epochs: int = Field(default=300, ge=1, description="Length of each of these evaluations (epochs).")
+    eval_repeats: int = Field(default=1, ge=1, description="Networks in each of these evaluations.")
+    holdout: float = Field(
+        default=0.1, gt=0, lt=1, description="Fraction of the training images held out for these evaluations."
+    )
+    checkpoint_every: int = Field(
+        default=100, ge=0, description="Steps between checkpoints; 0: only at the end and on Ctrl-C."
+    )
     snapshots: int = Field(
         default=10,
         ge=0,
-        description="Pictures of the images on their way, at most so many steps of the run; 0: none.",
+        description="Maximum number of steps at which pictures of the images are kept; 0: none.",
     )
-    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
-    compile: CompileMode = Field(default="auto", description="torch.compile; auto: where the run is long enough.")
+    tensorboard: bool = Field(default=False, description="Write the curves for TensorBoard, too, in the run folder.")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best available.")
+    compile: CompileMode = Field(
+        default="auto", description="Whether to use torch.compile; auto: where the run is long enough to gain from it."
+    )
     real_dtype: Precision = Field(
-        default="auto", description="Precision of the no-gradient branch; auto: bfloat16 where the processor has it."
+        default="auto",
+        description="Precision of the branch of real images; auto: bfloat16 where the processor computes it.",
     )
     chunk: int = Field(
-        default=0, ge=0, description="Images in one forward at most; 0: chosen from the resolution and --memory."
+        default=0,
+        ge=0,
+        description="Maximum images in one forward pass; 0: chosen from the resolution and the memory limit.",
     )
     memory: float | None = Field(
         default=None,
         gt=0,
-        description="Most memory that a process of the run may take, on a GPU the GPU's (GiB); it bounds the chunk.",
-        json_schema_extra=_told("no bound"),
+        description="Memory limit per process, on a GPU the GPU's memory (GiB); it limits the chunk.",
+        json_schema_extra=default_text("no limit"),
     )
 
     @model_validator(mode="after")
     def _has_one_size(self) -> Self:
         if (self.ipc is None) == (self.budget is None):
-            raise ValueError("how many images? Give one of --ipc N, images per class, and --budget M, images in all")
+            raise ValueError("how many images? Give either `ipc` (images per class) or `budget` (images in all)")
         return self
 
     @model_validator(mode="after")
     def _has_both_ends(self) -> Self:
         if self.snapshots == 1:
-            raise ValueError("--snapshots 1 is one too few for the first images and the last; give 2 or more, or 0")
+            raise ValueError("`snapshots` must be 0, or at least 2 (the initial images and the last)")
         return self
 
     @property
     def size(self) -> str:
-        """Say for people how many images there are to be."""
+        """The number of images, for people."""
         return f"ipc {self.ipc}" if self.budget is None else f"budget {self.budget}"
 
     def images(self, num_classes: int) -> int:
-        """Give the synthetic images of all classes."""
+        """Return the number of stored images of all classes."""
         return self.budget or (self.ipc or 0) * num_classes
 
-    def network_shape(self) -> dict[str, Any]:
-        """Give depth, width, norm, activation and pooling of the matching network by name."""
-        return {name: getattr(self, name) for name in ("depth", "width", "norm", "activation", "pooling")}
+    def network_shape(self) -> NetworkShape:
+        """Return what the matching network is asked to be; None leaves a choice to the architecture."""
+        return NetworkShape(self.depth, self.width, self.norm, self.activation, self.pooling)
 
     def operations(self) -> tuple[str, ...]:
-        """Give the DSA operations as a tuple, empty for none."""
+        """Return the DSA operations, an empty tuple for none."""
         return operations_of(self.augment)
 
 
-CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every", "snapshots"})
-"""What may differ when a run is resumed: none changes what a given step computes."""
+CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every", "snapshots", "tensorboard"})
+"""Settings that may differ when a run is resumed: none changes what a given step computes."""
 EXECUTION = frozenset({"device", "compile", "real_dtype", "chunk", "memory"})
-"""How a step is computed, not what: these change rounding only."""
+"""How a step is computed, not what: these settings change only rounding."""

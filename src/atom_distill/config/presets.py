@@ -1,4 +1,4 @@
-"""The papers' settings, chosen from the data set and ipc, and what the user put in their place."""
+"""The papers' settings, chosen from the data set and ipc; presets; and the wording of wrong settings."""
 
 from __future__ import annotations
 
@@ -10,31 +10,25 @@ from pydantic import BaseModel, ValidationError
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import unknown_name
-from atom_distill.config.distill import DistillConfig
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _LOW_RESOLUTION = 32
 _LARGE_IPC = 50
-_ADAM_LR = 0.02
-"""Of Adam a step moves a value by about this much, whatever the gradient's size; model space has a deviation near 1."""
-
-_OF_METHOD: Mapping[str, Mapping[str, Any]] = {
-    "dc": {"steps": 1000, "batch_real": 256, "image_lr": 0.1, "augment": "none"},
-    "dsa": {"steps": 1000, "batch_real": 256, "image_lr": 0.1},
-}
-"""Where a method's own paper and code differ from DataDAM's table."""
+ADAM_LR = 0.02
+"""Learning rate of the images with Adam: a step moves a value by about this much, whatever its gradient, and model
+space has a deviation near 1."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "fast": {"image_optimizer": "adam", "batch_real": 16, "image_average": 0.95},
 }
-"""Settings that differ from the papers', by name; docs/performance.md has the measurements behind `fast`."""
+"""Settings that differ from the papers', by name of the preset; docs/performance.md has the measurements of `fast`."""
 
 
 @dataclass(frozen=True)
 class SetFacts:
-    """What of a data set decides the defaults.
+    """The facts of a data set that decide the defaults.
 
     Attributes:
         image_shape: (C, H, W).
@@ -46,65 +40,34 @@ class SetFacts:
     num_classes: int
     train_size: int
 
-
-@dataclass(frozen=True)
-class Resolved:
-    """Final settings, and for each where it came from: "given", "preset", "paper" or "default"."""
-
-    config: DistillConfig
-    origin: dict[str, str]
+    @property
+    def is_low_resolution(self) -> bool:
+        """Whether the images are at most 32 pixels high and wide."""
+        return max(self.image_shape[1:]) <= _LOW_RESOLUTION
 
 
-def paper_settings(facts: SetFacts, ipc: int, method: str = "atom") -> dict[str, Any]:
-    """Return the settings that the papers make depend on resolution, ipc and method.
+def paper_settings(facts: SetFacts, ipc: int) -> dict[str, Any]:
+    """Return the general settings that the papers make depend on resolution and ipc.
 
-    Source: DataDAM's hyper-parameter table, repeated in ATOM's supplement. ZCA where they use it, on
-    color images of 32x32 and below, if there are enough of them to estimate a full covariance; channel normalization
-    elsewhere (gray digits, whitened by --preprocess zca, distill far worse: 62 % for 86 % at ipc 1, 300 steps).
+    Source: DataDAM's hyper-parameter table, repeated in ATOM's supplement. ZCA where they use it, on color images of
+    32x32 and below, if there are enough of them to estimate a full covariance; channel normalization elsewhere
+    (gray digits distill far worse when whitened: 62 % instead of 86 % at ipc 1, 300 steps).
     """
     channels, height, width = facts.image_shape
-    low = max(height, width) <= _LOW_RESOLUTION
-    whitened = low and channels == 3 and facts.train_size >= channels * height * width
+    whitened = facts.is_low_resolution and channels == 3 and facts.train_size >= channels * height * width
     return {
         "image_lr": 10.0 if ipc > _LARGE_IPC else 1.0,
-        "task_balance": 0.01 if low else 0.02,
         "preprocess": "zca" if whitened else "normalize",
-        **_OF_METHOD.get(method, {}),
     }
 
 
-def published_steps(method: str) -> int:
-    """Give the steps in a method's own paper; that of an unknown one is taken to be ATOM's."""
-    return int(_OF_METHOD.get(method, {}).get("steps", DistillConfig.model_fields["steps"].default))
+def preset_settings(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of the preset that is given; an unknown one is refused later, with all that is wrong."""
+    return PRESETS.get(str(given.get("preset")), {})
 
 
-def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
-    """Fill the user's settings up with the papers' and the defaults.
-
-    Args:
-        facts: of the data set.
-        given: settings by name; at least ipc or budget.
-
-    Raises:
-        ConfigError: all problems of the settings at once.
-    """
-    paper = paper_settings(facts, _ipc(facts, given), str(given.get("method", "atom")))
-    preset = PRESETS.get(str(given.get("preset")), {})
-    default = {}
-    if {**preset, **given}.get("image_optimizer") == "adam":
-        del paper["image_lr"]  # it is for SGD
-        default["image_lr"] = _ADAM_LR
-    config = validated(DistillConfig, {**default, **paper, **preset, **given})
-    sources = {"given": given, "preset": preset, "paper": paper}
-    origin = {
-        name: next((source for source, names in sources.items() if name in names), "default")
-        for name in DistillConfig.model_fields
-    }
-    return Resolved(config, origin)
-
-
-def _ipc(facts: SetFacts, given: Mapping[str, Any]) -> int:
-    """Give the images of a class, on average; what is not a number is refused later, with all that is wrong."""
+def images_wanted_per_class(facts: SetFacts, given: Mapping[str, Any]) -> int:
+    """Return the average ipc that is asked for, 1 where it is not a number (which is refused later)."""
     ipc, budget = given.get("ipc"), given.get("budget")
     if isinstance(budget, int):
         return budget // facts.num_classes
@@ -112,7 +75,7 @@ def _ipc(facts: SetFacts, given: Mapping[str, Any]) -> int:
 
 
 def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """Build a settings model, wording every problem for the user.
+    """Return a settings model of values by name.
 
     Raises:
         ConfigError: with one clause for each problem.
@@ -124,10 +87,14 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         return model(**values)
     except ValidationError as error:
-        problems = [
-            ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
-            # What is wrong with the settings together has no place of its own, and its input is all of them.
-            + ("" if problem["type"] == "missing" or not problem["loc"] else f", got {problem['input']!r}")
-            for problem in error.errors()
-        ]
-        raise ConfigError("; ".join(problems)) from None
+        raise ConfigError("; ".join(problems(error))) from None
+
+
+def problems(error: ValidationError) -> list[str]:
+    """Return what is wrong with settings, one clause for each problem."""
+    return [
+        ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
+        # A problem of the settings together has no place of its own, and its input is all of them.
+        + ("" if problem["type"] == "missing" or not problem["loc"] else f", got {problem['input']!r}")
+        for problem in error.errors()
+    ]

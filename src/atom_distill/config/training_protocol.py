@@ -1,6 +1,8 @@
-"""Evaluation protocols: how a network is trained on a set before it is scored. Each has a name."""
+"""Training protocols: how a network is trained on a set before it is scored. Each has a name."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,24 +10,36 @@ from atom_distill.base.registry import Registry
 from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 from atom_distill.config.presets import validated
 
+Loss = Literal["cross-entropy", "mse"]
+
 
 class TrainingProtocol(BaseModel):
     """One way of training networks from scratch; scores of different protocols do not compare."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str = Field(description="What it is called.")
+    name: str = Field(description="Name of the protocol.")
     epochs: int = Field(default=1000, ge=1, description="Passes over the set (epochs).")
     batch_size: int = Field(default=256, ge=1, description="Images per update (images).")
     lr: float = Field(default=0.01, gt=0, description="Learning rate of the network's SGD.")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of the network's SGD.")
     weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay of the network's SGD.")
-    drop_at: float = Field(default=0.5, gt=0, le=1, description="When the learning rate drops (share of the epochs).")
-    drop_to: float = Field(default=0.1, gt=0, le=1, description="The factor it drops by.")
+    schedule: str = Field(default="step", description="Learning-rate schedule: step, cosine or constant.")
+    drop_at: float = Field(
+        default=0.5, gt=0, le=1, description="When the schedule step drops the learning rate (fraction of the epochs)."
+    )
+    drop_to: float = Field(
+        default=0.1, gt=0, le=1, description="Factor by which the schedule step drops the learning rate."
+    )
+    loss: Loss = Field(
+        default="cross-entropy",
+        description="Cross-entropy, or mean squared error of the probabilities; both take hard and soft labels.",
+    )
+    temperature: float = Field(default=1.0, gt=0, description="The logits are divided by it in the loss.")
     augment: Augmentation = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
 
     def operations(self) -> tuple[str, ...]:
-        """Give the DSA operations as a tuple, empty for none."""
+        """Return the DSA operations, an empty tuple for none."""
         return operations_of(self.augment)
 
     def changed(self, **values: object) -> TrainingProtocol:

@@ -1,4 +1,4 @@
-"""One picture that shows what is in a data set."""
+"""One picture that shows the first images of each class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from atom_distill.base.image_grid import image_grid
 from atom_distill.data.dataset import ImageDataset
 
-_TILE = 64  # pixels that the longer side of a tile should have at least, and at most four times that
+_TILE = 64  # pixels: smallest longer side of a tile; the largest is four times that
 _GAP = 2
 _FONT_SIZE = 14
 _MAX_NAME = 24  # characters
@@ -45,7 +45,7 @@ def _short(name: str) -> str:
 def _tile_size(width: int, height: int) -> tuple[int, int]:
     longer = max(width, height)
     if longer < _TILE:
-        scale = -(-_TILE // longer)  # a whole number, so that all pixels stay of one size
+        scale = -(-_TILE // longer)  # an integer, so that all pixels are shown at one size
         return width * scale, height * scale
     scale_down = min(1.0, 4 * _TILE / longer)
     return max(1, round(width * scale_down)), max(1, round(height * scale_down))

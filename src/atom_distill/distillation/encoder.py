@@ -1,14 +1,15 @@
-"""The step's network as two functions: matching_vectors of real images, and of synthetic ones.
+"""The network of a step as two functions: matching vectors of real images, and of synthetic ones.
 
-The real branch needs no gradient: it runs in low precision where that is fast. The synthetic one runs in
-float32. Both are one function each, so that they can be compiled whole: fusing norm, activation, powers, sums
-and pooling is worth more than anything else here, for they are all memory traffic.
+The real branch needs no gradient: it runs in low precision where that is fast. The synthetic branch runs in float32.
+Each is one function, so that it can be compiled as a whole: fusing norm, activation, powers, sums and pooling gains
+more than anything else here, since they are all memory traffic.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,86 +18,132 @@ from torch import Tensor
 
 from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.distillation.matching_execution import MatchingExecution
-from atom_distill.models.initialization import laid_out, reinitialize
+from atom_distill.distillation.network_sources import NetworkSource
+from atom_distill.models.initialization import laid_out
 from atom_distill.models.network import Network
-from atom_distill.ops.matching import StatisticsOf, Term, matching_vector, terms_of
-
-MatchingVectorOf = Callable[[Tensor], Tensor]
+from atom_distill.ops.matching import (
+    Objective,
+    StatisticsOf,
+    Term,
+    matching_vector,
+    terms_of,
+    unique_names,
+    weighted_losses,
+)
 
 
 class Encoder:
-    """A network that is drawn anew in place, and what it says of real and synthetic images.
+    """A network that is loaded anew at each step, and what the objective takes from its features.
 
     Args:
-        network: any; it is moved to the device, and re-initialized by `renew`.
-        statistics_of: the method.
+        network: of any architecture; it is moved to the device, and loaded by `load`.
+        objective: of the method.
+        source: of the networks.
         execution: device, precision and compilation.
 
     Attributes:
         compiled: whether torch.compile is tried.
     """
 
-    def __init__(self, network: Network, statistics_of: StatisticsOf, execution: MatchingExecution) -> None:
+    def __init__(
+        self, network: Network, objective: Objective, source: NetworkSource, execution: MatchingExecution
+    ) -> None:
         self._format, self.compiled = execution.memory_format, execution.compiled
         self._network = laid_out(network.to(execution.device), self._format).train()
-        # The network's weights get no gradient: only the images learn.
+        # The network's weights get no gradient: only what is stored is optimized.
         self._network.requires_grad_(False)
-        self._statistics_of = statistics_of
+        self._objective, self._source = objective, source
         self._terms: tuple[Term, ...] | None = None
+        self._loss_names: tuple[str, ...] = ()
         self._dtype = execution.real_dtype
         self._twin = self._network if self._dtype == torch.float32 else copy.deepcopy(self._network).to(self._dtype)
-        self._real = CompiledOrEager(_matching_vector_of(self._twin, statistics_of), execution.compiled)
-        self._synthetic = CompiledOrEager(_matching_vector_of(self._network, statistics_of), execution.compiled)
+        self._real = CompiledOrEager(_vectors_of(self._twin, objective.statistics), execution.compiled)
+        self._synthetic = CompiledOrEager(_vectors_and_losses_of(self._network, objective), execution.compiled)
 
-    def renew(self, generator: torch.Generator) -> None:
-        """Draw a fresh random network; the tensors stay where they are."""
-        reinitialize(self._network, generator)
-        if self._twin is not self._network:
-            with torch.no_grad():
-                pairs = zip(self._twin.parameters(), self._network.parameters(), strict=True)
-                for low, full in pairs:
-                    low.copy_(full)
+    def load(self, step: int) -> None:
+        """Load the network of a step; its tensors stay where they are."""
+        self._source.load(self._network, step)
+        if self._twin is self._network:
+            return
+        self._twin.train(self._network.training)
+        with torch.no_grad():
+            for low, full in zip(_tensors(self._twin), _tensors(self._network), strict=True):
+                low.copy_(full)
 
     @torch.no_grad()
     def real(self, images: Tensor) -> Tensor:
-        """Give the matching_vectors of real images [B, C, H, W] as float32 [B, D], without gradient."""
+        """Return the matching vectors of real images [B, C, H, W], float32 [B, D], without gradient."""
         return self._real(images.to(self._dtype, memory_format=self._format))
 
-    def synthetic(self, images: Tensor) -> Tensor:
-        """Give the matching_vectors of synthetic images [B, C, H, W] as float32 [B, D], differentiable."""
-        return self._synthetic(images.contiguous(memory_format=self._format))
+    def synthetic(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return matching vectors and weighted losses of synthetic images, both differentiable.
+
+        Args:
+            images: [B, C, H, W].
+            labels: int64 [B].
+
+        Returns:
+            Matching vectors float32 [B, D], and losses float32 [B, L], None where the objective has none.
+        """
+        return self._synthetic(images.contiguous(memory_format=self._format), labels)
 
     @torch.no_grad()
     def terms(self, images: Tensor) -> tuple[Term, ...]:
-        """Say of what terms the loss of images [B, C, H, W] consists; found from two of them, once."""
+        """Return the terms of the matching loss for images [B, C, H, W]; computed from two of them, once."""
         if self._terms is None:
-            # As in an evaluation: nothing is drawn, no rank waits for another, and running statistics stay.
-            self._network.eval()
-            self._terms = terms_of(self._statistics_of(self._network.features(images[:2])))
-            self._network.train()
+            # In eval mode nothing is drawn, no rank waits for another, and running statistics stay as they are.
+            was_training = self._network.training
+            features = self._network.eval().features(images[:2])
+            self._terms = terms_of(self._objective.statistics(features))
+            if self._objective.image_losses is not None:
+                labels = torch.zeros(len(images[:2]), dtype=torch.int64, device=images.device)
+                losses = self._objective.image_losses(features, labels)
+                self._loss_names = tuple(unique_names([loss.name for loss in losses], "loss"))
+            self._network.train(was_training)
         return self._terms
 
-    def backward(self, loss: Tensor) -> None:
-        """Propagate a loss of synthetic matching_vectors to their images.
+    def term_names(self, images: Tensor) -> tuple[str, ...]:
+        """Return the names of all terms of the loss: of the statistics, then of the images' own losses."""
+        return (*(term.name for term in self.terms(images)), *self._loss_names)
 
-        Where the real branch is low in precision, so are the convolutions here: once the activations are known the
-        gradient is linear in them, and loses 0.2 %. In the forward pass it would lose 6 %, for ReLUs flip.
+    def backward(self, loss: Tensor) -> None:
+        """Propagate the loss of synthetic images to what they are decoded from.
+
+        Where the real branch has low precision, so do the convolutions here: given the activations, the gradient is
+        linear in them, and loses 0.2 %. In the forward pass it would lose 6 %, because ReLUs flip.
         """
         low = self._dtype == torch.bfloat16 and loss.device.type == "cpu"
         with _bfloat16_convolutions() if low else contextlib.nullcontext():
             loss.backward()
 
 
-def _matching_vector_of(network: Network, statistics_of: StatisticsOf) -> MatchingVectorOf:
-    def matching_vector_of(images: Tensor) -> Tensor:
+def _vectors_of(network: Network, statistics_of: StatisticsOf) -> Callable[[Tensor], Tensor]:
+    def vectors_of(images: Tensor) -> Tensor:
         return matching_vector(statistics_of(network.features(images)))
 
-    return matching_vector_of
+    return vectors_of
+
+
+def _vectors_and_losses_of(
+    network: Network, objective: Objective
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]:
+    def vectors_and_losses_of(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        features = network.features(images)
+        vectors = matching_vector(objective.statistics(features))
+        if objective.image_losses is None:
+            return vectors, None
+        return vectors, weighted_losses(objective.image_losses(features, labels))
+
+    return vectors_and_losses_of
+
+
+def _tensors(network: Network) -> Iterator[Tensor]:
+    return itertools.chain(network.parameters(), network.buffers())
 
 
 @contextlib.contextmanager
 def _bfloat16_convolutions() -> Iterator[None]:
-    """Have oneDNN multiply float32 convolutions in bfloat16; torch versions that cannot be told to are left alone."""
+    """Let oneDNN compute float32 convolutions in bfloat16, in those torch versions that have the switch."""
     convolutions: Any = getattr(torch.backends.mkldnn, "conv", None)
     if not hasattr(convolutions, "fp32_precision"):
         yield

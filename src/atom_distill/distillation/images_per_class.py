@@ -1,4 +1,4 @@
-"""How many synthetic images each class gets: as many as every other, or in proportion to its training images."""
+"""How many synthetic images each class gets: ipc, or a share of a budget in proportion to its training images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from atom_distill.data.dataset import ImageDataset
 
 
 def images_per_class(dataset: ImageDataset, ipc: int | None, budget: int | None) -> Tensor:
-    """Give the synthetic images of each class, int64 [K].
+    """Return the number of synthetic images of each class, int64 [K].
 
     Args:
         dataset: its training split.
         ipc: images of every class; None where there is a budget.
-        budget: images in all.
+        budget: total number of images.
 
     Raises:
         ConfigError: the budget is less than an image a class, or more than there are.
@@ -29,14 +29,14 @@ def images_per_class(dataset: ImageDataset, ipc: int | None, budget: int | None)
 
 
 def proportional(sizes: Tensor, budget: int) -> Tensor:
-    """Share out a budget in proportion to the sizes of classes, each getting from one image to all it has.
+    """Allocate a budget in proportion to the sizes of the classes, each getting from one image to all it has.
 
-    Sainte-Lague's method: image after image goes to the class that has the fewest for its size. A larger budget takes
-    an image from no class.
+    Sainte-Lague's method: image after image goes to the class that has the fewest for its size. No class loses an image
+    when the budget grows.
 
     Args:
         sizes: training images, int64 [K], each at least 1.
-        budget: synthetic images in all.
+        budget: total number of synthetic images.
 
     Returns:
         int64 [K], whose sum is the budget.
@@ -47,8 +47,8 @@ def proportional(sizes: Tensor, budget: int) -> Tensor:
     classes, images = len(sizes), int(sizes.sum())
     if not classes <= budget <= images:
         raise ConfigError(
-            f"--budget {budget} is out of range: it must be between {classes}, an image a class, and {images}, "
-            "all training images"
+            f"`budget` {budget} is out of range: it must be between {classes} (one image per class) and {images} (all "
+            "training images)"
         )
     given, has = [1] * classes, sizes.tolist()
     wanting = [(-size / 3, label) for label, size in enumerate(has) if size > 1]
@@ -62,16 +62,16 @@ def proportional(sizes: Tensor, budget: int) -> Tensor:
 
 
 def class_labels(per_class: Tensor) -> Tensor:
-    """Give the class of each synthetic image, class after class: counts int64 [K] give labels int64 [M]."""
+    """Return the label of each synthetic image, int64 [M], class after class, from counts int64 [K]."""
     return torch.repeat_interleave(torch.arange(len(per_class)), per_class)
 
 
 def first_of_each(per_class: Tensor, most: int) -> Tensor:
-    """Choose images of a set, class after class, to stand for it: all, or the first ones of each class.
+    """Return which images of a set, class after class, represent it: all, or the first ones of each class.
 
     Args:
         per_class: images of each class, int64 [K].
-        most: images to choose at most; with fewer than classes, the last classes have none.
+        most: maximum number of images; if less than the number of classes, the last classes have none.
 
     Returns:
         Rows of the set, int64 [n], ascending.

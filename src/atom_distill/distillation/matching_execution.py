@@ -10,8 +10,8 @@ from atom_distill.base.device import can_compile, fast_dtype, memory_format, pic
 from atom_distill.config.distill import DistillConfig
 
 _CHUNK_PIXELS = {"cpu": 64 * 32 * 32, "cuda": 2048 * 32 * 32}
-"""Pixels in one forward of the 128-channel encoder. On a CPU its maps (16 MB in bfloat16) then stay in the cache; a GPU
-wants large kernels, and has the memory (2 GB)."""
+"""Pixels in one forward pass of the 128-channel encoder. On a CPU its maps (16 MB in bfloat16) then stay in the cache;
+a GPU needs large kernels, and has the memory (2 GB)."""
 _COMPILE_FROM = 2e7
 """Pixels through the network in a whole run from which compiling pays: it takes about 30 s on two cores, and saves
 about 1.7 microseconds a pixel there."""
@@ -25,7 +25,7 @@ class MatchingExecution:
         device: where the step runs.
         real_dtype: precision of the no-gradient branch.
         compiled: whether torch.compile is tried.
-        chunk: images in one forward.
+        chunk: images in one forward pass.
     """
 
     device: torch.device
@@ -39,15 +39,23 @@ class MatchingExecution:
         return memory_format(self.device, compiled=self.compiled)
 
 
-def plan_execution(config: DistillConfig, image_shape: tuple[int, int, int], num_classes: int) -> MatchingExecution:
-    """Decide how to run, from the settings and the machine.
+def plan_execution(
+    config: DistillConfig, image_shape: tuple[int, int, int], num_classes: int, images_per_row: int = 1
+) -> MatchingExecution:
+    """Return how to run, from the settings and the machine.
+
+    Args:
+        config: with what is asked for.
+        image_shape: (C, H, W).
+        num_classes: K.
+        images_per_row: decoded images of a stored row.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: the device is not available.
     """
     device = pick_device(config.device)
     _, height, width = image_shape
-    images = num_classes * config.batch_real + 3 * config.images(num_classes)
+    images = num_classes * config.batch_real + 3 * config.images(num_classes) * images_per_row
     chunk = config.chunk or max(1, _CHUNK_PIXELS.get(device.type, _CHUNK_PIXELS["cpu"]) // (height * width))
     if config.norm == "batch":
         chunk = images  # BatchNorm's statistics are those of the whole batch, which must not be cut

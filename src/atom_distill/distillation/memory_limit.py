@@ -1,4 +1,4 @@
-"""How many images a forward may have, so that a run keeps to a budget of memory."""
+"""How many images a forward pass may have, so that a run keeps to its memory limit."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from atom_distill.ops.matching import StatisticsOf, matching_vector
 
 GIB = 2**30
 _COPIES_OF_SET = 6
-"""The synthetic images, their gradient, two moments, their average, and one more that is being written."""
+"""The stored values, their gradient, two moments, their average, and one more that is being written."""
 _COPIES_OF_MEANS = 3
 """Class means of real and of synthetic matching_vectors, and their gradient."""
 _STEPS_OF_PREPARATION = 4
 """Float copies of a real image on its way into the network."""
 _PREPARED = 10 * _STEPS_OF_PREPARATION
-"""Float copies of real images beside each that is in a forward, as ten chunks are prepared at once."""
+"""Float copies of real images for each image in a forward pass, since ten chunks are prepared at once."""
 _MATRICES_OF_FIT = 7
 """Float64 matrices that fitting a whitening takes; measured."""
 _COMPILER = 200 * 2**20
 """What torch.compile leaves in memory; measured are about 120 MiB for a ConvNet-3."""
-_WAY_BACK = 9
-"""Largest maps that the way back holds beside what was kept for it: gradients and oneDNN's workspace. Measured are 7 to
-9 of ConvNets at 32x32 to 128x128, 9 of VGG-11 and AlexNet, 9 to 11 of ResNet-18."""
+_BACKWARD_COPIES = 9
+"""Copies of the largest map that the backward pass holds beside what was saved for it: gradients, oneDNN's workspace.
+Measured: 7 to 9 with ConvNets at 32x32 to 128x128, 9 with VGG-11 and AlexNet, 9 to 11 with ResNet-18."""
 _USED = 0.8
-"""Share of the budget that is planned for; the rest is for what allocators keep and compilers take."""
+"""Fraction of the limit that is planned for; the rest is for what allocators keep and compilers take."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a network takes, by image, bytes.
+    """Memory of a network per image, bytes.
 
     Attributes:
-        trained: of an image that is optimized: all that is kept for the way back, and what that takes.
-        seen: of an image that needs no gradient.
-        matching_vector: of its statistics.
+        trained: of a synthetic image: all that is saved for the backward pass, and what that pass needs.
+        seen: of a real image, which needs no gradient.
+        matching_vector: of its matching vector.
     """
 
     trained: int
@@ -49,11 +49,11 @@ class Footprint:
 
 
 def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[int, int, int]) -> Footprint:
-    """Measure a network on tensors that have sizes and no memory.
+    """Return the footprint of a network, measured on tensors that have sizes and no memory.
 
     Args:
         network: on the device "meta".
-        statistics_of: the method.
+        statistics_of: what the method matches.
         image_shape: (C, H, W).
     """
     kept: dict[int, int] = {}
@@ -74,7 +74,7 @@ def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[
         out = matching_vector(statistics_of(features))
     maps = [layer.numel() * layer.element_size() for layer in features.maps]
     return Footprint(
-        trained=(sum(kept.values()) + _WAY_BACK * max(kept.values())) // 2,
+        trained=(sum(kept.values()) + _BACKWARD_COPIES * max(kept.values())) // 2,
         seen=(sum(maps) + 2 * max(maps)) // 2,
         matching_vector=out.shape[1] * out.element_size(),
     )
@@ -82,11 +82,12 @@ def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[
 
 @dataclass(frozen=True)
 class Demand:
-    """What a run asks of a process's memory, but for its network.
+    """What a run needs of a process's memory, besides its network.
 
     Attributes:
         image_shape: (C, H, W).
-        per_class: synthetic images of each class, int64 [K].
+        per_class: decoded images of each class, int64 [K].
+        stored_bytes: size of all stored values.
         real: real images of each class in a step, int64 [K].
         ranks: processes that share the classes.
         whitened: whether a ZCA whitening is fitted.
@@ -95,6 +96,7 @@ class Demand:
 
     image_shape: tuple[int, int, int]
     per_class: Tensor
+    stored_bytes: int
     real: Tensor
     ranks: int
     whitened: bool
@@ -102,35 +104,35 @@ class Demand:
 
     @property
     def image(self) -> int:
-        """An image in float32, bytes."""
+        """Size of an image in float32, bytes."""
         return 4 * math.prod(self.image_shape)
 
     def fixed(self, of_one: Footprint) -> int:
-        """Say what is held whatever the chunk, bytes."""
+        """Return what is held whatever the chunk, bytes."""
         whitening = _MATRICES_OF_FIT * 8 * math.prod(self.image_shape) ** 2 if self.whitened else 0
         classes = math.ceil(len(self.per_class) / self.ranks)
-        images = _COPIES_OF_SET * self.image * int(self.per_class.sum())
+        images = _COPIES_OF_SET * self.stored_bytes
         means = _COPIES_OF_MEANS * of_one.matching_vector * classes
         return images + means + whitening + (_COMPILER if self.compiled else 0)
 
     def largest_share(self, counts: Tensor) -> int:
-        """Say how many images a rank has at most, of these counts [K]."""
+        """Return the largest number of images of a rank, given the images of each class [K]."""
         return max(int(counts[rank :: self.ranks].sum()) for rank in range(self.ranks))
 
 
-def affordable_chunk(budget: float, network: Network, of_one: Footprint, demand: Demand, *, held: int) -> int:
-    """Say how many images one forward may have.
+def affordable_chunk(limit: float, network: Network, of_one: Footprint, demand: Demand, *, held: int) -> int:
+    """Return how many images a forward pass may have.
 
     Args:
-        budget: GiB of each process.
-        network: for what it does with a batch.
-        of_one: what an image takes.
-        demand: what else there is.
+        limit: memory of each process, GiB.
+        network: tells whether images of a batch influence each other.
+        of_one: what an image needs.
+        demand: what else is needed.
         held: bytes in use already.
 
     Raises:
-        ConfigError: the budget is too small for the images of one class, or of all where they are normalized
-            together; the message says what would do.
+        ConfigError: the limit is too small for the images of one class, or of all where they are normalized
+            together; the message names a limit that is enough.
     """
     fixed = held + demand.fixed(of_one)
     each = max(of_one.trained, of_one.seen + _PREPARED * demand.image) + of_one.matching_vector
@@ -145,11 +147,11 @@ def affordable_chunk(budget: float, network: Network, of_one: Footprint, demand:
     else:
         largest = int(demand.per_class.max())
         least, why = largest * each, f"the {largest} images of a class are seen"
-        chunk = int((_USED * budget * GIB - fixed) // each)
-    if fixed + least > _USED * budget * GIB:
+        chunk = int((_USED * limit * GIB - fixed) // each)
+    if fixed + least > _USED * limit * GIB:
         enough = (fixed + least) / _USED / GIB
         raise ConfigError(
-            f"--memory {budget:g} is too small: {fixed / GIB:.1f} GiB are held in any case, and {why} at once; give "
+            f"`memory` {limit:g} is too small: {fixed / GIB:.1f} GiB are held in any case, and {why} at once; give "
             f"{math.ceil(enough * 10) / 10:g} or more"
         )
     return chunk

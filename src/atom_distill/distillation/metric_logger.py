@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: `metrics.jsonl`, and TensorBoard where it is installed."""
+"""The metrics of a run as it goes: `metrics.jsonl`, and TensorBoard files where they are asked for."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from atom_distill.artifact.folder import METRICS_FILE, load_history, save_history
-from atom_distill.base.optional import is_available
+from atom_distill.base.optional import require
 
 
 class MetricLogger:
-    """One JSON object a line: step (steps done), loss, its terms if several, and now and then an evaluation.
+    """Writes one JSON object per line: step (steps done), loss, its terms if several, and evaluations.
 
     Args:
         folder: of the run; None keeps the entries in memory only.
-        resumed_at: steps done by the state that the run goes on from; later lines are dropped, for they
-            are about to be written again.
+        resumed_at: steps done by the state that the run continues from; later lines are dropped, since they are about
+            to be written again.
+        tensorboard: whether to write files for TensorBoard, too.
+
+    Raises:
+        MissingExtraError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: Path | None, resumed_at: int) -> None:
+    def __init__(self, folder: Path | None, resumed_at: int, *, tensorboard: bool = False) -> None:
         self.entries: list[dict[str, Any]] = []
         self._file: TextIO | None = None
         self._board: Any = None
@@ -30,14 +34,15 @@ class MetricLogger:
         self.entries = [entry for entry in load_history(folder) if entry["step"] <= resumed_at]
         save_history(folder, self.entries)
         self._file = (folder / METRICS_FILE).open("a", encoding="utf-8")
-        if is_available("tensorboard"):
+        if tensorboard:
+            require("tensorboard", extra="tensorboard", caller="tensorboard=True")
             from torch.utils.tensorboard import SummaryWriter
 
             board = folder / "tensorboard"
             self._board = SummaryWriter(str(board), purge_step=resumed_at + 1)
 
     def write(self, step: int, loss: float, terms: Mapping[str, float], **values: float) -> None:
-        """Record the loss of step number `step`, its terms by name, and other values after that step."""
+        """Write the loss of step number `step`, its terms by name, and other values after that step."""
         several = {name: float(f"{value:.7g}") for name, value in terms.items()} if len(terms) > 1 else {}
         entry = {"step": step, "loss": loss, **({"terms": several} if several else {}), **values}
         self.entries.append(entry)

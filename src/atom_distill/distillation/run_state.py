@@ -13,72 +13,85 @@ from torch import Tensor
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.progress import note
 from atom_distill.base.tensors import write_tensors
+from atom_distill.ops.parameterization import Stored
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before it in case the newest is damaged."""
-_KNOWN = {"images", "average", "best_images"}
-_OPTIMIZER = "optimizer."
-"""Before the names of the optimizer's tensors."""
+_STORED, _AVERAGE, _BEST, _OPTIMIZER, _PER_CLASS = "stored.", "average.", "best.", "optimizer.", "images_per_class"
+"""Prefixes of the names of tensors in a file, and one name."""
+_FIRST_FORMAT = {"images": "stored.images", "average": "average.images", "best_images": "best.images"}
+"""Names in the checkpoints of version 0.1, which held images only, and what they are called today."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Best:
     """The best set so far by accuracy on held-out training images.
 
     Attributes:
-        images: float32 [M, C, H, W].
-        step: after how many steps it was seen.
+        stored: stored values by name, float32 [R, ...].
+        step: number of steps done when it was evaluated.
         accuracy: percent.
     """
 
-    images: Tensor
+    stored: Stored
     step: int
     accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunState:
     """All that the next step depends on, besides the settings.
 
     Attributes:
         step: steps done.
-        images: float32 [M, C, H, W].
-        optimizer: its tensors by torch's names; empty before the first step.
-        average: of the images over the steps, same shape, where the settings ask for it.
+        stored: stored values by name, float32 [R, ...], class after class.
+        optimizer: tensors of its state by "name of the stored tensor.torch's name"; empty before the first step.
+        average: of the stored values over the steps, where the settings ask for it.
         best: where there are evaluations.
-        seconds: wall clock of the steps done, evaluations included; those that a kill has undone are not counted.
+        seconds: wall clock of the steps done, evaluations included; steps lost by a kill are not counted.
+        images_per_class: decoded images of each class, int64 [K]; None in checkpoints of version 0.1.
     """
 
     step: int
-    images: Tensor
+    stored: Stored
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
-    average: Tensor | None = None
+    average: Stored | None = None
     best: Best | None = None
     seconds: float = 0.0
+    images_per_class: Tensor | None = None
 
-    def of_images(self, change: Callable[[Tensor], Tensor]) -> RunState:
-        """Apply a function to every tensor that has a row for each image, but for the best ones."""
+    def map_rows(self, change: Callable[[Tensor], Tensor]) -> RunState:
+        """Return the state with a function applied to every tensor that has a row for each stored image.
+
+        The best set is left alone: it is of all classes on every rank.
+        """
         return replace(
             self,
-            images=change(self.images),
+            stored=_mapped(change, self.stored),
             optimizer={name: change(tensor) if tensor.ndim else tensor for name, tensor in self.optimizer.items()},
-            average=None if self.average is None else change(self.average),
+            average=None if self.average is None else _mapped(change, self.average),
         )
 
     @property
-    def result(self) -> Tensor:
-        """What the run would give if it ended here: the average if there is one, else the images."""
-        return self.images if self.average is None else self.average
+    def result(self) -> Stored:
+        """The result if the run ended here: the average if there is one, else the stored values."""
+        return self.stored if self.average is None else self.average
+
+
+def _mapped(change: Callable[[Tensor], Tensor], stored: Stored) -> dict[str, Tensor]:
+    return {name: change(tensor) for name, tensor in stored.items()}
 
 
 def save_checkpoint(folder: Path, state: RunState) -> Path:
     """Write `checkpoint-NNNNNN.safetensors` atomically, then drop all but the newest two; return its path."""
-    tensors = {"images": state.images} | {_OPTIMIZER + name: tensor for name, tensor in state.optimizer.items()}
+    tensors = _prefixed(_STORED, state.stored) | _prefixed(_OPTIMIZER, state.optimizer)
     metadata: dict[str, float] = {"step": state.step, "seconds": round(state.seconds, 3)}
+    if state.images_per_class is not None:
+        tensors[_PER_CLASS] = state.images_per_class
     if state.average is not None:
-        tensors["average"] = state.average
+        tensors |= _prefixed(_AVERAGE, state.average)
     if state.best is not None:
-        tensors["best_images"] = state.best.images
+        tensors |= _prefixed(_BEST, state.best.stored)
         metadata |= {"best_step": state.best.step, "best_accuracy": state.best.accuracy}
     path = folder / f"checkpoint-{state.step:06d}.safetensors"
     write_tensors(path, tensors, {"state": json.dumps(metadata)})
@@ -111,13 +124,13 @@ def load_newest_checkpoint(folder: Path) -> RunState | None:
             note(f"checkpoint {path} is damaged ({error}); trying the one before")
     if found:
         raise ArtifactError(
-            f"no checkpoint in {folder} can be read; remove the folder and start again, or give another --out"
+            f"no checkpoint in {folder} can be read; remove the folder and start again, or give another `out`"
         )
     return None
 
 
 def _has_step(path: Path) -> bool:
-    """Tell ours from a copy that someone put aside under another name."""
+    """Return whether a file is a checkpoint of a run, and not a copy that somebody renamed."""
     return path.stem.removeprefix("checkpoint-").isdecimal()
 
 
@@ -126,17 +139,41 @@ def _step(path: Path) -> int:
 
 
 def _load(path: Path) -> RunState:
-    with safe_open(path, framework="pt") as stored:
-        metadata = json.loads(stored.metadata()["state"])
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-    best = None
-    if "best_images" in tensors:
-        best = Best(tensors["best_images"], metadata["best_step"], metadata["best_accuracy"])
-    strange = [name for name in tensors if name not in _KNOWN and not name.startswith(_OPTIMIZER)]
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    if "images" in tensors:
+        tensors = {_today(name): tensor for name, tensor in tensors.items()}
+    per_class = tensors.pop(_PER_CLASS, None)
+    prefixes = (_STORED, _AVERAGE, _BEST, _OPTIMIZER)
+    strange = [name for name in tensors if not name.startswith(prefixes)]
     if strange:
         raise ValueError(f"it has the unknown tensor {strange[0]!r}")
-    optimizer = {
-        name.removeprefix(_OPTIMIZER): tensor for name, tensor in tensors.items() if name.startswith(_OPTIMIZER)
-    }
-    seconds = float(metadata.get("seconds", 0))
-    return RunState(metadata["step"], tensors["images"], optimizer, tensors.get("average"), best, seconds)
+    stored, average, best, optimizer = (_without(prefix, tensors) for prefix in prefixes)
+    if not stored:
+        raise ValueError("it has no stored values")
+    return RunState(
+        step=metadata["step"],
+        stored=stored,
+        optimizer=optimizer,
+        average=average or None,
+        best=Best(best, metadata["best_step"], metadata["best_accuracy"]) if best else None,
+        seconds=float(metadata.get("seconds", 0)),
+        images_per_class=per_class,
+    )
+
+
+def _today(name: str) -> str:
+    """Return what a tensor of a version 0.1 checkpoint is called today."""
+    if name.startswith(_OPTIMIZER):
+        return f"{_OPTIMIZER}images.{name.removeprefix(_OPTIMIZER)}"
+    return _FIRST_FORMAT.get(name, name)
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _without(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

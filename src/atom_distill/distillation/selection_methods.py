@@ -1,55 +1,76 @@
-"""Methods that take real images as they are: the baselines of every table."""
+"""Methods that choose real images: the baselines of every table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from atom_distill.base.seeding import generator
-from atom_distill.config.distill import DistillConfig
-from atom_distill.data.dataset import ImageDataset
+from atom_distill.config.distill import MethodSettings
 from atom_distill.data.subset import random_subset
-from atom_distill.distillation.images_per_class import images_per_class
+from atom_distill.distillation.method import Method, RunPlan, RunResult, RunStart
 from atom_distill.ops.coresets import herding, k_center, most_forgotten
 from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.training.reference_network import ReferenceNetwork, reference_network
+from atom_distill.training.reference_network import ReferenceNetwork, ReferenceRecipe, reference_network
+
+_UNUSED = frozenset(
+    [
+        *("steps", "init", "batch_real", "augment", "eval_every", "eval_epochs", "eval_repeats", "holdout", "preset"),
+        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "chunk", "memory", "networks"),
+        *("image_optimizer", "image_lr", "image_momentum", "image_average"),
+    ]
+)
+_OF_NETWORK = frozenset(["arch", "depth", "width", "norm", "activation", "pooling", "compile"])
+
+
+class TrainedSelectionSettings(MethodSettings):
+    """The settings of selections that rest on a trained network."""
+
+    selection_epochs: int = Field(
+        default=10, ge=1, description="Length of the training on the whole set on which the selection rests (epochs)."
+    )
 
 
 class Candidates:
-    """The training images to choose from, and what a network trained on all of them says of each.
+    """The training images to choose from, and what a network trained on all of them knows of each.
 
     Args:
-        dataset: its training split.
+        plan: of the run.
         preprocessing: between pixels and the network.
-        config: the run's settings.
         show_progress: draw a bar while the network is trained.
     """
 
-    def __init__(
-        self, dataset: ImageDataset, preprocessing: Preprocessing, config: DistillConfig, *, show_progress: bool
-    ) -> None:
-        self.dataset, self.seed = dataset, config.seed
-        self.per_class = images_per_class(dataset, config.ipc, config.budget)
-        self._preprocessing, self._config, self._show_progress = preprocessing, config, show_progress
+    def __init__(self, plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> None:
+        self.dataset, self.seed, self.per_class = plan.training, plan.settings.seed, plan.images_per_class
+        self._plan, self._preprocessing, self._show_progress = plan, preprocessing, show_progress
 
     @cached_property
     def network(self) -> ReferenceNetwork:
-        """The network, trained when it is first asked for."""
-        return reference_network(self.dataset, self._preprocessing, self._config, show_progress=self._show_progress)
+        """The network, trained when it is first needed."""
+        own, settings = self._plan.method_settings, self._plan.settings
+        assert isinstance(own, TrainedSelectionSettings)
+        recipe = ReferenceRecipe(
+            arch=settings.arch,
+            shape=settings.network_shape(),
+            epochs=own.selection_epochs,
+            seed=settings.seed,
+            device=self._plan.execution.device,
+        )
+        return reference_network(self.dataset, self._preprocessing, recipe, show_progress=self._show_progress)
 
     def class_by_class(self, choose: Callable[[int, Tensor, int], Tensor]) -> Tensor:
-        """Choose in each class.
+        """Return indices into the training split, int64 [M], class after class.
 
         Args:
-            choose: from a label, the indices [n] of its images and how many are wanted, to places in the indices.
-
-        Returns:
-            Indices into the training split, int64 [M], class after class.
+            choose: from a label, the indices [n] of its images and the number of images wanted, to positions in these
+                indices.
         """
         classes = zip(self.dataset.class_indices(), self.per_class.tolist(), strict=True)
         return torch.cat([indices[choose(label, indices, count)] for label, (indices, count) in enumerate(classes)])
@@ -60,15 +81,37 @@ class Candidates:
         return self.network.description if "network" in self.__dict__ else {}
 
 
-@dataclass(frozen=True)
-class Selection:
+@dataclass(frozen=True, kw_only=True)
+class SelectionMethod(Method):
     """A method that chooses real images.
 
     Attributes:
-        choose: gives indices into the training split, int64 [M], class after class.
+        choose: returns indices into the training split, int64 [M], class after class.
     """
 
+    name: str
+    title: str
     choose: Callable[[Candidates], Tensor]
+    settings_model: type[MethodSettings] = TrainedSelectionSettings
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    unused: frozenset[str] = _UNUSED
+    takes_steps: bool = False
+
+    def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
+        """See `Method.distill`; rank 0 chooses."""
+        return plan.shard.ranks.broadcast_from_rank0(lambda: self._choose(plan, start, show_progress=show_progress))
+
+    def _choose(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
+        started = time.monotonic()
+        candidates = Candidates(plan, start.preprocessing, show_progress=show_progress)
+        chosen = self.choose(candidates)
+        images = start.preprocessing.apply(plan.training.train.images[chosen])
+        return RunResult(
+            stored=plan.parameterization.encode(images),
+            steps=0,
+            seconds=time.monotonic() - started,
+            record={"selection": {"indices": chosen.tolist(), **candidates.description}},
+        )
 
 
 def at_random(candidates: Candidates) -> Tensor:
@@ -77,22 +120,30 @@ def at_random(candidates: Candidates) -> Tensor:
 
 
 def by_herding(candidates: Candidates) -> Tensor:
-    """Keep the mean embedding of the chosen near that of the class."""
+    """Choose images whose mean embedding stays near that of the class."""
     embeddings = candidates.network.embeddings
     return candidates.class_by_class(lambda _, indices, count: herding(embeddings(indices), count))
 
 
 def by_k_center(candidates: Candidates) -> Tensor:
-    """Leave no image of the class far from a chosen one."""
+    """Choose images so that no image of the class is far from a chosen one."""
     embeddings = candidates.network.embeddings
     return candidates.class_by_class(lambda _, indices, count: k_center(embeddings(indices), count))
 
 
 def by_forgetting(candidates: Candidates) -> Tensor:
-    """Take what the network kept unlearning."""
+    """Choose the images that the network forgot most often."""
 
     def choose(label: int, indices: Tensor, count: int) -> Tensor:
         between_equals = generator(candidates.seed, "forgetting", label)
         return most_forgotten(candidates.network.events[indices], count, between_equals)
 
     return candidates.class_by_class(choose)
+
+
+RANDOM = SelectionMethod(
+    name="random", title="Random", choose=at_random, settings_model=MethodSettings, unused=_UNUSED | _OF_NETWORK
+)
+HERDING = SelectionMethod(name="herding", title="Herding", choose=by_herding)
+K_CENTER = SelectionMethod(name="k-center", title="K-Center", choose=by_k_center)
+FORGETTING = SelectionMethod(name="forgetting", title="Forgetting", choose=by_forgetting)

@@ -1,4 +1,4 @@
-"""Pictures of the images on their way: which steps are kept, of which images, and how."""
+"""Pictures of the images during the run: of which steps and images, and how they are made."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _VALUES = 1 << 22
 
 
 def stride(step: int, most: int) -> int:
-    """Give the distance of the snapshots that a run has after a step.
+    """Return the distance of the snapshots that a run keeps after a step.
 
-    A power of two, so that what is kept of a longer run was kept of a shorter one: a run that goes on drops pictures
-    and misses none.
+    A power of two, so that the snapshots of a longer run are among those of a shorter one: a run that is continued
+    drops pictures and misses none.
 
     Args:
         step: steps done.
-        most: snapshots at most, the first and the last among them; at least 2.
+        most: maximum number of snapshots, the first and the last among them; at least 2.
     """
     distance = 1
     while distance * (most - 1) < step:
@@ -35,15 +35,15 @@ def stride(step: int, most: int) -> int:
 
 
 class SnapshotRecorder:
-    """The snapshots of a run, which end up as a function of its steps alone, however often it was stopped.
+    """Keeps the snapshots of a run; in the end they depend on its steps alone, however often it was stopped.
 
     Args:
-        folder: of the run; None where another rank keeps the pictures.
-        most: snapshots at most, at least 2.
-        per_class: synthetic images of each class, int64 [K].
+        folder: of the run; None on ranks that write nothing.
+        most: maximum number of snapshots, at least 2.
+        per_class: decoded images of each class, int64 [K].
         preprocessing: between pixels and model space.
-        resumed_at: steps done by the state that the run goes on from; what was pictured later is dropped, for it is
-            about to be pictured again.
+        resumed_at: steps done by the state that the run continues from; later snapshots are dropped, since they are
+            about to be taken again.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class SnapshotRecorder:
         self._is_saved = True
 
     def is_due(self, step: int, *, last: bool) -> bool:
-        """Say whether a picture is to be taken after a step, the same on all ranks."""
+        """Return whether a snapshot is due after a step, the same on all ranks."""
         return last or step % stride(step, self._most) == 0
 
     def add(self, step: int, images: Tensor) -> None:
-        """Take a picture of all images of the set, in model space [M, C, H, W], and drop those that it outdates."""
+        """Take a snapshot of the images of the set, in model space [M, C, H, W], and drop those that it replaces."""
         if self._folder is None:
             return
         rows = first_of_each(self._per_class, max(1, _VALUES // images[0].numel()))
@@ -74,7 +74,7 @@ class SnapshotRecorder:
         self._is_saved = False
 
     def save(self) -> None:
-        """Write what is new."""
+        """Write the snapshots if there are new ones."""
         if self._folder is not None and self._taken is not None and not self._is_saved:
             save_snapshots(self._folder, self._taken)
             self._is_saved = True
@@ -84,5 +84,5 @@ def _readable(folder: Path) -> Snapshots | None:
     try:
         return load_snapshots(folder)
     except ArtifactError as error:
-        note(f"the pictures taken so far are lost: {error}")
+        note(f"the snapshots taken so far are lost: {error}")
         return None

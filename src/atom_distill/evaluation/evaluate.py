@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.distilled import DistilledDataset, TrainingSet
 from atom_distill.artifact.scores import Score, Subject
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.network_shape import NetworkShape
@@ -22,8 +22,9 @@ from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.models.build import build_model
 from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.processes.ranks import current_ranks
+from atom_distill.processes.ranks import Ranks
 from atom_distill.training.networks import Networks, networks_for
+from atom_distill.training.schedules import SCHEDULES
 from atom_distill.training.train import accuracies, train
 from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
 from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
@@ -36,11 +37,12 @@ class Evaluation:
     Attributes:
         arch: architecture.
         shape: departures from its defaults.
-        repeats: networks.
+        repeats: number of networks.
         protocol: how each is trained.
-        seed: of everything random.
-        device: where.
-        wishes: precision, compilation and networks at once, where the machine's choice is not wanted.
+        seed: of all random draws.
+        device: where they are trained.
+        execution: precision, compilation and networks at once, where they are not left to the machine.
+        ranks: the processes that share the networks; all of them make the same calls.
         show_progress: draw a bar.
     """
 
@@ -50,22 +52,24 @@ class Evaluation:
     protocol: TrainingProtocol = field(default_factory=lambda: PROTOCOLS.get("dm"))
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    wishes: ExecutionOptions = field(default_factory=ExecutionOptions)
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    ranks: Ranks = field(default_factory=Ranks)
     show_progress: bool = True
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ConfigError(f"repeats must be at least 1, got {self.repeats}")
+        SCHEDULES.get(self.protocol.schedule)  # an unknown one is refused here, before the first network is trained
 
     def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
-        """Train on a distilled set and test on the real test split.
+        """Return the score of networks trained on a distilled set and tested on the real test split.
 
         Raises:
-            ShapeError: the two do not belong together.
+            ShapeError, ConfigError: the two do not belong together.
         """
-        if distilled.images.shape[1:] != dataset.train.images.shape[1:]:
+        if distilled.image_shape != dataset.image_shape:
             raise ShapeError(
-                f"the distilled images are {tuple(distilled.images.shape[1:])} and those of {dataset.name} "
+                f"the distilled images are {distilled.image_shape} and those of {dataset.name} "
                 f"{dataset.image_shape}; evaluate on the data set it was distilled from"
             )
         if distilled.class_names != dataset.class_names:
@@ -73,20 +77,24 @@ class Evaluation:
                 f"the distilled set has classes {', '.join(distilled.class_names[:5])}..., and {dataset.name} has "
                 f"{', '.join(dataset.class_names[:5])}...; evaluate on the data set it was distilled from"
             )
-        images = StoredTensors(distilled.images, distilled.targets, self.device)
-        runs = self._runs(lambda _: images, dataset, distilled.preprocessing)
-        score = self._score("distilled", dataset, distilled.preprocessing, runs)
+        score = self.of_images(distilled.training_set(), distilled.preprocessing, dataset)
         labels = "hard" if distilled.soft_labels is None else "soft"
-        facts = {"images": len(distilled), "ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
+        facts = {"ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
         return score.model_copy(update={**facts, "labels": labels})
 
+    def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:
+        """Return the score of networks trained on images in model space and tested on the real test split."""
+        stored = StoredTensors(images.images, images.targets, self.device)
+        runs = self._runs(lambda _: stored, dataset, preprocessing)
+        return self._score("distilled", dataset, preprocessing, runs).model_copy(update={"images": len(stored)})
+
     def of_random(self, dataset: ImageDataset, per_class: int | Tensor, preprocess: str) -> Score:
-        """Train each network on a random subset of its own.
+        """Return the score of networks trained on random real images, each on a subset of its own.
 
         Args:
             dataset: real images.
             per_class: images of each class; one number for all, or int64 [K].
-            preprocess: what is to stand between pixels and networks.
+            preprocess: kind of preprocessing.
 
         Raises:
             ConfigError: a class has fewer images, or none is wanted of one.
@@ -94,7 +102,7 @@ class Evaluation:
         counts = torch.as_tensor(per_class).expand(dataset.num_classes)
         if int(counts.min()) < 1:
             raise ConfigError(f"ipc must be at least 1, got {int(counts.min())}")
-        preprocessing = current_ranks().broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
+        preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
 
         def subset(repeat: int) -> TrainingImages:
             indices = random_subset(dataset, counts, derive_seed(self.seed, "random subset", repeat))
@@ -107,17 +115,17 @@ class Evaluation:
         return score.model_copy(update={"images": int(counts.sum()), "ipc": ipc})
 
     def of_whole(self, dataset: ImageDataset, preprocess: str) -> Score:
-        """Train on every training image."""
-        preprocessing = current_ranks().broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
+        """Return the score of networks trained on every training image."""
+        preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
         whole = Pixels(dataset.train, preprocessing, self.device)
         runs = self._runs(lambda _: whole, dataset, preprocessing)
         return self._score("whole", dataset, preprocessing, runs)
 
     def would_repeat(self, score: Score) -> bool:
-        """Say whether a score of the same images is what this evaluation would find, up to rounding."""
+        """Return whether a score of the same images is what this evaluation would find, up to rounding."""
         asked = (self.arch, asdict(self.shape), self.repeats, self.protocol, self.seed)
         done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
-        return asked == done and self.wishes.precision in ("auto", score.precision)
+        return asked == done and self.execution.precision in ("auto", score.precision)
 
     def _runs(
         self,
@@ -126,20 +134,21 @@ class Evaluation:
         preprocessing: Preprocessing,
     ) -> _Runs:
         """Train and test `repeats` networks; several processes take turns in them."""
-        everyone = current_ranks()
-        mine = range(everyone.rank, self.repeats, everyone.size)
+        mine = range(self.ranks.rank, self.repeats, self.ranks.size)
         execution = self._plan(len(images_of(0)), dataset)
         test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
-        prepared: dict[int, Networks] = {}
         started = time.perf_counter()
         found: dict[int, float] = {}
         total = len(mine) * self.protocol.epochs
         bar = Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress)
 
         def train_mine() -> None:
+            networks: Networks | None = None
+            size = 0
             for repeats in _groups(mine, execution.at_once):
-                networks = prepared.setdefault(len(repeats), networks_for(network, execution, len(repeats)))
+                if networks is None or len(repeats) != size:  # only the last group can be of another size
+                    networks, size = networks_for(network, execution, len(repeats)), len(repeats)
                 train(
                     networks,
                     [images_of(repeat) for repeat in repeats],
@@ -151,13 +160,13 @@ class Evaluation:
                 found.update(zip(repeats, accuracies(networks, test), strict=True))
 
         with bar:
-            everyone.run_on_all(train_mine)
-        everything = {repeat: accuracy for part in everyone.gather(found) for repeat, accuracy in part.items()}
+            self.ranks.run_on_all(train_mine)
+        everything = {repeat: accuracy for part in self.ranks.gather(found) for repeat, accuracy in part.items()}
         in_order = tuple(everything[repeat] for repeat in range(self.repeats))
         return _Runs(in_order, time.perf_counter() - started, execution.dtype)
 
     def _position(self, repeats: range, found: dict[int, float]) -> dict[str, str]:
-        """Say beside the bar which networks are training and what the last one reached."""
+        """Return what the bar shows: which networks are training, and the accuracy of the last one."""
         every = f" by {repeats.step}" if repeats.step > 1 else ""
         which = f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"
         last = f"{list(found.values())[-1]:.1f} %" if found else "-"
@@ -166,7 +175,7 @@ class Evaluation:
     def _plan(self, images: int, dataset: ImageDataset) -> TrainingExecution:
         _, height, width = dataset.image_shape
         pixels = float(self.repeats * self.protocol.epochs * images * height * width)
-        return self.wishes.plan(self.device, pixels=pixels, repeats=self.repeats)
+        return self.execution.plan(self.device, pixels=pixels, repeats=self.repeats)
 
     def _score(self, subject: Subject, dataset: ImageDataset, preprocessing: Preprocessing, runs: _Runs) -> Score:
         return Score(
@@ -195,6 +204,6 @@ class _Runs:
 
 
 def _groups(repeats: range, at_once: int) -> Iterator[range]:
-    """Cut the repeats into groups that train together."""
+    """Yield the repeats in groups that train together."""
     for first in range(0, len(repeats), at_once):
         yield repeats[first : first + at_once]

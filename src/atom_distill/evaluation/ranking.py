@@ -1,4 +1,4 @@
-"""DD-Ranking of a distilled set: the accuracies it needs, its scores, and the file that keeps both."""
+"""DD-Ranking of a distilled set: the accuracies that it needs, its scores, and the file that holds both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from atom_distill.evaluation.ddranking import (
     label_robust_score,
 )
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.processes.ranks import current_ranks
 
 RANKINGS_FILE = "ddranking.json"
 
@@ -32,7 +31,7 @@ class Reference(Runs):
     """Test accuracies, percent, that a ranking was computed from.
 
     Attributes:
-        protocol: name of how the networks were trained; None for a number that the user gave.
+        protocol: name of the training protocol; None for a number that the user gave.
         precision: of their convolutions; None likewise.
     """
 
@@ -156,13 +155,13 @@ class RankingPlan:
         if not self.augmented.protocol.operations():
             raise ConfigError(
                 f"DD-Ranking compares training with and without augmentation, and protocol "
-                f"{self.augmented.protocol.name} has none: leave --augment none out"
+                f"{self.augmented.protocol.name} has none: leave out `augment` none"
             )
         if not isinstance(self.whole, Evaluation) and not 1 < self.whole <= 100:
             raise ConfigError(f"the accuracy on the whole set must be a percentage, 1 to 100, got {self.whole:g}")
 
     def rank(self, distilled: DistilledDataset, dataset: ImageDataset) -> Ranking:
-        """Obtain the accuracies and compute the scores.
+        """Return the scores, from accuracies that are known or measured now.
 
         Accuracies that the set's scores hold already are taken from there; those trained now are added to them.
 
@@ -214,12 +213,12 @@ def _stored_or_trained(
         score = evaluation.of_random(dataset, distilled.per_class, distilled.preprocessing.kind)
     else:
         score = evaluation.of_whole(dataset, distilled.preprocessing.kind)
-    distilled.add_score(score)
+    distilled.scores = evaluation.ranks.broadcast_from_rank0(lambda: distilled.add_score(score))
     return score
 
 
 def _is_score_of(score: Score, subject: Subject, distilled: DistilledDataset, dataset: ImageDataset) -> bool:
-    """Say whether a score is of these images, or of real ones that a ranking sets beside them."""
+    """Return whether a score is of these images, or of real ones that a ranking compares them with."""
     taken = {"which": distilled.which, "steps": distilled.steps} if subject == "distilled" else {}
     wanted: dict[str, Any] = {
         **taken,
@@ -246,10 +245,6 @@ def load_rankings(folder: Path) -> list[Ranking]:
 
 
 def add_ranking(folder: Path, ranking: Ranking) -> None:
-    """Keep a ranking in a run folder; one that is there already is not kept twice."""
-
-    def keep() -> None:
-        others = [kept for kept in load_rankings(folder) if kept != ranking]
-        write_json(folder / RANKINGS_FILE, _RANKINGS.dump_python([*others, ranking], mode="json"))
-
-    current_ranks().broadcast_from_rank0(keep)
+    """Write a ranking into a run folder; one that is there already is not written twice."""
+    others = [kept for kept in load_rankings(folder) if kept != ranking]
+    write_json(folder / RANKINGS_FILE, _RANKINGS.dump_python([*others, ranking], mode="json"))

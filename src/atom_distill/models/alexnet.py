@@ -33,6 +33,7 @@ def alexnet(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkS
     Source: `AlexNet` of the DC code (Zhao, Mopuri & Bilen, ICLR 2021).
     """
     shape.allow("alexnet", "norm", "activation")
-    return max_pooled_network(
-        "alexnet", image_shape, num_classes, _LAYERS, shape.norm or "none", shape.activation or "relu"
-    )
+    norm, activation = shape.norm or "none", shape.activation or "relu"
+    network = max_pooled_network("alexnet", image_shape, num_classes, _LAYERS, norm, activation)
+    network.shape = NetworkShape(norm=norm, activation=activation)
+    return network

@@ -39,7 +39,7 @@ class ConvNet(BlockNetwork):
         if min(height, width) < _SMALLEST:
             raise ConfigError(f"a ConvNet needs images of at least {_SMALLEST}x{_SMALLEST}, got {height}x{width}")
         depth = default_depth(min(height, width)) if shape.depth is None else shape.depth
-        filters = shape.width or 128
+        filters, norm, activation = shape.width or 128, shape.norm or "instance", shape.activation or "relu"
         pooling: Pooling = shape.pooling or "avg"
         if pooling != "none" and min(height, width) < 2**depth:
             raise ConfigError(
@@ -51,8 +51,8 @@ class ConvNet(BlockNetwork):
             blocks.append(
                 Block(
                     nn.Conv2d(channels, filters, kernel_size=3, padding=1),
-                    normalization(shape.norm or "instance", (filters, height, width)),
-                    Activations[shape.activation or "relu"](),
+                    normalization(norm, (filters, height, width)),
+                    Activations[activation](),
                     _pool(pooling),
                 )
             )
@@ -60,6 +60,7 @@ class ConvNet(BlockNetwork):
             if pooling != "none":
                 height, width = height // 2, width // 2
         super().__init__(blocks, filters * height * width, num_classes)
+        self.shape = NetworkShape(depth, filters, norm, activation, pooling)
 
 
 @MODELS.register("convnet")

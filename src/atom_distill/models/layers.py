@@ -92,7 +92,8 @@ class BlockNetwork(Network):
         for block in cast(Iterable[Block], self.blocks):
             maps.append(block(images))
             images = block.pool(maps[-1])
-        return Features(maps, images.flatten(1))
+        embedding = images.flatten(1)
+        return Features.of_maps(maps, embedding, lambda: self.classifier(embedding))
 
 
 class Convolution(NamedTuple):

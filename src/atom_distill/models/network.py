@@ -1,25 +1,29 @@
-"""What every network offers: features and logits."""
+"""The interface of every network: features and logits."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.ops.features import Features
 
 
 class Network(nn.Module):
-    """A classifier that also shows its features.
+    """A classifier that also returns its features.
 
     Subclasses implement `features` and hold their last linear layer as `classifier`.
+
+    Attributes:
+        shape: the final shape, the architecture's defaults filled in; None for what the architecture does not have.
     """
 
     classifier: nn.Module
+    shape: NetworkShape = NetworkShape()
 
     def features(self, images: Tensor) -> Features:
-        """Give the per-layer maps and the embedding of images [B, C, H, W]."""
+        """Return the maps of each layer and the embedding of images [B, C, H, W]."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give the logits [B, K] of images [B, C, H, W]."""
-        logits: Tensor = self.classifier(self.features(images).embedding)
-        return logits
+        """Return the logits [B, K] of images [B, C, H, W]."""
+        return self.features(images).logits

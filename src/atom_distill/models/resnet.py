@@ -62,6 +62,7 @@ class ResNet18(Network):
         require_size("resnet18", image_shape, _SMALLEST)
         channels, height, width = image_shape
         filters, norm, activation = shape.width or 64, shape.norm or "instance", shape.activation or "relu"
+        self.shape = NetworkShape(width=filters, norm=norm, activation=activation)
         before = (filters, height, width)
         self.stem = nn.Sequential(
             nn.Conv2d(channels, filters, 3, padding=1, bias=norm == "none"),
@@ -85,7 +86,8 @@ class ResNet18(Network):
         for stage in self.stages:
             out = stage(out)
             maps.append(out)
-        return Features(maps, out.mean((2, 3)))
+        embedding = out.mean((2, 3))
+        return Features.of_maps(maps, embedding, lambda: self.classifier(embedding))
 
 
 @MODELS.register("resnet18")

@@ -50,7 +50,8 @@ class TimmNetwork(Network):
                 "(no forward_intermediates); choose another, e.g. timm:resnet18"
             )
         last, maps = self.model.forward_intermediates(images, output_fmt="NCHW")
-        return Features(maps, self.model.forward_head(last, pre_logits=True).flatten(1))
+        embedding = self.model.forward_head(last, pre_logits=True).flatten(1)
+        return Features.of_maps(maps, embedding, lambda: self.model.forward_head(last))
 
     def forward(self, images: Tensor) -> Tensor:
         """See `Network.forward`; some heads of timm are more than a linear layer."""

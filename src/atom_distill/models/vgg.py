@@ -30,8 +30,8 @@ def vgg11(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkSha
     ICLR 2015.
     """
     shape.allow("vgg11", "width", "norm", "activation")
-    width = shape.width or 64
+    width, norm, activation = shape.width or 64, shape.norm or "instance", shape.activation or "relu"
     layers = [Convolution(multiple * width, 3, pooled) for multiple, pooled in _LAYERS]
-    return max_pooled_network(
-        "vgg11", image_shape, num_classes, layers, shape.norm or "instance", shape.activation or "relu"
-    )
+    network = max_pooled_network("vgg11", image_shape, num_classes, layers, norm, activation)
+    network.shape = NetworkShape(width=width, norm=norm, activation=activation)
+    return network

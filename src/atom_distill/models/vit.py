@@ -63,9 +63,10 @@ class VisionTransformer(Network):
                 f"vit needs images whose height and width are multiples of {_GRID}, got {height}x{width}: "
                 "use convnet, or load the data with another image size"
             )
-        size = shape.width or 3 * _HEAD
+        depth, size = shape.depth or 6, shape.width or 3 * _HEAD
         if size % _HEAD:
             raise ConfigError(f"the width of a vit must be a multiple of {_HEAD}, got {size}")
+        self.shape = NetworkShape(depth=depth, width=size)
         patch = (height // _GRID, width // _GRID)
         self.patches = nn.Conv2d(channels, size, patch, stride=patch)
         self.positions = _Positions(_GRID * _GRID, size)
@@ -73,7 +74,7 @@ class VisionTransformer(Network):
             nn.TransformerEncoderLayer(
                 size, size // _HEAD, 4 * size, dropout=0, activation="gelu", batch_first=True, norm_first=True
             )
-            for _ in range(shape.depth or 6)
+            for _ in range(depth)
         )
         self.norm = nn.LayerNorm(size)
         self.classifier = nn.Linear(size, num_classes)
@@ -85,7 +86,8 @@ class VisionTransformer(Network):
         for block in self.blocks:
             tokens = block(tokens)
             maps.append(tokens.mT.unflatten(2, (_GRID, _GRID)))
-        return Features(maps, self.norm(tokens).mean(1))
+        embedding = self.norm(tokens).mean(1)
+        return Features.of_maps(maps, embedding, lambda: self.classifier(embedding))
 
 
 @MODELS.register("vit")

@@ -9,19 +9,19 @@ from torch import Tensor
 from atom_distill.base.errors import ShapeError
 
 _EPS = 1e-30
-"""Far below what the eighth power of a small response sums to; only a blank image has less."""
+"""Far below the sum of eighth powers of small responses; only a blank image has a smaller norm."""
 
 
 def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
-    """Say where in the image a layer responds, per image and scaled to unit length.
+    """Return where in each image a layer responds, scaled to unit length.
 
     Args:
         features: a layer's output, shape [B, C, H, W], any float dtype.
         power: exponent p_s >= 1; a larger one favors strong responses.
 
     Returns:
-        vec(sum_c |f[c, :, :]|^p_s) over its L2 norm, shape [B, H*W], at least float32; a blank image gives
-        zeros.
+        vec(sum_c |f[c, :, :]|^p_s) divided by its L2 norm, shape [B, H*W], at least float32; zeros for a blank
+        image.
 
     Raises:
         ShapeError: features is not 4-D.
@@ -33,14 +33,14 @@ def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
 
 
 def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
-    """Say which channels of a layer respond, per image and scaled to unit length.
+    """Return which channels of a layer respond to each image, scaled to unit length.
 
     Args:
         features: a layer's output, shape [B, C, H, W], any float dtype.
         power: exponent p_c >= 1; a larger one favors strong responses.
 
     Returns:
-        sum_(h,w) |f[:, h, w]|^p_c over its L2 norm, shape [B, C], at least float32; a blank image gives zeros.
+        sum_(h,w) |f[:, h, w]|^p_c divided by its L2 norm, shape [B, C], at least float32; zeros for a blank image.
 
     Raises:
         ShapeError: features is not 4-D.
@@ -52,7 +52,7 @@ def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
 
 
 def _energy(features: Tensor, power: float, caller: str) -> Tensor:
-    """|features|^power, in float32 at least: the fourth power of a bfloat16 has no digits left to sum."""
+    """Return |features|^power in at least float32: fourth powers in bfloat16 are too coarse to sum."""
     if features.ndim != 4:
         raise ShapeError(f"{caller} expects features of shape [B, C, H, W], got {tuple(features.shape)}")
     if power < 1:
@@ -60,7 +60,7 @@ def _energy(features: Tensor, power: float, caller: str) -> Tensor:
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
     if power == 1:
         return wide.abs()
-    # Even powers by squaring: several times faster than pow, and exact in sign.
+    # Even powers by squaring: several times faster than pow, and no abs is needed.
     doublings = {2.0: 1, 4.0: 2, 8.0: 3}.get(power)
     if doublings is None:
         return wide.abs().pow(power)

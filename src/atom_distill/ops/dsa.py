@@ -1,9 +1,9 @@
-"""Differentiable Siamese Augmentation (DSA): draws and their application.
+"""Differentiable Siamese Augmentation (DSA): random draws and their application.
 
-A `Draw` holds one row of random numbers per *owner*: a class in distillation, where all its images, real and
-synthetic, share the row; an image in evaluation training. Applying it to a batch takes the owner of each
-image, so one vectorized implementation serves both. Draws live on the CPU: which operation an image gets is then
-known to the host, and no device has to be asked.
+A `Draw` has rows of random numbers. In distillation there is one row per class, shared by all its real and synthetic
+images; in evaluation training there is one per image. `augment` takes the row of each image, so one vectorized
+implementation serves both. Draws are kept on the CPU, so that the operation of an image is known without waiting for
+the device.
 
 Source: DSA (Zhao & Bilen, ICML 2021), with the operations as the DM code defines them. Oracle: tests/oracles/dsa.py.
 """
@@ -30,8 +30,8 @@ SCALE_RATIO = 1.2
 ROTATE_DEGREES = 15.0
 
 _NUMBERS_PER_ROW = 3
-_FEW_RUNS = 16
-"""Stretches of images with one operation up to which each is a call; beyond, images are gathered by operation."""
+_MAX_RUNS = 16
+"""Maximum number of runs of images with the same operation; if there are more, images are sorted by operation."""
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,28 @@ class Draw:
     """The random numbers of one augmentation.
 
     Attributes:
-        operation: index into OPERATIONS for each owner, int64, shape [P], on the CPU.
-        uniforms: three numbers in [0, 1) for each owner, float32, shape [P, 3], on the CPU. What they mean
-            is the operation's affair, so that drawing does not depend on which one was picked.
+        operation: index into OPERATIONS for each row, int64, shape [P], on the CPU.
+        uniforms: three numbers in [0, 1) for each row, float32, shape [P, 3], on the CPU. Each operation interprets
+            them in its own way, so that drawing does not depend on the operation.
     """
 
     operation: Tensor
     uniforms: Tensor
 
     def take(self, rows: Tensor) -> Draw:
-        """Give the rows of some rows (int64) as a draw of their own."""
+        """Return the draw that consists of the given rows (int64)."""
         return Draw(self.operation[rows], self.uniforms[rows])
 
 
 def draw_per_class(num_classes: int, operations: Sequence[str], generator: torch.Generator) -> Draw:
-    """Draw one operation and one set of parameters for each class (the siamese form of distillation)."""
+    """Draw one operation and one set of parameters for each class (siamese, for distillation)."""
     allowed = _indices(operations)
     picked = torch.randint(len(allowed), (num_classes,), generator=generator)
     return Draw(allowed[picked], torch.rand(num_classes, _NUMBERS_PER_ROW, generator=generator))
 
 
 def draw_per_image(num_images: int, operations: Sequence[str], generator: torch.Generator) -> Draw:
-    """Draw one operation for the batch and parameters for each image (the form of evaluation training)."""
+    """Draw one operation for the batch and parameters for each image (for evaluation training)."""
     allowed = _indices(operations)
     picked = torch.randint(len(allowed), (1,), generator=generator)
     uniforms = torch.rand(num_images, _NUMBERS_PER_ROW, generator=generator)
@@ -73,35 +73,28 @@ def augment(images: Tensor, draw: Draw, rows: Tensor | None = None) -> Tensor:
     Args:
         images: preprocessed images, float, shape [B, C, H, W].
         draw: P rows.
-        rows: for each image its row of the draw, int64 on the CPU, shape [B]; left out, image i has row i.
+        rows: row of the draw for each image, int64 on the CPU, shape [B]; by default image i has row i.
 
     Returns:
         The augmented images, same shape, dtype and device.
     """
     if images.dtype in (torch.bfloat16, torch.float16):
-        # Too coarse for sampling places and for means over pixels.
+        # Too coarse for sampling coordinates and for means over pixels.
         return augment(images.float(), draw, rows).to(images.dtype)
-    operation, uniforms = draw.operation, draw.uniforms
     if rows is not None:
-        operation, uniforms = operation[rows], uniforms[rows]
-    runs, lengths = torch.unique_consecutive(operation, return_counts=True)
-    if len(runs) <= _FEW_RUNS:
-        # Images of a class lie together: a view of each run is augmented, and nothing is gathered.
-        parts = [
-            _APPLY[OPERATIONS[index]](part, _like(numbers, images))
-            for index, part, numbers in zip(
-                runs.tolist(), images.split(lengths.tolist()), uniforms.split(lengths.tolist()), strict=True
-            )
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-    present = torch.unique(operation).tolist()
-    groups = [torch.nonzero(operation == index).flatten() for index in present]
+        draw = draw.take(rows)
+    runs, lengths = torch.unique_consecutive(draw.operation, return_counts=True)
+    if len(runs) > _MAX_RUNS:
+        order = torch.argsort(draw.operation, stable=True)
+        augmented = augment(images[_to(order, images)], draw.take(order))
+        return augmented[_to(torch.argsort(order), images)]
+    # Images of a class are adjacent, so runs are augmented as views, without copying images.
+    sizes = lengths.tolist()
     parts = [
-        _APPLY[OPERATIONS[index]](images[_to(row, images)], _like(uniforms[row], images))
-        for index, row in zip(present, groups, strict=True)
+        _APPLY[OPERATIONS[index]](part, _like(uniforms, images))
+        for index, part, uniforms in zip(runs.tolist(), images.split(sizes), draw.uniforms.split(sizes), strict=True)
     ]
-    back = torch.argsort(torch.cat(groups))
-    return torch.cat(parts)[_to(back, images)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def color(images: Tensor, uniforms: Tensor) -> Tensor:
@@ -122,12 +115,12 @@ def crop(images: Tensor, uniforms: Tensor) -> Tensor:
     from_x = torch.arange(width, device=images.device) + _integers(uniforms[:, 1], 2 * pad_x + 1).unsqueeze(1)
     padded = F.pad(images, (pad_x, pad_x, pad_y, pad_y))
     which = torch.arange(len(images), device=images.device).view(-1, 1, 1)
-    # Indexing around the channels puts them last; bring them back.
+    # Indexing on both sides of the channels puts them last.
     return padded[which, :, from_y.unsqueeze(2), from_x.unsqueeze(1)].permute(0, 3, 1, 2).contiguous()
 
 
 def cutout(images: Tensor, uniforms: Tensor) -> Tensor:
-    """Zero a square of CUTOUT_RATIO of the side, centerd anywhere, clipped at the border; uniforms [B, >=2]."""
+    """Zero a square of CUTOUT_RATIO of the side, centered anywhere, clipped at the border; uniforms [B, >=2]."""
     height, width = images.shape[2:]
     keep_y = _outside_square(uniforms[:, 0], height)
     keep_x = _outside_square(uniforms[:, 1], width)
@@ -142,7 +135,7 @@ def flip(images: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def scale(images: Tensor, uniforms: Tensor) -> Tensor:
-    """Stretch x and y by factors of their own in [1/SCALE_RATIO, SCALE_RATIO]; uniforms [B, >=2] for x, y."""
+    """Stretch x and y by independent factors in [1/SCALE_RATIO, SCALE_RATIO]; uniforms [B, >=2] for x, y."""
     factors = uniforms[:, :2] * (SCALE_RATIO - 1 / SCALE_RATIO) + 1 / SCALE_RATIO
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = factors[:, 0], factors[:, 1]
@@ -150,10 +143,10 @@ def scale(images: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def rotate(images: Tensor, uniforms: Tensor) -> Tensor:
-    """Turn by up to ROTATE_DEGREES either way; uniforms [B, >=1]."""
+    """Rotate by up to ROTATE_DEGREES in either direction; uniforms [B, >=1]."""
     angle = (uniforms[:, 0] - 0.5) * 2 * ROTATE_DEGREES * math.pi / 180
     height, width = images.shape[2:]
-    # The grid's coordinates go from -1 to 1 along either side; where these differ, so do their units.
+    # Grid coordinates go from -1 to 1 along each side, so their units differ if the image is not square.
     stretch = (height - 1) / (width - 1) if height != width and min(height, width) > 1 else 1.0
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0], theta[:, 0, 1] = torch.cos(angle), -torch.sin(angle) * stretch
@@ -178,9 +171,9 @@ def _resample(images: Tensor, theta: Tensor) -> Tensor:
 
 
 def _outside_square(uniforms: Tensor, side: int) -> Tensor:
-    """For each image, which of `side` rows (or columns) lie outside its square, bool [B, side]."""
+    """Return which of `side` rows (or columns) lie outside the square of each image, bool [B, side]."""
     square = int(side * CUTOUT_RATIO + 0.5)
-    # An even square has its center between pixels: side + 1 places for it, an odd one side places.
+    # The center of an even square lies between pixels, at one of side + 1 positions; that of an odd one on a pixel.
     first = _integers(uniforms, side + 1 - square % 2).unsqueeze(1) - square // 2
     place = torch.arange(side, device=uniforms.device)
     return (place < first) | (place >= first + square)

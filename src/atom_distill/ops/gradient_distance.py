@@ -1,4 +1,4 @@
-"""How far apart two gradients of a network's weights are."""
+"""The distance between two gradients of a network, as matched by DC."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _EPS = 1e-6
 
 
 def gradient_distance(real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Tensor:
-    """Sum 1 - cosine over the output neurons or filters of every layer.
+    """Return the sum of 1 - cosine over the output neurons or filters of every layer.
 
-    Biases and the scales and shifts of norms, which have one axis, do not count.
+    One-dimensional parameters (biases, scales and shifts of norms) do not count.
 
     Args:
-        real: gradients of a network's parameters, of any shapes.
-        synthetic: the same of the same network; differentiable where wanted.
+        real: gradients of the parameters from real images, of any shapes.
+        synthetic: gradients of the same parameters from synthetic images; may require gradient.
 
     Returns:
-        Shape [], at least 0 but for rounding.
+        Shape [], at least 0 up to rounding.
 
     Raises:
-        ShapeError: they are not of the same parameters.
+        ShapeError: the gradients differ in number or shapes, or none has two axes.
 
     Source: Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching" (ICLR 2021), eq. 10.
     """
     if [gradient.shape for gradient in real] != [gradient.shape for gradient in synthetic]:
-        raise ShapeError("the two gradients are of different parameters")
+        raise ShapeError("real and synthetic gradients belong to different parameters")
     terms = [
         (1 - _cosines(ours.flatten(1), theirs.flatten(1))).sum()
         for ours, theirs in zip(real, synthetic, strict=True)
@@ -43,7 +43,7 @@ def gradient_distance(real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Te
 
 
 def _cosines(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Of each pair of rows."""
+    """Return the cosine of each pair of rows."""
     lengths = torch.linalg.vector_norm(ours, dim=1) * torch.linalg.vector_norm(theirs, dim=1)
     cosines: Tensor = (ours * theirs).sum(1) / (lengths + _EPS)
     return cosines

@@ -1,14 +1,16 @@
-"""From per-image statistics to the loss: matching_vectors, class means, squared distance.
+"""From per-image statistics to the loss: matching vectors, class means, squared distance.
 
-A method says which statistics of the features count, and with what weight. Scaling each by the square root of
-its weight and laying them side by side gives one vector per image, its *matching_vector*; the whole family of losses
-(DM, DataDAM, ATOM) is then the squared distance between class means of matching_vectors.
+A method chooses which statistics of the features are matched, and with what weight. Scaled by the square root of their
+weights and concatenated, they are the image's *matching vector*; the whole family of losses (DM, DataDAM, ATOM) is the
+squared distance between class means of matching vectors. A method may add losses of the synthetic images themselves,
+such as a cross-entropy.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -29,7 +31,21 @@ class Statistic(NamedTuple):
     Attributes:
         values: shape [B, ...], one row per image.
         weight: its factor in the loss, >= 0.
-        name: what curves of the loss's terms call it; without one it is numbered.
+        name: of its curve; unnamed or duplicate statistics are numbered from 1.
+    """
+
+    values: Tensor
+    weight: float = 1.0
+    name: str = ""
+
+
+class ImageLoss(NamedTuple):
+    """A loss of each synthetic image, averaged over the images of a class and summed over classes.
+
+    Attributes:
+        values: shape [B].
+        weight: its factor in the loss, >= 0.
+        name: of its curve; unnamed or duplicate ones are numbered from 1.
     """
 
     values: Tensor
@@ -38,11 +54,11 @@ class Statistic(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A statistic's part of the loss, and of every matching_vector.
+    """The part of the loss, and of every matching vector, that belongs to one statistic.
 
     Attributes:
-        name: of the statistic, unlike any other's.
-        width: columns of the matching_vector.
+        name: unique.
+        width: columns of the matching vector.
     """
 
     name: str
@@ -50,7 +66,22 @@ class Term(NamedTuple):
 
 
 StatisticsOf = Callable[[Features], list[Statistic]]
-"""What a method is: from a network's features to what is matched."""
+"""From a network's features to the statistics that are matched."""
+ImageLossesOf = Callable[[Features, Tensor], list[ImageLoss]]
+"""From a network's features of synthetic images, and their labels int64 [B], to losses of these images."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a method minimizes.
+
+    Attributes:
+        statistics: whose class means are matched.
+        image_losses: further losses of the synthetic images; None for none.
+    """
+
+    statistics: StatisticsOf
+    image_losses: ImageLossesOf | None = None
 
 
 def attention_mixer(
@@ -90,7 +121,7 @@ def attention_mixer(
 
 
 def matching_vector(statistics: Sequence[Statistic]) -> Tensor:
-    """Lay weighted statistics side by side.
+    """Concatenate weighted statistics.
 
     Returns:
         Shape [B, D], float32 at least; squared distances between rows are the weighted sums of squared
@@ -111,33 +142,54 @@ def matching_vector(statistics: Sequence[Statistic]) -> Tensor:
 
 
 def terms_of(statistics: Sequence[Statistic]) -> tuple[Term, ...]:
-    """Say which columns of a matching_vector are whose, in their order.
+    """Return which columns of a matching vector belong to which statistic, in order."""
+    names = unique_names([statistic.name for statistic in statistics], "statistic")
+    widths = [statistic.values[0].numel() for statistic in statistics]
+    return tuple(map(Term, names, widths))
 
-    Statistics without a name, or with that of another, get their number, from 1.
+
+def unique_names(names: Sequence[str], fallback: str) -> list[str]:
+    """Return the names, with unnamed and duplicate ones numbered from 1 by their place.
+
+    Args:
+        names: some of them perhaps empty or equal.
+        fallback: what stands for an empty name.
     """
-    names = [statistic.name for statistic in statistics]
-    told_apart = [
-        name if name and names.count(name) == 1 else f"{name or 'statistic'} ({number})"
+    return [
+        name if name and names.count(name) == 1 else f"{name or fallback} ({number})"
         for number, name in enumerate(names, start=1)
     ]
-    widths = [statistic.values[0].numel() for statistic in statistics]
-    return tuple(map(Term, told_apart, widths))
+
+
+def weighted_losses(losses: Sequence[ImageLoss]) -> Tensor:
+    """Return the weighted losses of each image as float32 columns, shape [B, L].
+
+    Raises:
+        ShapeError: a loss is not one number per image.
+        ValueError: a negative weight.
+    """
+    if any(loss.weight < 0 for loss in losses):
+        raise ValueError(f"weights must be >= 0, got {[loss.weight for loss in losses]}")
+    for loss in losses:
+        if loss.values.ndim != 1:
+            raise ShapeError(f"the loss {loss.name!r} must be one number per image, got {tuple(loss.values.shape)}")
+    return torch.stack([loss.values.float() * loss.weight for loss in losses], dim=1)
 
 
 def class_sums(matching_vectors: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Add up matching_vectors by class: [B, D] and labels [B] give [K, D]."""
+    """Sum matching vectors by class: [B, D] and labels [B] give [K, D]."""
     sums = matching_vectors.new_zeros(num_classes, matching_vectors.shape[1])
     return sums.index_add(0, labels, matching_vectors)
 
 
 def class_means(matching_vectors: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Average matching_vectors by class: [B, D] and labels [B] give [K, D]; a class without images gives zeros."""
+    """Average matching vectors by class: [B, D] and labels [B] give [K, D]; a class without images gives zeros."""
     counts = torch.bincount(labels, minlength=num_classes).clamp_min(1)
     return class_sums(matching_vectors, labels, num_classes) / counts.to(matching_vectors.dtype).unsqueeze(1)
 
 
 def matching_loss(means_real: Tensor, means_syn: Tensor) -> Tensor:
-    """Squared distance between class means, summed over classes, times LOSS_SCALE.
+    """Return the squared distance between class means, summed over classes, times LOSS_SCALE.
 
     A sum over classes, not a mean: class k's gradient does not depend on how many classes there are.
 
@@ -157,7 +209,7 @@ def matching_loss(means_real: Tensor, means_syn: Tensor) -> Tensor:
 
 
 def matching_terms(means_real: Tensor, means_syn: Tensor, terms: Sequence[Term]) -> Tensor:
-    """Give each term's part of `matching_loss`, shape [T], without gradient; their sum is the loss.
+    """Return each term's part of `matching_loss`, shape [T], without gradient; their sum is the loss.
 
     Args:
         means_real: shape [K, D].

@@ -1,4 +1,4 @@
-"""From uint8 pixels to model space and exactly back: channel normalization and ZCA whitening."""
+"""From uint8 pixels to model space and back: channel normalization and ZCA whitening."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from torch import Tensor
 from atom_distill.base.errors import ArtifactError, ShapeError
 
 _CHUNK = 4096
-"""Images whitened at once: bounds the float copy to about 50 MB at 32x32."""
+"""Images whitened at once; limits the float copy to about 50 MB at 32x32."""
 
 
 class Preprocessing(Protocol):
-    """What stands between pixels and the network; fitted once on the training images."""
+    """The transform from pixels to model space, fitted once on the training images."""
 
     @property
     def kind(self) -> str:
-        """Its name in configs and files."""
+        """The name in configs and files."""
 
     def apply(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Bring uint8 pixels [B, C, H, W] into model space, same shape, on the pixels' device.
+        """Return uint8 pixels [B, C, H, W] in model space, same shape and device.
 
         Args:
-            pixels: of one batch.
-            dtype: of the result; float32, or bfloat16, which is good to about 1 % of a value and much faster where the
-                processor computes it.
+            pixels: a batch.
+            dtype: of the result; float32, or bfloat16, which is accurate to about 1 % and much faster on processors
+                that support it.
         """
 
     def invert(self, images: Tensor) -> Tensor:
-        """Bring model-space images [B, C, H, W] back to intensities, nominally in [0, 1], not clamped."""
+        """Return images [B, C, H, W] in model space as intensities, nominally in [0, 1], not clamped."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all that is needed to rebuild it, for a safetensors file."""
+        """Return the tensors from which it can be rebuilt, for a safetensors file."""
 
 
 @dataclass(frozen=True)
 class ChannelNormalization:
-    """Subtract each channel's mean and divide by its standard deviation over pixels.
+    """Subtraction of each channel's mean and division by its standard deviation over pixels.
 
     Attributes:
         mean: of intensities in [0, 1], float32, shape [C].
         std: likewise, over all pixels of all images; a constant channel has std 1.
-        kind: "normalize", or "legacy-normalize" for constants of other people's code.
+        kind: "normalize", or "legacy-normalize" for the constants in the code of DC, DSA, DM and MTT.
     """
 
     mean: Tensor
@@ -76,7 +76,7 @@ class ChannelNormalization:
 
 @dataclass(frozen=True)
 class ZCAWhitening:
-    """Whiten intensities in [0, 1]: (x - mean) @ transform, with a symmetric transform.
+    """Whitening of intensities in [0, 1]: (x - mean) @ transform, with a symmetric transform.
 
     Attributes:
         mean: float32, shape [D], D = C*H*W.
@@ -91,7 +91,7 @@ class ZCAWhitening:
 
     @cached_property
     def inverse(self) -> Tensor:
-        """The matrix that undoes `transform`, found in float64; shape [D, D], float32."""
+        """The inverse of `transform`, computed in float64; shape [D, D], float32."""
         inverse: Tensor = torch.linalg.inv(self.transform.double())
         return inverse.float()
 
@@ -111,26 +111,26 @@ class ZCAWhitening:
         return (flat @ self.inverse.to(images.device) + self.mean.to(images.device)).view(images.shape)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Store one triangle: the matrix is symmetric, and the inverse follows from it.
+        """Return the mean and one triangle: the matrix is symmetric, and the inverse is computed from it.
 
-        At 32x32x3 that is 19 MB where transform and inverse in full would be 75.
+        At 32x32x3 that is 19 MB instead of 75 for transform and inverse in full.
         """
         rows, columns = torch.triu_indices(*self.transform.shape)
         return {"mean": self.mean, "transform_upper": self.transform[rows, columns]}
 
     def _as_product(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Write the whitening of pixels 0..255 as (pixels - center) @ weight + shift, kept for the next batch.
+        """Return center, weight and shift, cached: pixels 0..255 are whitened as (pixels - center) @ weight + shift.
 
-        The center is the mean rounded to a whole pixel value: pixels less it are whole numbers below 256, which even
-        bfloat16 holds exactly.
+        The center is the mean rounded to integers: pixels - center are then integers below 256, which bfloat16
+        represents exactly.
         """
-        place = (device, dtype)
-        if place not in self._products:
+        key = (device, dtype)
+        if key not in self._products:
             center = (self.mean * 255).round()
             shift = (center.double() / 255 - self.mean.double()) @ self.transform.double()
             parts = (center, self.transform / 255, shift)
-            self._products[place] = tuple(part.to(device, dtype) for part in parts)  # type: ignore[assignment]
-        return self._products[place]
+            self._products[key] = tuple(part.to(device, dtype) for part in parts)  # type: ignore[assignment]
+        return self._products[key]
 
     @cached_property
     def _products(self) -> dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]]:
@@ -144,10 +144,14 @@ class ZCAWhitening:
 
 
 def preprocessing_from_tensors(kind: str, tensors: Mapping[str, Tensor]) -> Preprocessing:
-    """Rebuild what `Preprocessing.tensors` gave.
+    """Return the preprocessing whose tensors were stored.
+
+    Args:
+        kind: see `Preprocessing.kind`.
+        tensors: as returned by `Preprocessing.tensors`.
 
     Raises:
-        ArtifactError: the kind is not known or a tensor is missing.
+        ArtifactError: the kind is unknown, or a tensor is missing or has the wrong shape.
     """
     try:
         if kind in ("normalize", "legacy-normalize"):

@@ -1,1 +1,1 @@
-"""Layer 5: runs as one HTML page."""
+"""Layer 7: runs as one HTML page."""

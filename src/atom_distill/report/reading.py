@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
+from atom_distill.artifact.distilled import decoded
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
@@ -19,6 +20,7 @@ from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.images_per_class import class_labels, images_per_class
 from atom_distill.distillation.run_state import RunState, checkpoints, last_step, load_newest_checkpoint
+from atom_distill.ops.parameterization import build_parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 
 Read = TypeVar("Read")
@@ -142,10 +144,11 @@ def _read_images(view: RunView) -> None:
     """Read the result; if the run is unfinished, the newest checkpoint."""
     stored = None
     if (view.folder / _RESULT_FILE).exists():
-        stored = view.attempt("Distilled images", lambda: files.load_tensors(view.folder, "last"))
+        stored = view.attempt("Distilled images", lambda: files.load_values(view.folder, "last"))
     if stored is not None:
-        order = stored.labels.argsort(stable=True)  # an imported set may be in any order
-        view.images, view.labels, view.class_names = stored.images[order], stored.labels[order], stored.class_names
+        made = decoded(stored)
+        order = made.labels.argsort(stable=True)  # an imported set may be in any order
+        view.images, view.labels, view.class_names = made.images[order], made.labels[order], stored.class_names
         view.steps, view.finished = stored.steps, True
     if stored is None or (view.is_optimized and last_step(view.folder) > view.steps):
         _read_checkpoint(view)
@@ -157,9 +160,12 @@ def _read_checkpoint(view: RunView) -> None:
         if view.images is None:
             view.missing.append("Images: there is neither a result nor a checkpoint yet")
         return
-    if len(view.labels) != len(state.result):
-        view.labels, view.class_names = _labels(view, state)
-    view.images, view.steps, view.finished = state.result, state.step, False
+    images = view.attempt("Images of the checkpoint", lambda: _decoded_checkpoint(view, state))
+    if images is None:
+        return
+    if len(view.labels) != len(images):
+        view.labels, view.class_names = _labels(view, len(images), state.images_per_class)
+    view.images, view.steps, view.finished = images, state.step, False
     steps = view.settings.get("steps", "?")
     status = f"the run is at step {state.step} of {steps}"
     if state.step == steps:
@@ -167,11 +173,20 @@ def _read_checkpoint(view: RunView) -> None:
     view.missing.append(f"Result: {status}")
 
 
-def _labels(view: RunView, state: RunState) -> tuple[Tensor, tuple[str, ...]]:
-    """Return the labels and class names of a checkpoint's images."""
-    count, real = len(state.result), view.real
-    per_class = getattr(state, "per_class", None)
-    if per_class is None:  # a checkpoint of an older version
+def _decoded_checkpoint(view: RunView, state: RunState) -> Tensor:
+    """Return the images of a checkpoint in model space."""
+    form = str(view.settings.get("parameterization") or "pixels")
+    if form == "pixels":
+        return state.result["images"]
+    if view.real is None:
+        raise ArtifactError(f"the data set is not available, without which images stored as {form} cannot be decoded")
+    return build_parameterization(form, view.real.image_shape).decode(state.result)
+
+
+def _labels(view: RunView, count: int, per_class: Tensor | None) -> tuple[Tensor, tuple[str, ...]]:
+    """Return labels and class names of a checkpoint's images; those of version 0.1 do not hold them."""
+    real = view.real
+    if per_class is None:
         per_class = _infer_per_class(view, count)
     if per_class is None or int(per_class.sum()) != count:
         view.missing.append("Classes: the checkpoint does not say to which classes its images belong")

@@ -9,7 +9,7 @@ from typing import Any
 from atom_distill.base.errors import DataError
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import is_at_hand, load_dataset
-from atom_distill.data.named import SOURCES
+from atom_distill.data.sources.named import SOURCES
 
 
 class RealDatasets:

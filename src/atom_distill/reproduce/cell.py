@@ -11,15 +11,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from atom_distill.config.distill import Precision
-from atom_distill.config.presets import published_steps
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.distillation.methods import METHODS
 
 AFTER = " after "
 """Stands in the column of a curve's point between the series and the steps."""
-SELECTIONS = ("random", "herding", "k-center", "forgetting")
-"""Methods that choose real images; they take no steps."""
-METHOD_ORDER = (*SELECTIONS, "dc", "dsa", "dm", "datadam", "atom")
-"""As the papers list them."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +38,9 @@ class Budget:
 
     def steps_of(self, method: str) -> int:
         """Give the updates of the images; 0 for a selection."""
-        if method in SELECTIONS:
+        if not METHODS.get(method).takes_steps:
             return 0
-        return self.steps or max(1, round(self.share * published_steps(method)))
+        return self.steps or max(1, round(self.share * METHODS.get(method).published_steps))
 
 
 @dataclass(frozen=True)

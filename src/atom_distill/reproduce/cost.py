@@ -58,17 +58,17 @@ def measure(cell: Cell, steps: int) -> Cost:
 
 def _probe(case: Mapping[str, Any]) -> dict[str, float]:
     """Run in this process: a few steps that compile, then the steps that count."""
+    from atom_distill.api import distill
     from atom_distill.base.device import pick_device
     from atom_distill.base.peak_memory import PeakMemory
     from atom_distill.data.load import load_dataset
-    from atom_distill.distillation.run import run
 
     dataset = load_dataset(case["dataset"])
 
     def seconds(steps: int) -> float:
         started = time.perf_counter()
         given = {**case["settings"], "steps": steps, "compile": "on"}
-        run(dataset, given, out=None, resume=False, judge=lambda *_: 0.0, show_progress=False)
+        distill(dataset, show_progress=False, **given)
         return time.perf_counter() - started
 
     with PeakMemory(pick_device("auto")) as peak:

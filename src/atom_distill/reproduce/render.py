@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from atom_distill.base import markdown as md
-from atom_distill.config.presets import published_steps
-from atom_distill.reproduce.cell import AFTER, METHOD_ORDER, Result
+from atom_distill.distillation.methods import METHODS
+from atom_distill.reproduce.cell import AFTER, Result
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.findings import findings
 from atom_distill.reproduce.published import WHITENED
@@ -100,7 +100,7 @@ def _other_space(result: Result) -> bool:
 def _steps(result: Result) -> str:
     if result.steps == 0:
         return "none (real images)"
-    published = published_steps(result.settings["method"])
+    published = METHODS.get(result.settings["method"]).published_steps
     return f"{result.steps}" if result.steps == published else f"{result.steps} of the published {published}"
 
 
@@ -135,8 +135,9 @@ def ordered(names: list[str]) -> list[str]:
     """Put names that differ in numbers alone in their order, methods in the papers'; others stay as they were found."""
     if len({re.sub(r"\d+", "#", name) for name in names}) == 1:
         return sorted(names, key=lambda name: [int(digits) for digits in re.findall(r"\d+", name)])
-    if set(names) <= set(METHOD_ORDER):
-        return sorted(names, key=METHOD_ORDER.index)
+    order = METHODS.in_order()
+    if set(names) <= set(order):
+        return sorted(names, key=order.index)
     return names
 
 

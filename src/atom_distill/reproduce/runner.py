@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from atom_distill.api import distill, plan_distillation
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.device import pick_device
@@ -18,8 +19,6 @@ from atom_distill.config.presets import SetFacts, paper_settings
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import load_dataset
-from atom_distill.distillation.run import Judge, run
-from atom_distill.distillation.settings import settings_for
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.models.build import build_model
 from atom_distill.reproduce.cell import Budget, Cell, Result
@@ -33,7 +32,6 @@ class Runner:
         folder: where.
         budget: networks of each cell, their epochs and precision.
         seed: of the evaluations.
-        judge: for distillations that are judged on the way.
         arch_shape: departures of the evaluated networks from their architecture.
         device: where.
     """
@@ -43,12 +41,11 @@ class Runner:
         folder: Path,
         budget: Budget,
         *,
-        judge: Judge,
         arch_shape: NetworkShape,
         seed: int = 0,
         device: str = "auto",
     ) -> None:
-        self._sets, self._judge = folder / "sets", judge
+        self._sets = folder / "sets"
         protocol = PROTOCOLS.get("dm")
         self._evaluation = Evaluation(
             shape=arch_shape,
@@ -56,7 +53,7 @@ class Runner:
             protocol=protocol if budget.epochs is None else protocol.changed(epochs=budget.epochs),
             seed=seed,
             device=pick_device(device),
-            wishes=ExecutionOptions(budget.precision),
+            execution=ExecutionOptions(budget.precision),
         )
         self._datasets: dict[str, ImageDataset] = {}
 
@@ -86,7 +83,7 @@ class Runner:
         """
         for cell in cells:
             dataset = self._dataset(cell.dataset)
-            settings_for(dataset, cell.settings)
+            plan_distillation(dataset, cell.settings)
             build_model(cell.arch, dataset.image_shape, dataset.num_classes, self._evaluation.shape)
 
     def _folder(self, cell: Cell) -> Path:
@@ -106,7 +103,7 @@ class Runner:
         fresh = not out.exists()
         started = time.perf_counter()
         try:
-            distilled = run(dataset, cell.settings, out=out, resume=not fresh, judge=self._judge)
+            distilled = distill(dataset, out=out, resume=not fresh, **cell.settings)
         except ArtifactError as error:
             raise ArtifactError(f"{error}. Or remove {out}: the table then makes that set again") from None
         return distilled, time.perf_counter() - started if fresh else None

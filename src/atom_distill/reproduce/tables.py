@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
-from atom_distill.reproduce.cell import AFTER, SELECTIONS, Budget, Cell
+from atom_distill.distillation.methods import METHODS
+from atom_distill.reproduce.cell import AFTER, Budget, Cell
 from atom_distill.reproduce.published import published, published_transfer
 
 T = TypeVar("T")
 
-GRADIENT_METHODS = ("dc", "dsa")
 MATCHING = ("dm", "datadam", "atom")
 
 
@@ -55,6 +55,11 @@ class Request:
         return {"steps": steps} if steps else {}
 
 
+def takes_steps(method: str) -> bool:
+    """Return whether a method optimizes images, and does not choose real ones."""
+    return METHODS.get(method).takes_steps
+
+
 def _distinct(values: Sequence[T]) -> list[T]:
     return list(dict.fromkeys(values))
 
@@ -75,7 +80,7 @@ def table1(request: Request) -> list[Cell]:
             published=published(dataset, method, settings["ipc"]),
         )
         for column, dataset, settings in request.columns(ipc=(1, 10, 50))
-        for method in _distinct(request.methods) or (*SELECTIONS, *GRADIENT_METHODS, *MATCHING)
+        for method in _distinct(request.methods) or METHODS.in_order()
     ]
 
 
@@ -148,7 +153,7 @@ def curve(request: Request) -> list[Cell]:
 @TABLES.register("cost")
 def cost(request: Request) -> list[Cell]:
     """Seconds a step and peak memory, of methods that take steps."""
-    chosen = [method for method in request.methods if method in SELECTIONS]
+    chosen = [method for method in request.methods if not takes_steps(method)]
     if chosen:
         raise ConfigError(
             f"{', '.join(chosen)} take no steps, so there is nothing to time: leave them out of --methods"
@@ -156,5 +161,6 @@ def cost(request: Request) -> list[Cell]:
     return [
         Cell(method, column, dataset, {"method": method, **settings})
         for column, dataset, settings in request.columns(ipc=(1, 10, 50))
-        for method in _distinct(request.methods) or (*GRADIENT_METHODS, *MATCHING)
+        for method in _distinct(request.methods)
+        or [name for name in METHODS.in_order() if METHODS.get(name).takes_steps]
     ]

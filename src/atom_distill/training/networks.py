@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from atom_distill.base.compilation import CompiledOrEager
+from atom_distill.config.training_protocol import Loss
 from atom_distill.models.initialization import laid_out, reinitialize
 from atom_distill.models.network import Network
 from atom_distill.training.training_execution import TrainingExecution
@@ -19,34 +20,57 @@ from atom_distill.training.training_execution import TrainingExecution
 _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
 
+def training_loss(
+    logits: Tensor, labels: Tensor, kind: Loss, temperature: float, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """Return the loss of logits.
+
+    Args:
+        logits: [B, K].
+        labels: int64 [B], or probabilities of the classes, float32 [B, K].
+        kind: "cross-entropy", or "mse", the squared distance of softmax probabilities from the labels.
+        temperature: by which the logits are divided.
+        reduction: over the images.
+    """
+    if temperature != 1.0:
+        logits = logits / temperature
+    if kind == "cross-entropy":
+        return F.cross_entropy(logits, labels, reduction=reduction)
+    wanted = labels if labels.ndim == 2 else F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    distances = (logits.softmax(1) - wanted).square().sum(1)
+    return distances.mean() if reduction == "mean" else distances.sum()
+
+
 class Networks(Protocol):
     """R networks of one architecture; network r learns from the r-th of everything given."""
 
     def initialize(self, generators: Sequence[torch.Generator]) -> None:
-        """Draw all weights anew, in place, network r from the r-th generator."""
+        """Draw fresh weights in place, those of network r from the r-th generator."""
 
     def parameters(self) -> list[Tensor]:
-        """Give what the optimizer changes."""
+        """Return the tensors that the optimizer updates."""
 
     def diverged(self) -> list[int]:
-        """Say which networks have weights that are NaN or infinite."""
+        """Return the indices of the networks that have NaN or infinite weights."""
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Give the sum of the networks' mean cross-entropies, differentiable, for a step of training.
+    def loss(self, images: Tensor, labels: Tensor, kind: Loss = "cross-entropy", temperature: float = 1.0) -> Tensor:
+        """Return the sum of the networks' mean losses, differentiable, for a step of training.
 
-        A sum, so that each network's gradient is its own loss's.
+        A sum, so that the gradient of each network is that of its own loss.
 
         Args:
             images: [R, B, C, H, W] in model space.
             labels: int64 [R, B], or probabilities of the classes, float32 [R, B, K].
+            kind: see `TrainingProtocol.loss`.
+            temperature: by which the logits are divided.
         """
 
-    def right(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Count the images [B, C, H, W] that each network classifies as `labels` [B] say; int64 [R]."""
+    def correct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return how many images [B, C, H, W] each network classifies as labels [B], int64 [R]."""
 
 
 def networks_for(network: Network, execution: TrainingExecution, count: int) -> Networks:
-    """Prepare `count` networks like `network` for training together."""
+    """Return `count` networks like `network` that train together."""
     if count == 1:
         return OneNetwork(network, execution)
     return StackedNetworks(network, execution, count)
@@ -79,20 +103,20 @@ class OneNetwork:
         """See `Networks.diverged`."""
         return [] if all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters()) else [0]
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor, kind: Loss = "cross-entropy", temperature: float = 1.0) -> Tensor:
         """See `Networks.loss`."""
         self._network.train()
         first = images[0].contiguous(memory_format=self._execution.memory_format)
-        return self._loss(self._network, first, labels[0], self._execution.dtype)
+        return self._loss(self._network, first, labels[0], self._execution.dtype, kind, temperature)
 
     @torch.no_grad()
-    def right(self, images: Tensor, labels: Tensor) -> Tensor:
-        """See `Networks.right`."""
+    def correct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """See `Networks.correct`."""
         return (self.logits(images).argmax(1) == labels).sum(0, keepdim=True)
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Give the logits [B, K] of images [B, C, H, W] for testing, without gradient."""
+        """Return the logits [B, K] of images [B, C, H, W] for testing, without gradient."""
         self._network.eval()
         images = images.contiguous(memory_format=self._execution.memory_format)
         return self._predict(self._network, images, self._execution.dtype)
@@ -138,27 +162,28 @@ class StackedNetworks:
         finite = torch.stack([torch.isfinite(stack).flatten(1).all(1) for stack in self.parameters()]).all(0)
         return torch.nonzero(~finite).flatten().tolist()
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor, kind: Loss = "cross-entropy", temperature: float = 1.0) -> Tensor:
         """See `Networks.loss`."""
         self._structure.train()
-        return self._loss(_in_order(images), labels)
+        return self._loss(_contiguous(images), labels, kind, temperature)
 
     @torch.no_grad()
-    def right(self, images: Tensor, labels: Tensor) -> Tensor:
-        """See `Networks.right`."""
+    def correct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """See `Networks.correct`."""
         self._structure.eval()
-        return (self._predict(_in_order(images)).argmax(2) == labels).sum(1)
+        return (self._predict(_contiguous(images)).argmax(2) == labels).sum(1)
 
-    def _summed_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _summed_loss(self, images: Tensor, labels: Tensor, kind: Loss, temperature: float) -> Tensor:
         logits = self._logits(images, of_each=0)
         # The batches are equally large, so the sum of means is the sum over all images by the size of one batch.
-        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="sum") / labels.shape[1]
+        summed = training_loss(logits.flatten(0, 1), labels.flatten(0, 1), kind, temperature, reduction="sum")
+        return summed / labels.shape[1]
 
     def _logits_of_same(self, images: Tensor) -> Tensor:
         return self._logits(images, of_each=None)
 
     def _logits(self, images: Tensor, of_each: int | None) -> Tensor:
-        """Give logits [R, B, K] of images [R, B, ...], or with `of_each` None of the same images [B, ...] for all."""
+        """Return logits [R, B, K] of images [R, B, ...], or with `of_each` None of the same images [B, ...] for all."""
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Tensor) -> Tensor:
             logits: Tensor = functional_call(self._structure, (parameters, buffers), (batch,))
@@ -170,14 +195,16 @@ class StackedNetworks:
         return logits.float()
 
 
-def _in_order(images: Tensor) -> Tensor:
-    """Lay images out plainly: vmap cannot tell the layout of others, one-channel images of odd strides included."""
+def _contiguous(images: Tensor) -> Tensor:
+    """Return a contiguous copy: vmap cannot infer other memory layouts, such as odd strides of one-channel images."""
     return images.clone(memory_format=torch.contiguous_format)
 
 
 # Functions, not methods: torch.compile then knows them again for the next network of the same structure.
-def _mean_loss(network: Network, images: Tensor, labels: Tensor, dtype: torch.dtype) -> Tensor:
-    return F.cross_entropy(_logits(network, images, dtype), labels)
+def _mean_loss(
+    network: Network, images: Tensor, labels: Tensor, dtype: torch.dtype, kind: Loss, temperature: float
+) -> Tensor:
+    return training_loss(_logits(network, images, dtype), labels, kind, temperature)
 
 
 def _logits(network: Network, images: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""A network trained on the whole real set, for those selections that ask one."""
+"""A network trained on the whole real set, on which the selections of real images rest."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from atom_distill.base.device import pick_device
 from atom_distill.base.files import cache_root
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
 from atom_distill.base.tensors import write_tensors
-from atom_distill.config.distill import DistillConfig
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.models.build import build_model
@@ -34,11 +32,13 @@ from atom_distill.training.training_images import Pixels
 _BATCH = 500
 _SLOW_VALUES = 1e9
 """Values (images x C x H x W x epochs) from which the training takes minutes and is kept in the cache."""
+_CORRECT = "right"
+"""Key of the measurements in the cached file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReferenceNetwork:
-    """What a trained network says of the training images.
+    """What a trained network knows of the training images.
 
     Attributes:
         embeddings: from indices [n] to embeddings, float32 [n, D], on the CPU.
@@ -51,62 +51,83 @@ class ReferenceNetwork:
     description: dict[str, Any]
 
 
-def reference_network(
-    dataset: ImageDataset, preprocessing: Preprocessing, config: DistillConfig, *, show_progress: bool = True
-) -> ReferenceNetwork:
-    """Train the run's architecture on all training images, or find it in the cache.
+@dataclass(frozen=True)
+class ReferenceRecipe:
+    """How a reference network is made.
 
-    It is trained for `selection_epochs` by the protocol dm. What it classifies rightly is measured on all training
-    images after each epoch, without augmentation (Toneva et al. look at each batch as it is trained on).
+    Attributes:
+        arch: architecture.
+        shape: departures from its defaults.
+        epochs: of training by the protocol dm.
+        seed: of all random draws.
+        device: where it is trained.
     """
-    device = pick_device(config.device)
-    shape = NetworkShape(**config.network_shape())
-    network = build_model(config.arch, dataset.image_shape, dataset.num_classes, shape).to(device)
-    protocol = PROTOCOLS.get("dm").changed(epochs=config.selection_epochs)
+
+    arch: str
+    shape: NetworkShape
+    epochs: int
+    seed: int
+    device: torch.device
+
+    @property
+    def protocol(self) -> TrainingProtocol:
+        """The protocol dm at this length."""
+        return PROTOCOLS.get("dm").changed(epochs=self.epochs)
+
+
+def reference_network(
+    dataset: ImageDataset, preprocessing: Preprocessing, recipe: ReferenceRecipe, *, show_progress: bool = True
+) -> ReferenceNetwork:
+    """Train a network on all training images, or load it from the cache.
+
+    Which images it classifies correctly is measured on all training images after each epoch, without augmentation
+    (Toneva et al. look at each batch as it is trained on).
+    """
+    network = build_model(recipe.arch, dataset.image_shape, dataset.num_classes, recipe.shape).to(recipe.device)
     description = {
-        "network": config.arch,
-        "shape": asdict(shape),
-        "protocol": protocol.name,
-        "seed": config.seed,
+        "network": recipe.arch,
+        "shape": asdict(recipe.shape),
+        "protocol": recipe.protocol.name,
+        "seed": recipe.seed,
         "preprocess": preprocessing.kind,
     }
-    path = _cached(dataset, description)
-    found = _load(path, network)
-    if found is None:
-        images = Pixels(dataset.train, preprocessing, device)
-        found = _train(network, images, protocol, config.seed, show_progress=show_progress)
-        if dataset.train.images.numel() * protocol.epochs >= _SLOW_VALUES:
-            write_tensors(path, {**network.state_dict(), "right": found})
+    path = _cache_path(dataset, description)
+    correct = _load(path, network)
+    if correct is None:
+        images = Pixels(dataset.train, preprocessing, recipe.device)
+        correct = _train(network, images, recipe, show_progress=show_progress)
+        if dataset.train.images.numel() * recipe.epochs >= _SLOW_VALUES:
+            write_tensors(path, {**network.state_dict(), _CORRECT: correct})
 
     @torch.no_grad()
     def embeddings(indices: Tensor) -> Tensor:
         network.eval()
         parts = indices.split(_BATCH)
-        pixels = (preprocessing.apply(dataset.train.images[part].to(device)) for part in parts)
+        pixels = (preprocessing.apply(dataset.train.images[part].to(recipe.device)) for part in parts)
         return torch.cat([network.features(images).embedding.cpu() for images in pixels])
 
-    accuracy = 100 * float(found[-1].float().mean())
-    return ReferenceNetwork(embeddings, forgetting_events(found), {**description, "training_accuracy": accuracy})
+    accuracy = 100 * float(correct[-1].float().mean())
+    return ReferenceNetwork(embeddings, forgetting_events(correct), {**description, "training_accuracy": accuracy})
 
 
-def _train(network: Network, images: Pixels, protocol: TrainingProtocol, seed: int, *, show_progress: bool) -> Tensor:
-    """Train, and give what was right after each epoch: bool [E, N]."""
+def _train(network: Network, images: Pixels, recipe: ReferenceRecipe, *, show_progress: bool) -> Tensor:
+    """Train, and return which images were classified correctly after each epoch, bool [E, N]."""
     height, width = images.split.images.shape[2:]
-    pixels = float(protocol.epochs * len(images) * height * width)
+    pixels = float(recipe.epochs * len(images) * height * width)
     trained = OneNetwork(network, ExecutionOptions().plan(images.device, pixels=pixels, repeats=1))
     history: list[Tensor] = []
-    with Progress("train on the whole set", total=protocol.epochs, unit="epochs", enabled=show_progress) as bar:
+    with Progress("train on the whole set", total=recipe.epochs, unit="epochs", enabled=show_progress) as bar:
 
         def after_epoch() -> None:
-            history.append(_right(trained, images))
-            bar.advance(right=f"{100 * float(history[-1].float().mean()):.1f} %")
+            history.append(_correct(trained, images))
+            bar.advance(correct=f"{100 * float(history[-1].float().mean()):.1f} %")
 
-        train(trained, [images], protocol, seed=seed, repeats=[0], on_epoch=after_epoch)
+        train(trained, [images], recipe.protocol, seed=recipe.seed, repeats=[0], on_epoch=after_epoch)
     return torch.stack(history)
 
 
-def _right(trained: OneNetwork, images: Pixels) -> Tensor:
-    """Say of each image whether it is classified rightly: bool [N]."""
+def _correct(trained: OneNetwork, images: Pixels) -> Tensor:
+    """Return which images are classified correctly, bool [N]."""
     found = []
     for indices in torch.arange(len(images)).split(_BATCH):
         batch, labels = images.batch(indices)
@@ -114,19 +135,20 @@ def _right(trained: OneNetwork, images: Pixels) -> Tensor:
     return torch.cat(found)
 
 
-def _cached(dataset: ImageDataset, description: dict[str, Any]) -> Path:
+def _cache_path(dataset: ImageDataset, description: dict[str, Any]) -> Path:
     key = hashlib.sha256(json.dumps([dataset.fingerprint, description], sort_keys=True).encode()).hexdigest()[:16]
     return cache_root() / "reference-networks" / f"{key}.safetensors"
 
 
 def _load(path: Path, network: Network) -> Tensor | None:
+    """Load the weights into the network and return what was measured; None where nothing usable is cached."""
     if not path.exists():
         return None
     try:
         stored = load_file(path)
-        right = stored.pop("right")
+        correct = stored.pop(_CORRECT)
         network.load_state_dict(stored)
     except (SafetensorError, KeyError, RuntimeError, OSError):
         note(f"the cached network {path} is damaged; training it again")
         return None
-    return right
+    return correct

@@ -12,6 +12,7 @@ from atom_distill.base.seeding import generator
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.ops.dsa import Draw, augment, draw_per_image
 from atom_distill.training.networks import Networks
+from atom_distill.training.schedules import SCHEDULES
 from atom_distill.training.training_images import Pixels, TrainingImages
 
 _TEST_BATCH = 100
@@ -33,14 +34,15 @@ def train(
     Args:
         networks: on the device of the images.
         images: what each is trained on; all of one size.
-        protocol: how.
+        protocol: how they are trained.
         seed: of the evaluation.
-        repeats: the number of each network in it; (seed, repeat) decides everything random.
+        repeats: number of each network in the evaluation; (seed, repeat) decides all random draws.
         on_epoch: called after each epoch.
-        updates: of the weights after which to stop early; None goes on to the end.
+        updates: number of updates of the weights after which to stop early; None for all epochs.
 
     Raises:
-        NonFiniteError: the training diverged, and an accuracy would mean nothing.
+        NonFiniteError: the training diverged.
+        UnknownNameError: the protocol names an unknown schedule.
     """
     networks.initialize([generator(seed, "evaluation network", repeat) for repeat in repeats])
     parameters = networks.parameters()
@@ -51,13 +53,12 @@ def train(
         weight_decay=protocol.weight_decay,
         fused=parameters[0].device.type in ("cpu", "cuda"),
     )
-    drop_epoch = max(1, round(protocol.epochs * protocol.drop_at))
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [drop_epoch], gamma=protocol.drop_to)
+    schedule = SCHEDULES.get(protocol.schedule)
     left = updates
     for epoch in range(protocol.epochs):
+        optimizer.param_groups[0]["lr"] = protocol.lr * schedule(epoch, protocol)
         randoms = [generator(seed, "evaluation epoch", repeat, epoch) for repeat in repeats]
         done = _epoch(networks, images, protocol, optimizer, randoms, left)
-        schedule.step()
         on_epoch()
         left = None if left is None else left - done
         if left == 0:
@@ -69,12 +70,12 @@ def train(
 
 
 def accuracies(networks: Networks, images: Pixels) -> list[float]:
-    """Share of images that each network classifies rightly, percent."""
-    right: Tensor | int = 0
+    """Return the test accuracy of each network, percent."""
+    correct: Tensor | int = 0
     for indices in torch.arange(len(images)).split(_TEST_BATCH):
-        right += networks.right(*images.batch(indices))
-    assert isinstance(right, Tensor)  # a test split without images does not get here
-    return [100 * count / len(images) for count in right.tolist()]
+        correct += networks.correct(*images.batch(indices))
+    assert isinstance(correct, Tensor)  # a test split without images does not get here
+    return [100 * count / len(images) for count in correct.tolist()]
 
 
 def _epoch(
@@ -85,7 +86,7 @@ def _epoch(
     randoms: Sequence[torch.Generator],
     updates: int | None,
 ) -> int:
-    """Pass over the images once, or stop after some updates; returns how many there were."""
+    """Pass over the images once, or stop after some updates; return the number of updates."""
     orders = torch.stack([torch.randperm(len(images[0]), generator=random) for random in randoms])
     parts = orders.split(protocol.batch_size, dim=1)[:updates]
     for chosen in parts:
@@ -94,7 +95,7 @@ def _epoch(
         labels = torch.stack([targets for _, targets in batches])
         if protocol.operations():
             batch = _augmented(batch, protocol.operations(), randoms)
-        loss = networks.loss(batch, labels)
+        loss = networks.loss(batch, labels, protocol.loss, protocol.temperature)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""How an evaluation is computed on this machine: device, precision, compilation, networks at once."""
+"""How networks are trained on this machine: device, precision, compilation, networks at once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.config.distill import CompileMode, Precision
 
 _COMPILE_FROM = 3e7
-"""Pixels that pass through training in all from which compiling pays: it takes about 15 s on two cores, and saves about
-a microsecond a pixel there."""
+"""Pixels that pass through training from which compiling pays off: it takes about 15 s on two cores, and saves about a
+microsecond per pixel there."""
 _TOGETHER = 10
-"""Networks that train together on a GPU at most, for their memory."""
+"""Maximum number of networks that train together on a GPU, because of its memory."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TrainingExecution:
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """What the user asks for; what is left alone is chosen for the machine.
+    """What the user asks for; "auto" and 0 leave the choice to the machine.
 
     Attributes:
         precision: of convolutions and matrix products.
@@ -61,15 +61,15 @@ class ExecutionOptions:
             raise ConfigError(f"at-once must be at least 1, or 0 for the machine's choice, got {self.at_once}")
 
     def plan(self, device: torch.device, *, pixels: float, repeats: int) -> TrainingExecution:
-        """Decide how to run.
+        """Return how to run.
 
         A CPU runs one compiled network after another: stacked, the same networks took seven times longer there
         (docs/performance.md). A GPU has room for all at once.
 
         Args:
-            device: where.
-            pixels: that pass through training in all.
-            repeats: networks in all.
+            device: where networks train.
+            pixels: total that pass through training.
+            repeats: total number of networks.
         """
         on_gpu = device.type == "cuda"
         pays = pixels >= _COMPILE_FROM and device.type == "cpu" and can_compile(device)

@@ -16,10 +16,10 @@ class TrainingImages(Protocol):
     """Images in model space, by index."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Give images float32 [B, C, H, W] and labels int64 [B] (or probabilities [B, K]) on the device."""
+        """Return images float32 [B, C, H, W] and labels int64 [B] (or probabilities [B, K]) on the device."""
 
 
 class StoredTensors:

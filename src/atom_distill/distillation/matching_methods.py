@@ -1,0 +1,164 @@
+"""Methods that match class means of features: ATOM, DataDAM, DM, and any other with an objective of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.peak_memory import held_bytes
+from atom_distill.base.progress import note
+from atom_distill.config.distill import DistillConfig, MethodSettings, default_text
+from atom_distill.config.presets import SetFacts
+from atom_distill.distillation.encoder import Encoder
+from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
+from atom_distill.distillation.method import ChunkRequest, Method, RunPlan, RunResult, RunStart
+from atom_distill.distillation.optimize import optimize, real_images
+from atom_distill.distillation.step import MatchingStep
+from atom_distill.models.batch_norm import mixes_images
+from atom_distill.models.build import build_model
+from atom_distill.ops.matching import Objective, attention_mixer
+
+ObjectiveOf = Callable[[Any], Objective]
+"""From a method's own settings to its objective."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchingMethod(Method):
+    """A method that moves the class means of synthetic images toward those of real ones.
+
+    Attributes:
+        objective: from its own settings to what is matched.
+        data_defaults_of: defaults of its own settings that depend on the data set.
+        idle_of: its own settings that change nothing because of others.
+    """
+
+    name: str
+    title: str
+    objective: ObjectiveOf
+    paper: str | None = None
+    settings_model: type[MethodSettings] = MethodSettings
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    data_defaults_of: Callable[[SetFacts], dict[str, Any]] = lambda _: {}
+    idle_of: Callable[[Any], Iterable[str]] = lambda _: ()
+
+    def data_defaults(self, facts: SetFacts) -> dict[str, Any]:
+        """See `Method.data_defaults`."""
+        return self.data_defaults_of(facts)
+
+    def idle(self, settings: MethodSettings) -> Iterable[str]:
+        """See `Method.idle`."""
+        return self.idle_of(settings)
+
+    def check(self, settings: DistillConfig, own: MethodSettings) -> None:
+        """See `Method.check`; an objective refuses settings that leave nothing to match."""
+        self.objective(own)
+
+    def largest_chunk(self, plan: ChunkRequest, own: MethodSettings) -> int:
+        """See `Method.largest_chunk`."""
+        settings, training = plan.settings, plan.training
+        assert settings.memory is not None  # without a limit nobody asks
+        with torch.device("meta"):  # sizes without memory
+            shape = settings.network_shape()
+            network = build_model(settings.arch, training.image_shape, training.num_classes, shape)
+        rows = int(plan.rows_per_class.sum())
+        demand = Demand(
+            image_shape=training.image_shape,
+            per_class=plan.rows_per_class * plan.parameterization.images_per_row,
+            stored_bytes=4 * plan.parameterization.values_per_row() * rows,
+            real=training.class_sizes().clamp_max(settings.batch_real),
+            ranks=plan.ranks,
+            whitened=settings.preprocess == "zca",
+            compiled=plan.execution.compiled,
+        )
+        held = 0 if plan.execution.device.type == "cuda" else held_bytes()
+        of_one = footprint(network, self.objective(own).statistics, training.image_shape)
+        chunk = affordable_chunk(settings.memory, network, of_one, demand, held=held)
+        if chunk < settings.chunk:
+            note(f"chunk {settings.chunk} is more than memory {settings.memory:g} allows: it is {chunk}")
+        return min(chunk, plan.execution.chunk)
+
+    def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
+        """See `Method.distill`."""
+        execution, mixing = plan.execution, mixes_images(plan.network)
+        if mixing and plan.shard.ranks.size > 1:
+            execution = replace(execution, compiled=False)  # compiled code cannot wait for other processes
+        whole = plan.training.num_classes * plan.settings.batch_real + int(plan.images_per_class.sum())
+        step = MatchingStep(
+            shard=plan.shard,
+            sampler=real_images(plan, start.preprocessing),
+            encoder=Encoder(plan.network, self.objective(plan.method_settings), plan.source, execution),
+            parameterization=plan.parameterization,
+            operations=plan.settings.operations(),
+            seed=plan.settings.seed,
+            chunk=whole if mixing else execution.chunk,
+        )
+        return optimize(step, plan, start, show_progress=show_progress)
+
+
+class AttentionSettings(MethodSettings):
+    """The settings of ATOM's objective, which has DataDAM's and DM's as special cases."""
+
+    spatial: bool = Field(default=True, description="Match spatial attention.")
+    channel: bool = Field(default=True, description="Match channel attention.")
+    embedding: bool = Field(default=True, description="Match the embedding.")
+    spatial_power: float = Field(default=4.0, ge=1, description="Exponent p_s of the spatial attention.")
+    channel_power: float = Field(default=4.0, ge=1, description="Exponent p_c of the channel attention.")
+    task_balance: float = Field(
+        default=0.01,
+        ge=0,
+        description="Lambda, weight of the embedding against the attention.",
+        json_schema_extra=default_text("0.01 up to 32x32, 0.02 above"),
+    )
+
+
+class SpatialAttentionSettings(AttentionSettings):
+    """The same with the switches of DataDAM."""
+
+    channel: bool = Field(default=False, description="Match channel attention.")
+
+
+class EmbeddingSettings(SpatialAttentionSettings):
+    """The same with the switches of DM."""
+
+    spatial: bool = Field(default=False, description="Match spatial attention.")
+
+
+def _attention_objective(settings: AttentionSettings) -> Objective:
+    if not (settings.spatial or settings.channel or settings.embedding):
+        raise ConfigError("spatial, channel and embedding are all off: nothing is left to match")
+    return Objective(partial(attention_mixer, **settings.model_dump()))
+
+
+def _task_balance(facts: SetFacts) -> dict[str, Any]:
+    return {"task_balance": 0.01 if facts.is_low_resolution else 0.02}
+
+
+def _idle(settings: AttentionSettings) -> list[str]:
+    needs = {"spatial_power": settings.spatial, "channel_power": settings.channel, "task_balance": settings.embedding}
+    return [name for name, used in needs.items() if not used]
+
+
+def _attention_method(name: str, title: str, paper: str, settings: type[AttentionSettings]) -> MatchingMethod:
+    return MatchingMethod(
+        name=name,
+        title=title,
+        paper=paper,
+        settings_model=settings,
+        objective=_attention_objective,
+        data_defaults_of=_task_balance,
+        idle_of=_idle,
+    )
+
+
+DM = _attention_method("dm", "DM", "2110.04181", EmbeddingSettings)
+"""Match the embedding (Zhao & Bilen, WACV 2023)."""
+DATADAM = _attention_method("datadam", "DataDAM", "2310.00093", SpatialAttentionSettings)
+"""Match spatial attention and the embedding (Sajedi et al., ICCV 2023)."""
+ATOM = _attention_method("atom", "ATOM", "2405.01373", AttentionSettings)
+"""Match spatial and channel attention and the embedding (Khaki et al., CVPR-W 2024)."""

@@ -1,0 +1,190 @@
+"""A method, and the plan of a run of it: all that is decided before the first step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from atom_distill.config.distill import DistillConfig, MethodSettings
+from atom_distill.config.presets import SetFacts
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.distillation.matching_execution import MatchingExecution
+from atom_distill.distillation.network_sources import NetworkSource
+from atom_distill.distillation.run_state import Best, RunState
+from atom_distill.distillation.shard import Shard
+from atom_distill.models.network import Network
+from atom_distill.ops.parameterization import Parameterization, Stored
+from atom_distill.ops.preprocessing import Preprocessing
+
+JUDGING_SETTINGS = frozenset({"eval_epochs", "eval_repeats", "holdout"})
+"""General settings that count only where a run evaluates on held-out images."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunPlan:
+    """Everything about a run that is decided before its first step; made once, by `planning.plan_run`.
+
+    Attributes:
+        settings: general settings, nothing in them left to the machine.
+        method: what is computed in a step.
+        method_settings: the method's own settings.
+        origins: where each setting comes from: "given", "preset", "paper", "default", or "machine".
+        dataset: the real set.
+        training: the images to distill; where the run evaluates, its test split is held out of them.
+        network: the matching network.
+        source: of the network's weights at each step.
+        parameterization: what is stored, and how it becomes images.
+        execution: device, precision, compilation, chunk.
+        shard: this process's share of the classes, and the ranks.
+        out: the run's folder; None keeps the result in memory.
+    """
+
+    settings: DistillConfig
+    method: Method
+    method_settings: MethodSettings
+    origins: Mapping[str, str]
+    dataset: ImageDataset
+    training: ImageDataset
+    network: Network
+    source: NetworkSource
+    parameterization: Parameterization
+    execution: MatchingExecution
+    shard: Shard
+    out: Path | None = None
+
+    @property
+    def rows_per_class(self) -> Tensor:
+        """Stored rows of each class, int64 [K]."""
+        return self.shard.rows_per_class
+
+    @cached_property
+    def images_per_class(self) -> Tensor:
+        """Decoded images of each class, int64 [K]."""
+        return self.rows_per_class * self.parameterization.images_per_row
+
+    @cached_property
+    def all_settings(self) -> dict[str, Any]:
+        """General settings and the method's own by name, as config.yaml holds them."""
+        return {**self.settings.model_dump(), **self.method_settings.model_dump()}
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run; 0 for a method that takes none."""
+        return self.settings.steps if self.method.takes_steps else 0
+
+
+@dataclass(frozen=True, eq=False)
+class RunStart:
+    """What a run begins with.
+
+    Attributes:
+        preprocessing: between pixels and model space.
+        state: before the first step, or of the newest checkpoint.
+    """
+
+    preprocessing: Preprocessing
+    state: RunState
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run comes to.
+
+    Attributes:
+        stored: the stored values of all classes.
+        steps: steps done.
+        seconds: wall clock of all of it.
+        history: one entry per step.
+        best: the best set on held-out images, if the run evaluated.
+        record: facts about how it was made, by name.
+    """
+
+    stored: Stored
+    steps: int
+    seconds: float
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: Best | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """One way of making a small set from a large one. To add one, register an instance in `methods.METHODS`.
+
+    Attributes:
+        name: of the method, as `method` and run folders have it.
+        title: for tables and cards.
+        paper: arXiv number of its paper; None if there is none.
+        settings_model: its own settings.
+        defaults: general settings for which its paper or code has other values than DataDAM's table.
+        unused: general settings that change nothing of what it does.
+        takes_steps: False for one that chooses real images.
+        shareable: whether several processes can work on one run of it.
+    """
+
+    name: str
+    title: str
+    paper: str | None = None
+    settings_model: type[MethodSettings] = MethodSettings
+    defaults: Mapping[str, Any]
+    unused: frozenset[str] = frozenset()
+    takes_steps: bool = True
+    shareable: bool = True
+
+    @property
+    def published_steps(self) -> int:
+        """Steps in its own paper, or in ATOM's if it has none."""
+        return int(self.defaults.get("steps", DistillConfig.model_fields["steps"].default))
+
+    def data_defaults(self, facts: SetFacts) -> dict[str, Any]:
+        """Return defaults of its own settings that depend on the data set."""
+        return {}
+
+    def idle(self, settings: MethodSettings) -> Iterable[str]:
+        """Return its own settings that change nothing because of others."""
+        return ()
+
+    def check(self, settings: DistillConfig, own: MethodSettings) -> None:  # noqa: B027 (most methods refuse nothing)
+        """Refuse settings that the method cannot follow.
+
+        Raises:
+            ConfigError: the message says what to change.
+        """
+
+    def largest_chunk(self, plan: ChunkRequest, own: MethodSettings) -> int:
+        """Return how many images a forward pass may have under the memory limit.
+
+        Raises:
+            ConfigError: the limit is too small.
+        """
+        return plan.execution.chunk
+
+    @abstractmethod
+    def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
+        """Make the set; all ranks call this."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkRequest:
+    """What a memory limit is applied to.
+
+    Attributes:
+        settings: general settings, with the limit.
+        execution: without the limit.
+        training: the images to distill.
+        parameterization: what is stored.
+        rows_per_class: stored rows, int64 [K].
+        ranks: number of processes.
+    """
+
+    settings: DistillConfig
+    execution: MatchingExecution
+    training: ImageDataset
+    parameterization: Parameterization
+    rows_per_class: Tensor
+    ranks: int

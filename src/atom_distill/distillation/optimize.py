@@ -1,0 +1,82 @@
+"""Optimize the stored values of a planned run with what a method computes in a step."""
+
+from __future__ import annotations
+
+from atom_distill.artifact.distilled import TrainingSet
+from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.distillation.images_per_class import class_labels
+from atom_distill.distillation.loop import Loop, Matching
+from atom_distill.distillation.method import RunPlan, RunResult, RunStart
+from atom_distill.distillation.metric_logger import MetricLogger
+from atom_distill.distillation.sampler import ClassSampler
+from atom_distill.distillation.snapshot_recorder import SnapshotRecorder
+from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.ops.parameterization import Stored
+from atom_distill.ops.preprocessing import Preprocessing
+
+
+def optimize(matching: Matching, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
+    """Run the loop to its end, and return the last values, and the best where they were evaluated.
+
+    Args:
+        matching: computes losses and gradients.
+        plan: of the run.
+        start: where the loop begins.
+        show_progress: draw a bar.
+    """
+    settings, is_main = plan.settings, plan.shard.ranks.is_main
+    writes_to = plan.out if is_main else None
+    loop = Loop(
+        matching=matching,
+        shard=plan.shard,
+        parameterization=plan.parameterization,
+        config=settings,
+        device=plan.execution.device,
+        folder=plan.out,
+        held_out_accuracy=lambda stored: held_out_accuracy(plan, start.preprocessing, stored),
+        recorder=_recorder(plan, start),
+        show_progress=show_progress,
+    )
+    with MetricLogger(writes_to, start.state.step, tensorboard=settings.tensorboard) as metrics:
+        final = loop.run(start.state, metrics)
+    return RunResult(final.result, final.step, final.seconds, metrics.entries, final.best)
+
+
+def real_images(plan: RunPlan, preprocessing: Preprocessing) -> ClassSampler:
+    """Return what draws the real images of each step."""
+    return ClassSampler(
+        plan.training,
+        preprocessing,
+        plan.settings.batch_real,
+        plan.execution.device,
+        plan.execution.real_dtype,
+        plan.shard.classes,
+        on_device=plan.settings.memory is None,
+    )
+
+
+def held_out_accuracy(plan: RunPlan, preprocessing: Preprocessing, stored: Stored) -> float:
+    """Return the accuracy of networks trained on a set, on the held-out training images, percent."""
+    settings = plan.settings
+    evaluation = Evaluation(
+        arch=settings.arch,
+        shape=settings.network_shape(),
+        repeats=settings.eval_repeats,
+        protocol=PROTOCOLS.get("dm").changed(epochs=settings.eval_epochs),
+        seed=settings.seed,
+        device=plan.execution.device,
+        ranks=plan.shard.ranks,
+        show_progress=False,
+    )
+    images = TrainingSet(plan.parameterization.decode(stored), class_labels(plan.images_per_class), None)
+    return evaluation.of_images(images, preprocessing, plan.training).mean
+
+
+def _recorder(plan: RunPlan, start: RunStart) -> SnapshotRecorder | None:
+    """Return what keeps snapshots, if any are wanted: a run without a folder has no place for them."""
+    if plan.out is None or not plan.settings.snapshots:
+        return None
+    folder = plan.out if plan.shard.ranks.is_main else None
+    return SnapshotRecorder(
+        folder, plan.settings.snapshots, plan.images_per_class, start.preprocessing, start.state.step
+    )

@@ -1,0 +1,197 @@
+"""Plan a run: resolve new settings or read those of a stopped run, and check them against the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from atom_distill.artifact import folder as files
+from atom_distill.base.device import pick_device
+from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.progress import note
+from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
+from atom_distill.config.presets import SetFacts
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.subset import hold_out, require_images
+from atom_distill.distillation.images_per_class import images_per_class
+from atom_distill.distillation.matching_execution import plan_execution
+from atom_distill.distillation.method import ChunkRequest, Method, RunPlan
+from atom_distill.distillation.methods import find_method
+from atom_distill.distillation.network_sources import build_network_source
+from atom_distill.distillation.resolve import Resolved, resolve, validated_pair
+from atom_distill.distillation.run_state import last_step
+from atom_distill.distillation.shard import Shard
+from atom_distill.models.batch_norm import mixes_images, synchronized
+from atom_distill.models.build import build_model
+from atom_distill.ops.parameterization import build_parameterization
+from atom_distill.processes.ranks import Ranks, require_device_for_each
+
+
+def plan_run(
+    dataset: ImageDataset, given: Mapping[str, Any], *, out: Path | None = None, resume: bool = False, ranks: Ranks
+) -> RunPlan:
+    """Return the plan of a run; nothing is written.
+
+    Args:
+        dataset: to distill.
+        given: settings by name; at least ipc or budget, unless a run is resumed.
+        out: the run's folder; None keeps the result in memory.
+        resume: continue the run in `out` if there is one.
+        ranks: the processes that work on it; all of them call this.
+
+    Raises:
+        ConfigError, UnknownNameError: the settings do not hold together, or not with the data.
+        ArtifactError: the run in `out` is another one.
+    """
+    resolved = ranks.broadcast_from_rank0(lambda: _settings(dataset, given, out, resume=resume, ranks=ranks.size))
+    settings = resolved.general
+    ranks.run_on_all(lambda: require_device_for_each(pick_device(settings.device), ranks))
+    method = find_method(settings.method)
+    method.check(settings, resolved.own)
+    if ranks.size > 1 and not method.shareable:
+        raise ConfigError(
+            f"{method.name} trains one network on the images of all classes, update after update, which processes "
+            "cannot share: start it without torchrun"
+        )
+    training = _training_images(dataset, settings, method)
+    parameterization = build_parameterization(settings.parameterization, dataset.image_shape)
+    execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, parameterization.images_per_row)
+    network = build_model(settings.arch, dataset.image_shape, dataset.num_classes, settings.network_shape())
+    shard = Shard(ranks, images_per_class(training, settings.ipc, settings.budget))
+    if ranks.size > 1 and mixes_images(network):
+        synchronized(network, execution.device)
+    _require_initial_images(training, settings, method, shard.rows_per_class * parameterization.images_per_row)
+    return RunPlan(
+        settings=settings,
+        method=method,
+        method_settings=resolved.own,
+        origins=resolved.origins,
+        dataset=dataset,
+        training=training,
+        network=network,
+        source=build_network_source(settings.networks, settings.seed),
+        parameterization=parameterization,
+        execution=execution,
+        shard=shard,
+        out=out,
+    )
+
+
+def _settings(
+    dataset: ImageDataset, given: Mapping[str, Any], out: Path | None, *, resume: bool, ranks: int
+) -> Resolved:
+    """Return the final settings of a new or resumed run, nothing in them left to the machine."""
+    if resume:
+        if out is None:
+            raise ConfigError("`resume` needs the run's folder: give it with `out`")
+        if files.holds_run(out):
+            return _resumed(dataset, given, out, ranks)
+        if given.keys() & {"ipc", "budget"}:
+            note(f"{out} holds no run yet; starting one")
+        else:
+            raise ConfigError(f"{out} holds no run to resume; to start one there, give `ipc` or `budget`")
+    resolved = resolve(SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train)), given)
+    return _for_this_machine(dataset, resolved, ranks)
+
+
+def _for_this_machine(dataset: ImageDataset, resolved: Resolved, ranks: int) -> Resolved:
+    """Replace what is left to the machine by what it means here, so that the run can be continued exactly."""
+    settings = resolved.general
+    images_per_row = build_parameterization(settings.parameterization, dataset.image_shape).images_per_row
+    execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, images_per_row)
+    final = settings.model_copy(
+        update={
+            "device": str(execution.device),
+            "real_dtype": str(execution.real_dtype).removeprefix("torch."),
+            "compile": "on" if execution.compiled else "off",
+            "chunk": _chunk(dataset, resolved, ranks),
+        }
+    )
+    decided = {name: "machine" for name in EXECUTION if getattr(final, name) != getattr(settings, name)}
+    return Resolved(final, resolved.own, {**resolved.origins, **decided})
+
+
+def _chunk(dataset: ImageDataset, resolved: Resolved, ranks: int) -> int:
+    """Return how many images a forward pass may have, under the memory limit if there is one."""
+    settings = resolved.general
+    method = find_method(settings.method)
+    parameterization = build_parameterization(settings.parameterization, dataset.image_shape)
+    images_per_row = parameterization.images_per_row
+    execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, images_per_row)
+    if settings.memory is None:
+        return execution.chunk
+    training = _training_images(dataset, settings, method)
+    rows = images_per_class(training, settings.ipc, settings.budget)
+    request = ChunkRequest(settings, execution, training, parameterization, rows, ranks)
+    return method.largest_chunk(request, resolved.own)
+
+
+def _resumed(dataset: ImageDataset, given: Mapping[str, Any], out: Path, ranks: int) -> Resolved:
+    """Return the settings of a stopped run, with those changes that a resumed run may have."""
+    stored = files.load_config(out)
+    if "imported" in stored["record"]:
+        raise ArtifactError(f"{out} was imported, so there is no run in it to resume; give another `out`")
+    _require_same_data(dataset, stored["dataset"], out)
+    before = {name: value for name, value in stored["settings"].items() if value is not None}
+    general, own = validated_pair(find_method(str(before.get("method"))), before)
+    values = {**general.model_dump(), **own.model_dump()}
+    changes = {
+        name: value
+        for name, value in given.items()
+        if value is not None and value != values.get(name) and not _asks_for_auto_again(name, value)
+    }
+    fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME | EXECUTION}
+    if fixed:
+        told = ", ".join(f"{name} {values.get(name)}, not {value}" for name, value in fixed.items())
+        raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another `out`")
+    moved = sorted(EXECUTION & changes.keys())
+    if moved:
+        note(f"resuming with another {', '.join(moved)}: the result will differ from an uninterrupted run by rounding")
+    general, own = validated_pair(find_method(general.method), {**_given(values), **changes})
+    resolved = Resolved(general, own, {name: "given" if name in changes else "run" for name in values})
+    if "memory" in changes and "chunk" not in changes:
+        free = Resolved(general.model_copy(update={"chunk": 0}), own, resolved.origins)
+        general = general.model_copy(update={"chunk": _chunk(dataset, free, ranks)})
+    done = last_step(out)
+    if general.steps < done:
+        raise ArtifactError(f"{out} has done {done} steps already; give `steps` {done} or more, or another `out`")
+    return Resolved(general, own, resolved.origins)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _require_same_data(dataset: ImageDataset, stored: Mapping[str, Any], out: Path) -> None:
+    if stored.get("fingerprint") == dataset.fingerprint:
+        return
+    asked = ", ".join(f"{name} {value}" for name, value in stored.get("request", {}).items())
+    raise ArtifactError(
+        f"{out} was started on another data set, {stored.get('name')} ({asked or 'made in memory'}); resume with the "
+        "same data options, or give another `out`"
+    )
+
+
+def _asks_for_auto_again(name: str, value: object) -> bool:
+    """Return whether the user passed 'auto' (or 0) again: the command that started a run also resumes it."""
+    return name in EXECUTION and value in ("auto", 0)
+
+
+def _training_images(dataset: ImageDataset, settings: DistillConfig, method: Method) -> ImageDataset:
+    """Return the images to distill; where the run evaluates, a part is held out of them as their test split."""
+    if settings.eval_every and method.takes_steps:
+        return hold_out(dataset, settings.holdout, settings.seed)
+    return dataset
+
+
+def _require_initial_images(
+    training: ImageDataset, settings: DistillConfig, method: Method, images_wanted: Tensor
+) -> None:
+    """Make sure that every class has the real images that the run begins with, or chooses."""
+    if not method.takes_steps:
+        require_images(training, images_wanted, otherwise=", or a `budget` of images in all")
+    elif settings.init == "real":
+        require_images(training, images_wanted, otherwise=", or `init` noise, or a `budget` of images in all")

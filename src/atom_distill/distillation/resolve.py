@@ -1,0 +1,118 @@
+"""Settings of a run: what the user gives, filled up with the preset's, the papers' and the default values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.progress import note
+from atom_distill.base.registry import unknown_name
+from atom_distill.config.distill import DistillConfig, MethodSettings
+from atom_distill.config.presets import (
+    ADAM_LR,
+    SetFacts,
+    images_wanted_per_class,
+    paper_settings,
+    preset_settings,
+    problems,
+)
+from atom_distill.distillation.method import JUDGING_SETTINGS, Method
+from atom_distill.distillation.methods import METHODS, find_method
+
+DEFAULT_METHOD = "atom"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Final settings of a run.
+
+    Attributes:
+        general: those that every method has.
+        own: those of the method.
+        origins: where each comes from: "given", "preset", "paper", "default" or "machine".
+    """
+
+    general: DistillConfig
+    own: MethodSettings
+    origins: Mapping[str, str]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All settings by name."""
+        return {**self.general.model_dump(), **self.own.model_dump()}
+
+
+def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
+    """Return the settings of a new run.
+
+    Args:
+        facts: of the data set.
+        given: settings by name; at least ipc or budget. None stands for one that is not given.
+
+    Raises:
+        ConfigError: all problems of the settings at once.
+        UnknownNameError: a setting or the method does not exist.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    method = find_method(str(given.get("method", DEFAULT_METHOD)))
+    paper = {
+        **paper_settings(facts, images_wanted_per_class(facts, given)),
+        **method.data_defaults(facts),
+        **method.defaults,
+    }
+    preset, default = preset_settings(given), {}
+    if {**preset, **given}.get("image_optimizer") == "adam":
+        del paper["image_lr"]  # it is for SGD
+        default["image_lr"] = ADAM_LR
+    general, own = validated_pair(method, {**default, **paper, **preset, **given})
+    sources = {"given": given, "preset": preset, "paper": paper}
+    names = [*DistillConfig.model_fields, *method.settings_model.model_fields]
+    origins = {
+        name: next((source for source, settings in sources.items() if name in settings), "default") for name in names
+    }
+    note_unused(given, method, general, own)
+    return Resolved(general, own, origins)
+
+
+def validated_pair(method: Method, values: Mapping[str, Any]) -> tuple[DistillConfig, MethodSettings]:
+    """Return general and own settings of values by name; settings of other methods are left out.
+
+    Raises:
+        ConfigError: with one clause for each problem.
+        UnknownNameError: a setting that no method has.
+    """
+    general, own = DistillConfig.model_fields, method.settings_model.model_fields
+    others = _settings_of_methods()
+    for name in values:
+        if name not in general and name not in own and name not in others:
+            raise unknown_name("setting", name, [*general, *own])
+    wrong: list[str] = []
+    found: list[Any] = []
+    for model in (DistillConfig, method.settings_model):
+        try:
+            found.append(model(**{name: value for name, value in values.items() if name in model.model_fields}))
+        except ValidationError as error:
+            wrong += problems(error)
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    return found[0], found[1]
+
+
+def note_unused(given: Mapping[str, Any], method: Method, general: DistillConfig, own: MethodSettings) -> None:
+    """Tell the user which of the given settings the method has no use for."""
+    unused = method.unused | set(method.idle(own)) | (_settings_of_methods() - type(own).model_fields.keys())
+    if not general.eval_every:
+        unused |= JUDGING_SETTINGS
+    fields = DistillConfig.model_fields
+    names = [name for name in unused & given.keys() if name not in fields or given[name] != fields[name].default]
+    if names:
+        note(f"{method.name} has no use for {', '.join(sorted(names))}")
+
+
+def _settings_of_methods() -> frozenset[str]:
+    """Return the names of all methods' own settings."""
+    return frozenset(name for method in METHODS for name in METHODS.get(method).settings_model.model_fields)
