@@ -136,15 +136,15 @@ def test_a_checkpoint_that_has_images_per_class_is_labeled_by_them(copied, monke
     (folder / "distilled.safetensors").unlink()
     state = load_newest_checkpoint(folder)
     uneven = torch.tensor([3, 1, 2, 2, 2, 2, 2, 2, 2, 2])
-    known = SimpleNamespace(step=state.step, result=state.result, per_class=uneven)
+    known = SimpleNamespace(step=state.step, result=state.result, images_per_class=uneven)
     monkeypatch.setattr("atom_distill.report.reading.load_newest_checkpoint", lambda _: known)
     view = read_run(folder, RealDatasets())
     assert view.per_class.tolist() == uneven.tolist()
     assert view.labels[:4].tolist() == [0, 0, 0, 1]
     assert view.class_names == tuple(map(str, range(10)))
-    known.per_class = None  # of an older version: by the settings
+    known.images_per_class = None  # of an older version: by the settings
     assert read_run(folder, RealDatasets()).per_class.tolist() == [2] * 10
-    known.per_class = uneven[1:]  # of other images
+    known.images_per_class = uneven[1:]  # of other images
     view = read_run(folder, RealDatasets())
     assert view.class_names == ("all images",)
     assert "Classes" in heads(view)
@@ -154,7 +154,7 @@ def test_without_the_data_set_a_checkpoint_has_its_classes_still(copied, monkeyp
     folder = copied("atom")
     (folder / "distilled.safetensors").unlink()
     uneven = torch.tensor([15, 5])
-    known = SimpleNamespace(step=12, result=load_newest_checkpoint(folder).result, per_class=uneven)
+    known = SimpleNamespace(step=12, result=load_newest_checkpoint(folder).result, images_per_class=uneven)
     monkeypatch.setattr("atom_distill.report.reading.load_newest_checkpoint", lambda _: known)
     view = read_run(folder, no_real_images)
     assert view.per_class.tolist() == [15, 5]
