@@ -39,7 +39,7 @@ class Shown(Opaque):
         last = (first * self.scale).relu()
         return last, [first, last]
 
-    def forward_head(self, last, pre_logits):
+    def forward_head(self, last, pre_logits=False):
         pooled = last.mean((2, 3))
         return pooled if pre_logits else self.fc(pooled)
 
@@ -69,10 +69,12 @@ def test_a_model_by_name():
     assert network.training
     assert network.shape == NetworkShape()
     images = torch.randn(3, 1, 9, 7, requires_grad=True)
-    logits, (maps, embedding) = network(images), network.features(images)
+    logits, features = network(images), network.features(images)
+    maps, embedding = features.maps, features.embedding
     assert logits.shape == (3, 5)
     assert [tuple(each.shape) for each in maps] == [(3, 4, 7, 5)] * 2
     torch.testing.assert_close(logits, network.model.fc(embedding))
+    torch.testing.assert_close(features.logits, logits)
     for shown in (*maps, embedding, logits):
         (gradient,) = torch.autograd.grad(shown.square().sum(), images, retain_graph=True)
         assert gradient.abs().max() > 0
@@ -107,7 +109,7 @@ def test_weights_are_timms_own_and_follow_the_generator():
 def test_a_model_that_shows_no_features_gives_logits_only():
     network = build_model("timm:opaque11", (3, 8, 8), 5)
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
-    with pytest.raises(ConfigError, match="timm:opaque11 cannot be the matching network: timm gives no intermediate"):
+    with pytest.raises(ConfigError, match="timm:opaque11 cannot be the matching network: timm does not offer"):
         network.features(torch.zeros(2, 3, 8, 8))
 
 
@@ -115,8 +117,8 @@ def test_a_model_that_shows_no_features_gives_logits_only():
     ("name", "image_shape", "shape", "kind", "told"),
     [
         ("timm:shown81", (3, 8, 8), None, UnknownNameError, "timm has no model 'shown81'. Did you mean 'timm:shown18'"),
-        ("timm:zzz", (3, 8, 8), None, UnknownNameError, "timm has no model 'zzz'. timm.list_models() names them all"),
-        ("timm:shown18", (3, 2, 2), None, ConfigError, "timm:shown18 cannot take 3x2x2 images (RuntimeError: "),
+        ("timm:zzz", (3, 8, 8), None, UnknownNameError, "timm has no model 'zzz'. timm.list_models() lists"),
+        ("timm:shown18", (3, 2, 2), None, ConfigError, "timm:shown18 does not work with 3x2x2 images (RuntimeError: "),
         (
             "timm:shown18",
             (3, 8, 8),

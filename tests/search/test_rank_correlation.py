@@ -20,10 +20,10 @@ def ranks(values: list[float]) -> list[float]:
 
 
 def pearson(one: list[float], other: list[float]) -> float:
-    centerd = [[value - sum(values) / len(values) for value in values] for values in (one, other)]
+    centered = [[value - sum(values) / len(values) for value in values] for values in (one, other)]
     products = [
         sum(a * b for a, b in zip(x, y, strict=True))
-        for x, y in ((centerd[0], centerd[1]), *zip(centerd, centerd, strict=True))
+        for x, y in ((centered[0], centered[1]), *zip(centered, centered, strict=True))
     ]
     return products[0] / (products[1] * products[2]) ** 0.5
 
