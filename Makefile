@@ -8,10 +8,13 @@ BIN    := $(VENV)/bin
 # Idle threads spin briefly, then sleep: as fast alone, five times faster where other programs want the cores.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: install demo test docs figures results notebooks digests lint format clean help
+# One test process per core, each with one thread; with more than 4 the few slowest tests decide the time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
+
+.PHONY: install demo test test-fast docs figures results notebooks digests lint format clean help
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 install: $(VENV)/.installed  ## make the virtual environment with pinned dependencies
 
@@ -24,7 +27,10 @@ demo: install  ## distill DATA (digits; cifar10 is the real one) and compare wit
 	$(BIN)/python examples/demo.py $(DATA)
 
 test: install lint  ## everything that CI checks
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
+
+test-fast: install  ## the tests that take less than about 3 seconds each, without the style checks
+	$(PYTEST) -m "not slow"
 
 lint: install  ## style, spelling and types
 	$(BIN)/ruff check .

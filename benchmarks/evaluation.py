@@ -66,9 +66,14 @@ def _row(dataset: ImageDataset, ipc: int, options: argparse.Namespace) -> dict[s
     device = torch.device(options.device)
     preprocessing = fit_preprocessing("zca", dataset)
     chosen = random_subset(dataset, ipc, seed=0)
-    images = preprocessing.apply(dataset.train.images[chosen])
-    labels = dataset.train.labels[chosen]
-    tiny = DistilledDataset(images, labels, dataset.class_names, preprocessing, settings={})
+    images, labels = preprocessing.apply(dataset.train.images[chosen]), dataset.train.labels[chosen]
+    tiny = DistilledDataset.from_images(
+        images=images,
+        labels=labels,
+        class_names=dataset.class_names,
+        preprocessing=preprocessing,
+        settings={},
+    )
     evaluation = Evaluation(
         repeats=options.networks,
         protocol=PROTOCOLS.get("dm").changed(epochs=options.epochs),

@@ -1,8 +1,8 @@
-"""The Python interface: what joins the rooms below, and the processes that torchrun started."""
+"""The Python interface: loading, planning, distilling and evaluating, by one process or several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
+from atom_distill.data import load
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.method import RunPlan
 from atom_distill.distillation.planning import plan_run
@@ -19,6 +20,55 @@ from atom_distill.distillation.run import run
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.processes.ranks import current_ranks
 from atom_distill.training.training_execution import ExecutionOptions
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    test_fraction: float | None = None,
+    classes: int | Sequence[str] | None = None,
+    skip_unreadable: bool = False,
+    seed: int = 0,
+    refresh: bool = False,
+) -> ImageDataset:
+    """Load a data set by name, or from class folders, parquet files or a saved Hugging Face set.
+
+    A known name takes precedence over a file of that name; write `./digits`, or pass a `Path`, for the latter.
+    Decoded images are cached in the folder `ATOM_DATA` and opened as memory maps. Of several processes, rank 0 loads
+    the set first, and the others open what it has cached.
+
+    Args:
+        name_or_path: `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `tiny-imagenet`, or a path.
+        data_dir: a published copy of a named set: its archive, its folder, or the folder that holds either.
+        image_size: height and width in pixels; images are resized and cropped to it. None keeps their size.
+        test_fraction: share of each class to use as test images, for a path without a test split, in (0, 1).
+        classes: names of the classes to keep, in the order of their new labels; or how many, from the first.
+        skip_unreadable: leave out images that cannot be decoded, and count them.
+        seed: of the draw of the test fraction. Runs that differ in their own seed only should share it, or one
+            would train on images that another is tested on.
+        refresh: fetch and decode again, even if the set is cached.
+
+    Raises:
+        UnknownNameError: it is neither a known name nor a path.
+        DataError: the set cannot be found, read or used; the message says what to do.
+        CacheError: the cached copy is damaged.
+        ConfigError: an option is out of range, or does not fit the set.
+    """
+    ranks = current_ranks()
+    return ranks.rank0_first(
+        lambda: load.load_dataset(
+            name_or_path,
+            data_dir=data_dir,
+            image_size=image_size,
+            test_fraction=test_fraction,
+            classes=classes,
+            skip_unreadable=skip_unreadable,
+            seed=seed,
+            refresh=refresh and ranks.is_main,
+        )
+    )
 
 
 def distill(

@@ -18,6 +18,7 @@ from distillation.toys import toy_dataset
 QUICK = "--steps 2 --width 8 --batch-real 8 --compile off --device cpu --checkpoint-every 1"
 
 
+@pytest.mark.slow
 def test_a_closed_output_is_no_crash(tmp_path):
     line = f"{sys.executable} -m atom_distill data digits --sheet {tmp_path / 'sheet.png'} >&-"
     environment = os.environ | {"ATOM_DATA": str(tmp_path / "cache")}
@@ -92,7 +93,14 @@ def test_a_diverged_network_has_no_score():
 def test_sets_print_in_a_line():
     data = ad.load_dataset("digits")
     assert repr(data) == "ImageDataset(digits, 1438 train, 359 test, 1x8x8, 10 classes)"
-    tiny = ad.DistilledDataset(torch.zeros(2, 1, 8, 8), torch.arange(2), ("a", "b"), None, {"method": "atom"}, steps=7)
+    tiny = ad.DistilledDataset.from_images(
+        images=torch.zeros(2, 1, 8, 8),
+        labels=torch.arange(2),
+        class_names=("a", "b"),
+        preprocessing=None,
+        settings={"method": "atom"},
+        steps=7,
+    )
     assert repr(tiny) == "DistilledDataset(2 images 1x8x8, 2 classes, atom, 7 steps)"
 
 

@@ -25,7 +25,7 @@ def published(atom, finished, tmp_path) -> Path:
 def test_an_imported_set_is_scored_as_one_of_ours(atom, finished, published):
     answer = atom("import --as digits --preprocess normalize --method dm", published)
     assert answer.code == 0, answer.err
-    assert "10 images, 1 a class: runs/digits-dm-ipc1" in answer.out
+    assert "10 images, 1 per class: runs/digits-dm-ipc1" in answer.out
     assert "recognized DC/DSA/DM/DataDAM result" in answer.err
     with Image.open("runs/digits-dm-ipc1/grid.png") as ours, Image.open(finished / "grid.png") as theirs:
         assert ours.tobytes() == theirs.tobytes()
@@ -59,7 +59,7 @@ def test_code_in_a_file_is_refused_and_not_run(refused, tmp_path):
 
     torch.save({"data": [[torch.zeros(10, 1, 8, 8), Bomb()]]}, tmp_path / "res.pt")
     line = refused("import --as digits --preprocess normalize --out run", tmp_path / "res.pt")
-    assert "res.pt asks for posix.mkdir, which is code and not data: refused, and nothing of it was run" in line
+    assert "res.pt asks for posix.mkdir, which is code, not data: refused, and nothing in it was run" in line
     assert not (tmp_path / "boom").exists()
     assert not Path("run").exists()
 
@@ -70,12 +70,12 @@ def test_code_in_a_file_is_refused_and_not_run(refused, tmp_path):
         ("import", "which data set was distilled? Give it with --as"),
         (
             "import --as digits",
-            "which space do the images live in? Give --preprocess zca, normalize, or legacy-normalize",
+            "in which model space are the images? Give --preprocess zca, normalize, or legacy-normalize",
         ),
         ("import --as digit --preprocess zca", "unknown data set 'digit'. Did you mean 'digits'"),
         ("import --as digits --preprocess legacy-normalize", "no legacy constants for digits"),
         ("import --as digits --preprocess zca --experiment 3", "has experiments 0 to 0, and not 3"),
-        ("import --as digits --preprocess zca --labels nowhere.pt", "there is no nowhere.pt"),
+        ("import --as digits --preprocess zca --labels nowhere.pt", "nowhere.pt does not exist"),
     ],
 )
 def test_wrong_lines(refused, published, line, told):

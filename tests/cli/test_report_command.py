@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from atom_distill.report import watch as watching
 from atom_distill.report.reading import RunView
+from atom_distill.report.watch_run import watch
 
 
 def page_data(page: Path) -> dict:
@@ -31,7 +31,7 @@ def test_a_report_is_one_page_that_holds_all_it_needs(atom, run_folder, tmp_path
     (run,) = page_data(tmp_path / "page.html")["runs"]
     assert run["labels"] == list(range(10))
     assert [frame["step"] for frame in run["frames"]] == [0, 1, 2, 3, 4]
-    assert "not shown of" in answer.out
+    assert "not shown for" in answer.out
     assert "atom evaluate" in answer.out
     assert "page.html (" in answer.out
 
@@ -43,7 +43,7 @@ def test_json_names_the_page_and_what_is_missing(atom, run_folder):
     assert found["page"] == "report.html"
     assert found["bytes"] == Path("report.html").stat().st_size
     assert found["runs"] == [str(run_folder), str(other)]
-    assert not any(line.startswith("The evolution") for line in found["missing"][str(run_folder)])
+    assert not any(line.startswith("Evolution:") for line in found["missing"][str(run_folder)])
     assert any("snapshots.safetensors is truncated" in line for line in found["missing"][str(other)])
 
 
@@ -61,24 +61,24 @@ def test_names_are_text_and_no_markup(atom, run_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
-        ("report", "needs a run"),
+        ("report", "at least one run"),
         ("report nowhere", "nowhere is not a folder"),
-        ("report RUN EMPTY", "holds nothing of a run"),
+        ("report RUN EMPTY", "is not a run folder"),
         ("report RUN RUN", "given twice"),
-        ("report RUN --out page.pdf", "ends in .html, got page.pdf"),
+        ("report RUN --out page.pdf", "must end in .html, got page.pdf"),
         ("watch nowhere", "nowhere is not a folder"),
-        ("watch EMPTY", "holds nothing of a run"),
-        ("watch RUN --out page", "ends in .html, got page"),
+        ("watch EMPTY", "is not a run folder"),
+        ("watch RUN --out page", "must end in .html, got page"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(atom, run_folder, tmp_path, line, told):
+def test_what_cannot_be_shown_is_refused(atom, run_folder, tmp_path, line, message):
     (tmp_path / "empty").mkdir()
     parts = [{"RUN": run_folder, "EMPTY": tmp_path / "empty"}.get(part, part) for part in line.split()]
     answer = atom(parts[0], *parts[1:])
     assert answer.code == 2
-    assert told in answer.err
+    assert message in answer.err
     assert "Traceback" not in answer.err
     assert not list(Path.cwd().glob("*.html"))
 
@@ -96,6 +96,7 @@ def test_a_finished_run_is_watched_once(atom, run_folder):
     assert "step 4 of 4, loss" in answer.err
 
 
+@pytest.mark.slow
 def test_a_run_is_watched_to_its_end(run_folder, tmp_path):
     """At each wait another bit of the run comes into being."""
     whole, folder = run_folder, tmp_path / "going"
@@ -118,11 +119,11 @@ def test_a_run_is_watched_to_its_end(run_folder, tmp_path):
     pages: list[tuple[int, int, float | None, bool]] = []
     out = tmp_path / "watch.html"
 
-    def tell(view: RunView) -> None:
+    def on_page(view: RunView) -> None:
         found = page_data(out)
         pages.append((len(view.history), len(view.labels), found["refresh"], bool(found["runs"][0]["layers"])))
 
-    last = watching.watch(folder, out, every=7, on_page=tell, caller="test", wait=lambda _: next(happens)())
+    last = watch(folder, out, every=7, on_page=on_page, wait=lambda _: next(happens)())
     assert pages == [(0, 0, 7, False), (2, 0, 7, False), (2, 10, 7, False), (4, 10, None, True)]
     assert last.finished
 
@@ -133,7 +134,7 @@ def test_a_page_that_is_none_of_ours_is_left_alone(atom, run_folder, tmp_path, c
     mine.write_text("precious")
     answer = atom(command, run_folder, "--out", mine)
     assert answer.code == 2
-    assert "is there already and is no report" in answer.err
+    assert "already exists and is not a report" in answer.err
     assert mine.read_text() == "precious"
     (tmp_path / "folder.html").mkdir()
     assert atom(command, run_folder, "--out", tmp_path / "folder.html").code == 2

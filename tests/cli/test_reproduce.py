@@ -36,6 +36,7 @@ def test_a_budget_shrinks_steps_and_networks(atom):
     assert [cell.get("steps") for cell in cells] == [400, 50, None]
 
 
+@pytest.mark.slow
 def test_costs_are_measured_in_a_process_of_their_own(atom, tmp_path):
     answer = atom("reproduce cost --datasets digits --ipc 1 --methods dm --steps 30 --json --out", tmp_path / "cost")
     assert answer.code == 0

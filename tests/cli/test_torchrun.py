@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 RUN = "--ipc 1 --width 8 --batch-real 8 --compile off --device cpu --checkpoint-every 5"
-QUICK = f"{RUN} --steps 6"
 
 
 def torchrun(command: str, out: Path, *, steps: str = "") -> subprocess.Popen[str]:
@@ -42,6 +41,7 @@ def workers(parent: int) -> dict[int, int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found by /proc, which is Linux's")
 @pytest.mark.parametrize(("victim", "norm"), [(0, "batch"), (1, "instance")])
 def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, norm, tmp_path):
@@ -65,16 +65,11 @@ def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, norm, tmp_pa
     resumed = torchrun(f"distill digits {RUN} --norm {norm} --resume --json --steps {step + 5}", out)
     printed, told = resumed.communicate(timeout=100)
     assert resumed.returncode == 0, told
-    assert json.loads(printed)["steps"] == step + 5
+    facts = json.loads(printed)  # of one process, for all
+    assert (facts["steps"], facts["images"]) == (step + 5, 10)
 
 
-def test_one_process_speaks_for_all(tmp_path):
-    running = torchrun(f"distill digits {QUICK} --json", tmp_path / "run")
-    printed, told = running.communicate(timeout=100)
-    assert running.returncode == 0, told
-    assert json.loads(printed)["images"] == 10
-
-
+@pytest.mark.slow
 def test_what_is_wrong_is_told_once(tmp_path):
     running = torchrun("distill digits --ipc 1 --method atim", tmp_path / "run")
     _, told = running.communicate(timeout=100)
@@ -82,6 +77,7 @@ def test_what_is_wrong_is_told_once(tmp_path):
     assert told.count("unknown method 'atim'") == 1
 
 
+@pytest.mark.slow
 def test_a_mistyped_option_is_told_once(tmp_path):
     running = torchrun("distill digits --ipc 1 --no-such-option", tmp_path / "run")
     _, told = running.communicate(timeout=100)

@@ -8,7 +8,10 @@ import pytest
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.config.distill import DistillConfig, Preset
-from atom_distill.config.presets import PRESETS, SetFacts, paper_settings, resolve
+from atom_distill.config.presets import PRESETS, SetFacts
+from atom_distill.distillation.matching_methods import AttentionSettings
+from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.resolve import resolve
 
 CIFAR10 = SetFacts((3, 32, 32), 10, 50_000)
 TINY_IMAGENET = SetFacts((3, 64, 64), 200, 100_000)
@@ -33,15 +36,18 @@ DIGITS = SetFacts((1, 8, 8), 10, 1438)
     ],
 )
 def test_paper_settings(facts, ipc, want):
-    assert paper_settings(facts, ipc) == want
-    settings = resolve(facts, {"ipc": ipc}).config.model_dump()
+    resolved = resolve(facts, {"ipc": ipc})
+    settings = resolved.values
+    assert all(resolved.origins[name] == "paper" for name in want)
     assert {name: settings[name] for name in want} == want
 
 
 def test_the_papers_table_is_the_default():
-    config = resolve(CIFAR10, {"ipc": 10}).config
+    config = resolve(CIFAR10, {"ipc": 10}).general
     assert (config.method, config.steps, config.batch_real, config.image_momentum) == ("atom", 8000, 128, 0.5)
-    assert (config.spatial_power, config.channel_power) == (4.0, 4.0)
+    own = resolve(CIFAR10, {"ipc": 10}).own
+    assert (own.spatial_power, own.channel_power) == (4.0, 4.0)
+    assert (own.spatial, own.channel, own.embedding) == (True, True, True)
     assert (config.init, config.arch) == ("real", "convnet")
     own = (config.depth, config.norm, config.width, config.pooling, config.activation)
     assert own == (None,) * 5  # the architecture's: tests/models/test_convnet.py holds those of ConvNet
@@ -50,40 +56,40 @@ def test_the_papers_table_is_the_default():
 
 def test_what_is_given_wins_and_its_origin_is_told():
     resolved = resolve(CIFAR10, {"ipc": 100, "image_lr": 3.0, "preprocess": "normalize"})
-    assert resolved.config.image_lr == 3.0
-    assert resolved.config.preprocess == "normalize"
-    origin = resolved.origin
+    assert resolved.general.image_lr == 3.0
+    assert resolved.general.preprocess == "normalize"
+    origin = resolved.origins
     assert (origin["ipc"], origin["image_lr"], origin["task_balance"], origin["steps"]) == (
         "given",
         "given",
         "paper",
         "default",
     )
-    assert set(origin) == set(DistillConfig.model_fields)
+    assert set(origin) == {*DistillConfig.model_fields, *AttentionSettings.model_fields}
 
 
 def test_gradient_matching_has_the_settings_of_its_own_papers():
-    dc = resolve(CIFAR10, {"ipc": 1, "method": "dc"}).config
+    dc = resolve(CIFAR10, {"ipc": 1, "method": "dc"}).general
     assert (dc.steps, dc.batch_real, dc.image_lr, dc.augment) == (1000, 256, 0.1, "none")
     dsa = resolve(CIFAR10, {"ipc": 1, "method": "dsa", "steps": 5})
-    assert (dsa.config.steps, dsa.config.image_lr, len(dsa.config.operations())) == (5, 0.1, 6)
-    assert (dsa.origin["steps"], dsa.origin["image_lr"]) == ("given", "paper")
+    assert (dsa.general.steps, dsa.general.image_lr, len(dsa.general.operations())) == (5, 0.1, 6)
+    assert (dsa.origins["steps"], dsa.origins["image_lr"]) == ("given", "paper")
 
 
 def test_a_preset_stands_between_the_papers_and_what_is_given():
     fast = resolve(CIFAR10, {"ipc": 1, "preset": "fast", "batch_real": 40})
-    assert (fast.config.image_optimizer, fast.config.batch_real, fast.config.task_balance) == ("adam", 40, 0.01)
-    assert [fast.origin[name] for name in ("image_optimizer", "batch_real", "task_balance", "steps")] == [
+    assert (fast.general.image_optimizer, fast.general.batch_real, fast.own.task_balance) == ("adam", 40, 0.01)
+    assert [fast.origins[name] for name in ("image_optimizer", "batch_real", "task_balance", "steps")] == [
         "preset",
         "given",
         "paper",
         "default",
     ]
-    paper = resolve(CIFAR10, {"ipc": 1, "preset": "paper"}).config
-    assert paper == resolve(CIFAR10, {"ipc": 1}).config
+    paper = resolve(CIFAR10, {"ipc": 1, "preset": "paper"}).general
+    assert paper == resolve(CIFAR10, {"ipc": 1}).general
     assert (paper.image_optimizer, paper.image_average) == ("sgd", 0.0)
-    assert (fast.config.image_lr, fast.origin["image_lr"]) == (0.02, "default")
-    sgd = resolve(CIFAR10, {"ipc": 1, "preset": "fast", "image_optimizer": "sgd"}).config
+    assert (fast.general.image_lr, fast.origins["image_lr"]) == (0.02, "default")
+    sgd = resolve(CIFAR10, {"ipc": 1, "preset": "fast", "image_optimizer": "sgd"}).general
     assert (sgd.image_lr, sgd.batch_real) == (1.0, 16)
     with pytest.raises(ConfigError, match="preset: Input should be 'paper' or 'fast', got 'quick'"):
         resolve(CIFAR10, {"ipc": 1, "preset": "quick"})
@@ -94,8 +100,8 @@ def test_every_preset_of_the_settings_exists():
 
 
 def test_adam_alone_gets_a_learning_rate_of_its_own():
-    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).config.image_lr == 0.02
-    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam", "image_lr": 0.5}).config.image_lr == 0.5
+    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).general.image_lr == 0.02
+    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam", "image_lr": 0.5}).general.image_lr == 0.5
 
 
 def test_all_problems_are_told_at_once():
@@ -115,7 +121,7 @@ def test_all_problems_are_told_at_once():
 
 
 def test_a_missing_ipc_is_told():
-    with pytest.raises(ConfigError, match=r"how many images\? Give one of --ipc N"):
+    with pytest.raises(ConfigError, match=r"how many images\? Give either `ipc`"):
         resolve(CIFAR10, {})
 
 
@@ -126,7 +132,7 @@ def test_an_unknown_setting_is_told_with_the_nearest():
 
 @pytest.mark.parametrize("value", ["flip", "none", "rotate_color"])
 def test_augmentations_by_name(value):
-    config = resolve(CIFAR10, {"ipc": 1, "augment": value}).config
+    config = resolve(CIFAR10, {"ipc": 1, "augment": value}).general
     assert config.operations() == (() if value == "none" else tuple(value.split("_")))
 
 
@@ -137,13 +143,26 @@ def test_other_augmentations_are_refused(value):
 
 
 def test_settings_are_frozen_and_survive_a_round_trip():
-    config = resolve(CIFAR10, {"ipc": 1}).config
+    config = resolve(CIFAR10, {"ipc": 1}).general
     with pytest.raises(ValueError, match="frozen"):
         config.ipc = 2
     assert DistillConfig(**config.model_dump()) == config
 
 
-def test_every_setting_is_described():
-    for name, info in DistillConfig.model_fields.items():
+@pytest.mark.parametrize("model", [DistillConfig, *(METHODS.get(name).settings_model for name in METHODS)])
+def test_every_setting_is_described(model):
+    for name, info in model.model_fields.items():
         assert info.description, name
         assert info.description.endswith("."), name
+
+
+def test_settings_of_the_method_are_checked_with_the_others():
+    with pytest.raises(ConfigError) as caught:
+        resolve(CIFAR10, {"ipc": 0, "spatial_power": 0.5})
+    assert "ipc: Input should be" in str(caught.value)
+    assert "spatial_power: Input should be" in str(caught.value)
+
+
+def test_no_setting_has_two_meanings():
+    own = {name for method in METHODS for name in METHODS.get(method).settings_model.model_fields}
+    assert not own & DistillConfig.model_fields.keys()

@@ -148,7 +148,7 @@ LAYOUTS = {
 
 @pytest.fixture
 def publish(tmp_path: Path) -> Callable[..., Path]:
-    """Write a layout and return the --data-dir: its "parent", the "folder", or the "archive" (or its parent)."""
+    """Write a layout and return the `data_dir`: its "parent", the "folder", or the "archive" (or its parent)."""
 
     def write(layout: str, pictures: Pictures, form: str) -> Path:
         folder_name, archive_name, make = LAYOUTS[layout]

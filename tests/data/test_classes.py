@@ -29,7 +29,7 @@ def test_a_number_means_the_first():
 @pytest.mark.parametrize(
     ("classes", "error", "told"),
     [
-        (1, ConfigError, "--classes 1 is out of range"),
+        (1, ConfigError, "`classes=1` is out of range"),
         (11, ConfigError, "digits has 10"),
         (("1", "1"), ConfigError, "names a class twice"),
         (("1", "eleven"), UnknownNameError, "unknown class 'eleven'"),

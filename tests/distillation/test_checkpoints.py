@@ -14,8 +14,8 @@ from atom_distill.base.errors import (
     InterruptedRunError,
     NonFiniteError,
 )
-from atom_distill.distillation import run as run_module
 from atom_distill.distillation.run_state import Best, RunState, checkpoints, load_newest_checkpoint, save_checkpoint
+from atom_distill.distillation.step import MatchingStep
 from distillation.toys import go, losses
 
 
@@ -46,7 +46,16 @@ def test_no_readable_checkpoint_is_an_error_and_not_a_new_start(tmp_path, stop_a
 
 def test_two_checkpoints_are_kept_and_one_is_enough_to_go_on(tmp_path):
     images, buffer, average, best = torch.rand(4, 2, 1, 4, 4)
-    state = RunState(1, images, {"momentum_buffer": buffer}, average, Best(best, 1, 12.5))
+    per_class = torch.tensor([1, 1])
+    best = Best({"images": best}, 1, 12.5)
+    state = RunState(
+        1,
+        {"images": images},
+        {"images.momentum_buffer": buffer},
+        {"images": average},
+        best,
+        images_per_class=per_class,
+    )
     for step in (9, 10, 1_000_000):
         save_checkpoint(tmp_path, replace(state, step=step))
     assert [path.name for path in checkpoints(tmp_path)] == [
@@ -55,11 +64,27 @@ def test_two_checkpoints_are_kept_and_one_is_enough_to_go_on(tmp_path):
     ]
     loaded = load_newest_checkpoint(tmp_path)
     assert loaded.step == 1_000_000
-    assert torch.equal(loaded.images, state.images)
-    assert torch.equal(loaded.optimizer["momentum_buffer"], buffer)
-    assert torch.equal(loaded.average, average)
+    assert torch.equal(loaded.stored["images"], images)
+    assert torch.equal(loaded.optimizer["images.momentum_buffer"], buffer)
+    assert torch.equal(loaded.average["images"], average)
     assert (loaded.best.step, loaded.best.accuracy) == (1, 12.5)
-    assert torch.equal(loaded.best.images, state.best.images)
+    assert torch.equal(loaded.best.stored["images"], state.best.stored["images"])
+    assert torch.equal(loaded.images_per_class, per_class)
+
+
+def test_a_checkpoint_of_version_0_1_is_read(tmp_path):
+    """It held images alone, under names without a prefix."""
+    images, buffer, average, best = torch.rand(4, 2, 1, 4, 4)
+    tensors = {"images": images, "average": average, "best_images": best, "optimizer.momentum_buffer": buffer}
+    metadata = {"state": '{"step": 7, "seconds": 1.5, "best_step": 3, "best_accuracy": 50.0}'}
+    save_file(tensors, tmp_path / "checkpoint-000007.safetensors", metadata=metadata)
+    state = load_newest_checkpoint(tmp_path)
+    assert (state.step, state.seconds, state.best.step, state.best.accuracy) == (7, 1.5, 3, 50.0)
+    assert torch.equal(state.stored["images"], images)
+    assert torch.equal(state.average["images"], average)
+    assert torch.equal(state.best.stored["images"], best)
+    assert torch.equal(state.optimizer["images.momentum_buffer"], buffer)
+    assert state.images_per_class is None
 
 
 @pytest.mark.parametrize(
@@ -71,14 +96,14 @@ def test_two_checkpoints_are_kept_and_one_is_enough_to_go_on(tmp_path):
     ids=["of another format", "without its metadata"],
 )
 def test_a_checkpoint_that_is_not_understood_gives_way(tmp_path, capsys, tensors, metadata):
-    save_checkpoint(tmp_path, RunState(3, torch.rand(2, 1, 4, 4)))
+    save_checkpoint(tmp_path, RunState(3, {"images": torch.rand(2, 1, 4, 4)}))
     save_file(tensors, tmp_path / "checkpoint-000005.safetensors", metadata=metadata)
     assert load_newest_checkpoint(tmp_path).step == 3
     assert "checkpoint-000005.safetensors is damaged" in capsys.readouterr().err
 
 
 def test_a_checkpoint_put_aside_is_left_alone(tmp_path):
-    state = RunState(3, torch.rand(2, 1, 4, 4))
+    state = RunState(3, {"images": torch.rand(2, 1, 4, 4)})
     save_checkpoint(tmp_path, state)
     (tmp_path / "checkpoint-before-lunch.safetensors").write_bytes(b"")
     assert load_newest_checkpoint(tmp_path).step == 3
@@ -95,21 +120,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     with pytest.raises(NonFiniteError, match=r"the loss became nan at step 6; the last good checkpoint is .*-000004"):
         go(folder)
     assert [path.name[11:17] for path in checkpoints(folder)] == ["000002", "000004"]
-    assert torch.isfinite(load_newest_checkpoint(folder).images).all()
+    assert torch.isfinite(load_newest_checkpoint(folder).stored["images"]).all()
     assert not (folder / "distilled.safetensors").exists()
 
 
 def test_images_that_are_not_finite_are_never_saved(tmp_path):
-    with pytest.raises(NonFiniteError, match=r"at step \d; there is no checkpoint yet.*--image-lr, now 1e\+38"):
+    with pytest.raises(NonFiniteError, match=r"at step \d; there is no checkpoint yet.*`image_lr` \(now 1e\+38\)"):
         go(tmp_path / "run", image_lr=1e38, checkpoint_every=3)
     assert checkpoints(tmp_path / "run") == []
 
 
 def explode_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    matching = run_module.MatchingStep.__call__
+    matching = MatchingStep.__call__
 
-    def call(self, images: Tensor, step: int) -> Tensor:
-        loss = matching(self, images, step)
+    def call(self, stored: dict[str, Tensor], step: int) -> Tensor:
+        loss = matching(self, stored, step)
         return loss if step < steps else loss * torch.nan
 
-    monkeypatch.setattr(run_module.MatchingStep, "__call__", call)
+    monkeypatch.setattr(MatchingStep, "__call__", call)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.distillation import settings as settings_module
+from atom_distill.distillation import matching_methods
 from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
 from atom_distill.models.build import build_model
 from atom_distill.models.network import Network
@@ -31,7 +31,8 @@ class Squares(Network):
         self.classifier = nn.Identity()
 
     def features(self, images: Tensor) -> Features:
-        return Features([images.square()], images.flatten(1)[:, :5])
+        embedding = images.flatten(1)[:, :5]
+        return Features.of_maps([images.square()], embedding, lambda: embedding)
 
 
 def test_what_is_kept_for_the_way_back_is_counted():
@@ -54,7 +55,7 @@ def test_weights_are_not_an_images_own():
 
 def test_a_budget_too_small_for_a_class_is_refused_and_one_that_would_do_is_named(tmp_path):
     data = toy_dataset((200, 200), shape=(3, 64, 64))
-    with pytest.raises(ConfigError, match=r"--memory 0.1 is too small: .* give ([\d.]+) or more") as refused:
+    with pytest.raises(ConfigError, match=r"`memory` 0.1 is too small: .* give ([\d.]+) or more") as refused:
         go(tmp_path / "run", data=data, ipc=200, memory=0.1, width=128)
     enough = float(str(refused.value).split("give ")[1].split(" ")[0])
     assert enough > 1
@@ -64,7 +65,7 @@ def test_a_budget_too_small_for_a_class_is_refused_and_one_that_would_do_is_name
 @pytest.fixture
 def affordable(monkeypatch):
     """Pretend that a budget of N GiB affords N images in a forward."""
-    monkeypatch.setattr(settings_module, "affordable_chunk", lambda budget, *_, **__: int(budget))
+    monkeypatch.setattr(matching_methods, "affordable_chunk", lambda budget, *_, **__: int(budget))
 
 
 def test_a_budget_changes_rounding_only(tmp_path, affordable):
@@ -90,7 +91,7 @@ def test_batchnorm_needs_what_a_ranks_share_of_real_images_needs(tmp_path):
 
     def enough(ranks: int, real: int) -> float:
         one, several = torch.full((10,), 1), torch.full((10,), real)
-        demand = Demand((3, 64, 64), one, several, ranks, whitened=False, compiled=False)
+        demand = Demand((3, 64, 64), one, 4 * 3 * 64 * 64 * 10, several, ranks, whitened=False, compiled=False)
         with pytest.raises(ConfigError, match="BatchNorm sees all images at once; give") as refused:
             affordable_chunk(0.01, network, of_one, demand, held=0)
         return float(str(refused.value).split("give ")[1].split(" ")[0])
@@ -106,7 +107,7 @@ def test_batchnorm_needs_what_a_ranks_share_of_real_images_needs(tmp_path):
 
 def test_whitening_and_compiling_are_counted():
     of_one = footprint(Squares(), lambda features: [Statistic(features.embedding)], (3, 32, 32))
-    plain = Demand((3, 32, 32), torch.ones(2), torch.ones(2), 1, whitened=False, compiled=False)
+    plain = Demand((3, 32, 32), torch.ones(2), 4 * 3 * 32 * 32 * 2, torch.ones(2), 1, whitened=False, compiled=False)
     matrix = 8 * 3072**2
     assert replace(plain, whitened=True).fixed(of_one) - plain.fixed(of_one) > 4 * matrix
     assert replace(plain, compiled=True).fixed(of_one) - plain.fixed(of_one) > 100 * 2**20
@@ -114,7 +115,7 @@ def test_whitening_and_compiling_are_counted():
 
 def test_a_chunk_that_is_too_large_for_the_budget_is_told(affordable, capsys):
     assert go(memory=2.0, chunk=50, steps=1).settings["chunk"] == 2
-    assert "--chunk 50 is more than --memory 2 allows: it is 2" in capsys.readouterr().err
+    assert "chunk 50 is more than memory 2 allows: it is 2" in capsys.readouterr().err
 
 
 def test_it_is_the_largest_class_that_must_fit():

@@ -15,12 +15,14 @@ from atom_distill.config.distill import DSA_OPERATIONS
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation import gradient_matching
 from atom_distill.distillation.gradient_matching import GradientMatchingStep, turns
+from atom_distill.distillation.network_sources import FreshNetworks
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.network import Network
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
-from atom_distill.training.training_execution import MatchingExecution
+from atom_distill.ops.parameterization import Pixels
+from atom_distill.training.training_execution import TrainingExecution
 from distillation.toys import go, toy_dataset
 
 SEED, STEP, IPC, COUNTS = 3, 5, 2, (3, 9, 7)
@@ -37,8 +39,10 @@ def sampler() -> ClassSampler:
 
 
 def step(operations: tuple[str, ...] = ()) -> GradientMatchingStep:
-    execution = MatchingExecution(CPU, torch.float32, compiled=False, at_once=1)
-    return GradientMatchingStep(sampler(), network(), execution, operations, IPC, SEED)
+    execution = TrainingExecution(CPU, torch.float32, compiled=False, at_once=1)
+    return GradientMatchingStep(
+        sampler(), network(), FreshNetworks(SEED), execution, Pixels((3, 8, 8)), operations, IPC
+    )
 
 
 def images() -> Tensor:
@@ -93,14 +97,14 @@ def assert_close(loss: Tensor, gradient: Tensor, want: tuple[Tensor, Tensor]) ->
 @pytest.mark.parametrize("operations", [(), tuple(DSA_OPERATIONS.split("_"))])
 def test_loss_and_gradient_equal_the_formula(operations):
     moving = images().requires_grad_()
-    (loss,) = next(step(operations).gradients(moving, STEP))
+    (loss,) = next(step(operations).gradients({"images": moving}, STEP))
     assert_close(loss, moving.grad, twin(0, operations))
 
 
 def test_the_second_gradient_is_that_of_a_network_trained_on_the_images(monkeypatch):
     monkeypatch.setitem(gradient_matching._TURNS, IPC, (2, 3))
     moving = images().requires_grad_()
-    losses = step().gradients(moving, STEP)
+    losses = step().gradients({"images": moving}, STEP)
     next(losses)
     moving.grad = None  # but the images stay, so that the twin need not move them
     (loss,) = next(losses)
@@ -117,7 +121,7 @@ def test_the_second_gradient_is_that_of_a_network_trained_on_the_images(monkeypa
 
 def test_the_network_is_left_without_gradients_of_the_matching():
     matching = step()
-    next(matching.gradients(images().requires_grad_(), STEP))
+    next(matching.gradients({"images": images().requires_grad_()}, STEP))
     assert all(parameter.grad is None for parameter in matching._network.parameters())
 
 

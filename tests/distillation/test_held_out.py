@@ -10,30 +10,32 @@ from torch import Tensor
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import InterruptedRunError
-from atom_distill.config.distill import DistillConfig
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.distillation import run as run_module
-from distillation.toys import SETTINGS, toy_dataset
+from atom_distill.distillation import optimize
+from atom_distill.distillation.method import RunPlan
+from atom_distill.distillation.sampler import ClassSampler
+from distillation.toys import go, toy_dataset
 
 
 class Judge:
-    """Gives accuracies from a list, and remembers what it was shown."""
+    """Returns accuracies from a list, and remembers what it was shown."""
 
     def __init__(self, *accuracies: float) -> None:
         self.accuracies = list(accuracies)
         self.shown: list[Tensor] = []
         self.held_out: list[ImageDataset] = []
 
-    def __call__(self, distilled: DistilledDataset, held_out: ImageDataset, config: DistillConfig) -> float:
-        assert config.eval_every
-        self.shown.append(distilled.images.clone())
-        self.held_out.append(held_out)
+    def __call__(self, plan: RunPlan, _preprocessing: object, stored: dict[str, Tensor]) -> float:
+        assert plan.settings.eval_every
+        self.shown.append(stored["images"].clone())
+        self.held_out.append(plan.training)
         return self.accuracies[len(self.shown) - 1]
 
 
 def judged(judge: Judge, out: Path | None = None, *, resume: bool = False, **changes) -> DistilledDataset:
-    given = {**SETTINGS, "eval_every": 2, "holdout": 0.3, **changes}
-    return run_module.run(toy_dataset(), given, out=out, resume=resume, judge=judge, show_progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimize, "held_out_accuracy", judge)
+        return go(out, resume=resume, **{"eval_every": 2, "holdout": 0.3, **changes})
 
 
 def test_the_best_set_on_held_out_images_is_kept_beside_the_last(tmp_path):
@@ -62,8 +64,8 @@ def test_judging_changes_nothing_but_the_training_images():
 
 def test_held_out_images_are_not_distilled(monkeypatch):
     drawn = []
-    load = run_module.ClassSampler.load
-    monkeypatch.setattr(run_module.ClassSampler, "load", lambda *args: drawn.append(load(*args)) or drawn[-1])
+    load = ClassSampler.load
+    monkeypatch.setattr(ClassSampler, "load", lambda *args: drawn.append(load(*args)) or drawn[-1])
     judge = Judge(1, 2, 3, 4)
     distilled = judged(judge, batch_real=100)
     pixels = distilled.preprocessing.invert(torch.cat(drawn)).mul(255).round().to(torch.uint8).flatten(1)

@@ -12,7 +12,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -21,27 +20,16 @@ import torch
 from safetensors.torch import load_file
 
 from atom_distill.distillation.run_state import checkpoints
+from forked import fork_context
 
-MODULES = [
-    "atom_distill.api",
-    "atom_distill.cli.distill",
-    "atom_distill.data.load",
-    "atom_distill.models.convnet",
-    "sklearn.datasets",
-    "PIL.PngImagePlugin",
-    "torch._dynamo",
-    "torch.utils.tensorboard",
-    "tyro._cli",
-    "rich.console",
-    "pytest",
-]
-"""What a run imports on its way, most of the time that it takes."""
 ARGUMENTS = ["distill", "digits", "--ipc", "1", "--width", "16", "--batch-real", "16"]
 ARGUMENTS += ["--compile", "off", "--device", "cpu"]
 LONG = [*ARGUMENTS, "--steps", "30", "--checkpoint-every", "5"]
 SHORT = [*ARGUMENTS, "--steps", "2", "--checkpoint-every", "1"]
 LONGER = [*ARGUMENTS, "--steps", "3", "--checkpoint-every", "1"]
 KILLED = -signal.SIGKILL
+
+pytestmark = pytest.mark.slow
 
 
 def work(arguments: list[str], fatal_event: int | None, pause: float) -> None:
@@ -77,9 +65,7 @@ def _die_at(event: int) -> None:
 
 
 def start(arguments: list[str], fatal_event: int | None = None, pause: float = 0.0) -> BaseProcess:
-    context = get_context("forkserver")
-    context.set_forkserver_preload(MODULES)
-    process = context.Process(target=work, args=(arguments, fatal_event, pause), daemon=True)
+    process = fork_context().Process(target=work, args=(arguments, fatal_event, pause), daemon=True)
     process.start()
     return process
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 import threading
-from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -17,13 +16,17 @@ import pytest
 import torch
 
 from atom_distill.data.dataset import ImageDataset, Split
+from forked import fork_context
 
 STATUS = Path("/proc/self/status")
 CLASSES, SHAPE = 10, (3, 16, 16)
 MIB = 1 << 20
 IMAGE_BYTES = 3 * 16 * 16
 
-pytestmark = pytest.mark.skipif(not STATUS.exists(), reason="the peak is read from /proc, which is Linux's")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not STATUS.exists(), reason="the peak is read from /proc, which is Linux's"),
+]
 
 
 def mapped(path: Path, images: int, classes: int = CLASSES, shape: tuple[int, int, int] = SHAPE) -> ImageDataset:
@@ -68,8 +71,7 @@ def follow(peak: list[float], done: threading.Event) -> None:
 def peak(tmp_path, monkeypatch):
     """Run in a fresh process and return its peak, in MiB."""
     monkeypatch.setenv("ATOM_DATA", str(tmp_path))  # so that a whitening is fitted and not remembered
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["atom_distill.api", "atom_distill.models.convnet", "torch._dynamo"])
+    context = fork_context()
 
     def peak_of(images: int, ipc: int, preprocess: str = "normalize", **changes: object) -> float:
         answer = context.Queue()

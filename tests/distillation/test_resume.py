@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from atom_distill.api import distill
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import (
@@ -14,8 +15,8 @@ from atom_distill.base.errors import (
     InterruptedRunError,
 )
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.distillation import run as run_module
 from atom_distill.distillation.run_state import load_newest_checkpoint
+from atom_distill.distillation.step import MatchingStep
 from distillation.toys import go, losses, toy_dataset
 
 
@@ -70,7 +71,7 @@ def test_resuming_needs_no_settings_and_takes_the_run_s_own(tmp_path, stop_at):
     with pytest.raises(InterruptedRunError):
         go(tmp_path / "cut", seed=4, method="dm", augment="flip")
     stop_at(0)
-    resumed = run_module.run(toy_dataset(), {}, out=tmp_path / "cut", resume=True, judge=None, show_progress=False)
+    resumed = distill(toy_dataset(), out=tmp_path / "cut", resume=True, show_progress=False)
     assert torch.equal(resumed.images, whole.images)
 
 
@@ -205,13 +206,13 @@ def score() -> Score:
 
 
 def test_the_seconds_of_all_parts_are_counted(tmp_path, monkeypatch):
-    def a_second_a_step(self: run_module.MatchingStep, images: torch.Tensor, step: int) -> torch.Tensor:
+    def a_second_a_step(self: MatchingStep, stored: dict[str, torch.Tensor], step: int) -> torch.Tensor:
         clock[0] += 1
-        return matching(self, images, step)
+        return matching(self, stored, step)
 
-    clock, matching = [0.0], run_module.MatchingStep.__call__
+    clock, matching = [0.0], MatchingStep.__call__
     monkeypatch.setattr("atom_distill.distillation.loop.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr(run_module.MatchingStep, "__call__", a_second_a_step)
+    monkeypatch.setattr(MatchingStep, "__call__", a_second_a_step)
     assert go(tmp_path / "run", steps=3).record["seconds"] == 3
     clock[0] += 1000
     assert go(tmp_path / "run", steps=8, resume=True).record["seconds"] == 8

@@ -8,11 +8,11 @@ import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.files import cache_root
-from atom_distill.config.distill import DistillConfig
-from atom_distill.config.presets import SetFacts, resolve
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.training import reference_network
+from atom_distill.training.reference_network import ReferenceRecipe
 from distillation.toys import go, toy_dataset
 
 SELECTIONS = ["random", "herding", "k-center", "forgetting"]
@@ -24,9 +24,7 @@ def select(method: str, out=None, **changes) -> DistilledDataset:
     return go(out, data=DATA, method=method, **settings)
 
 
-def config() -> DistillConfig:
-    given = {"ipc": 3, "selection_epochs": 4, "width": 8, "device": "cpu", "preprocess": "normalize"}
-    return resolve(SetFacts(DATA.image_shape, DATA.num_classes, len(DATA.train)), given).config
+RECIPE = ReferenceRecipe("convnet", NetworkShape(width=8), epochs=4, seed=0, device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("method", SELECTIONS)
@@ -61,7 +59,7 @@ def test_how_the_network_was_trained_is_told(method):
 
 def test_herding_keeps_the_mean_embedding_better_than_chance():
     preprocessing = fit_preprocessing("normalize", DATA)
-    network = reference_network.reference_network(DATA, preprocessing, config(), show_progress=False)
+    network = reference_network.reference_network(DATA, preprocessing, RECIPE, show_progress=False)
     gaps = {}
     for method in ("herding", "random"):
         chosen = torch.tensor(select(method).record["selection"]["indices"]).view(3, 3)

@@ -21,7 +21,9 @@ from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.matching_execution import MatchingExecution, plan_execution
+from atom_distill.distillation.matching_methods import AttentionSettings
 from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.network_sources import FreshNetworks
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
@@ -29,12 +31,14 @@ from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.network import Network
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
-from atom_distill.ops.matching import Statistic
+from atom_distill.ops.matching import Objective, Statistic
+from atom_distill.ops.parameterization import Pixels
 from atom_distill.processes.ranks import Ranks
 from distillation.toys import toy_dataset
 
 SEED, STEP = 3, 5
 CPU = torch.device("cpu")
+PIXELS = Pixels((3, 8, 8))
 IMBALANCED = (3, 20, 7, 12)
 """Around a batch of 8: two classes have fewer images."""
 
@@ -63,8 +67,11 @@ class Case:
             preprocess="normalize",
             augment=self.augment,
             batch_real=self.batch_real,
-            **({"task_balance": 0.01} | dict(self.settings)),
         )
+
+    @property
+    def own(self) -> AttentionSettings:
+        return METHODS.get(self.method).settings_model(**dict(self.settings))
 
     @property
     def per_class(self) -> Tensor:
@@ -86,8 +93,9 @@ class Case:
 
     def step(self) -> MatchingStep:
         execution = MatchingExecution(CPU, self.dtype, self.compiled, self.chunk)
-        encoder = Encoder(self.network(), METHODS.get(self.method)(self.config), execution)
-        return MatchingStep(self.shard, self.sampler(), encoder, self.config.operations(), SEED, self.chunk)
+        objective = METHODS.get(self.method).objective(self.own)
+        encoder = Encoder(self.network(), objective, FreshNetworks(SEED), execution)
+        return MatchingStep(self.shard, self.sampler(), encoder, PIXELS, self.config.operations(), SEED, self.chunk)
 
     def images(self) -> Tensor:
         return torch.randn(int(self.per_class.sum()), 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -95,7 +103,7 @@ class Case:
 
 def computed(case: Case, step: int = STEP, matching: MatchingStep | None = None) -> tuple[Tensor, Tensor]:
     images = case.images().requires_grad_()
-    terms = (matching or case.step())(images, step)
+    terms = (matching or case.step())({"images": images}, step)
     return terms.sum(), images.grad
 
 
@@ -131,18 +139,18 @@ def alone(images: Tensor, draw: Draw | None, label: int) -> Tensor:
 
 def statistics(network: Network, images: Tensor, case: Case) -> list[tuple[float, Tensor]]:
     """(weight, [n, D]) of all that the method matches, by the paper's formulas."""
-    spatial = {"atom": True, "datadam": True, "dm": False}[case.method]
-    channel = {"atom": True, "datadam": False, "dm": False}[case.method]
-    config = case.config
+    switches = {"spatial": case.method != "dm", "channel": case.method == "atom", "embedding": True}
+    powers = {"spatial_power": 4.0, "channel_power": 4.0, "task_balance": 0.01}
+    asked = switches | powers | dict(case.settings)
     maps, embedding = forward(network, images)
     found = []
     for layer in maps[:-1]:
-        if spatial if config.spatial is None else config.spatial:
-            found.append((1.0, unit((layer.abs() ** config.spatial_power).sum(1).flatten(1))))
-        if channel if config.channel is None else config.channel:
-            found.append((1.0, unit((layer.abs() ** config.channel_power).sum((2, 3)))))
-    if config.embedding is not False:
-        found.append((config.task_balance, embedding))
+        if asked["spatial"]:
+            found.append((1.0, unit((layer.abs() ** asked["spatial_power"]).sum(1).flatten(1))))
+        if asked["channel"]:
+            found.append((1.0, unit((layer.abs() ** asked["channel_power"]).sum((2, 3)))))
+    if asked["embedding"]:
+        found.append((asked["task_balance"], embedding))
     return found
 
 
@@ -238,7 +246,7 @@ def test_chunks_change_nothing(chunk):
 @pytest.mark.parametrize("chunk", [1, 4, 30, 10_000])
 def test_class_ranges_cover_every_class_once_in_two_sizes_at_most(classes, ipc, chunk):
     case = Case(counts=(2,) * classes, ipc=ipc)
-    matching = MatchingStep(case.shard, case.sampler(), None, (), SEED, chunk)
+    matching = MatchingStep(case.shard, case.sampler(), None, PIXELS, (), SEED, chunk)
     ranges = list(matching._class_ranges())
     assert [label for first, last in ranges for label in range(first, last)] == list(range(classes))
     sizes = {last - first for first, last in ranges}
@@ -252,6 +260,7 @@ def test_a_bfloat16_real_branch_stays_near_the_formula(operations):
     assert_close(computed(case), reference(case), tolerance=3e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_compile(CPU), reason="torch.compile finds no C++ compiler here")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)])
 def test_the_compiled_step_stays_near_the_formula_over_many_draws(dtype, tolerance, capsys):
@@ -279,7 +288,7 @@ def test_a_class_follows_its_own_images_only():
     images = case.images()
     images[:3] += 1  # class 0
     moved = images.requires_grad_()
-    case.step()(moved, STEP)
+    case.step()({"images": moved}, STEP)
     before = computed(case)[1]
     assert torch.equal(moved.grad[3:], before[3:])
     assert not torch.allclose(moved.grad[:3], before[:3])
@@ -289,9 +298,9 @@ def test_the_gradient_is_added_to_what_is_there():
     case = Case()
     images = case.images().requires_grad_()
     matching = case.step()
-    matching(images, STEP)
+    matching({"images": images}, STEP)
     once = images.grad.clone()
-    matching(images, STEP)
+    matching({"images": images}, STEP)
     torch.testing.assert_close(images.grad, 2 * once)
 
 
@@ -300,7 +309,7 @@ def test_equal_images_have_no_loss():
     dataset = case.dataset
     images = torch.cat([dataset.train.images[indices] for indices in dataset.class_indices()])
     real = fit_preprocessing("normalize", dataset).apply(images)
-    assert float(case.step()(real.requires_grad_(), STEP).sum()) == pytest.approx(0, abs=1e-8)
+    assert float(case.step()({"images": real.requires_grad_()}, STEP).sum()) == pytest.approx(0, abs=1e-8)
 
 
 def test_a_method_of_ones_own_is_a_function_from_features_to_statistics():
@@ -310,16 +319,15 @@ def test_a_method_of_ones_own_is_a_function_from_features_to_statistics():
     losses = []
     for weight in (1.0, 4.0):
         weighted = lambda features, w=weight: [Statistic(brightness(features), w)]  # noqa: E731
-        encoder = Encoder(case.network(), weighted, execution)
-        losses.append(
-            MatchingStep(case.shard, case.sampler(), encoder, (), SEED, 1000)(case.images().requires_grad_(), STEP)
-        )
+        encoder = Encoder(case.network(), Objective(weighted), FreshNetworks(SEED), execution)
+        step = MatchingStep(case.shard, case.sampler(), encoder, PIXELS, (), SEED, 1000)
+        losses.append(step({"images": case.images().requires_grad_()}, STEP))
     assert float(losses[1]) == pytest.approx(4 * float(losses[0]), rel=1e-5)
 
 
 def test_ranges_of_classes_of_different_sizes_keep_to_the_chunk():
     case = Case(counts=(9,) * 5, uneven=(3, 1, 8, 2, 2))
-    matching = MatchingStep(case.shard, case.sampler(), None, (), SEED, 4)
+    matching = MatchingStep(case.shard, case.sampler(), None, PIXELS, (), SEED, 4)
     assert list(matching._class_ranges()) == [(0, 2), (2, 3), (3, 5)]
 
 
@@ -332,9 +340,9 @@ def test_ranges_are_filled_up_for_compiled_code_alone_and_by_little(compiled):
             self.compiled = compiled
 
     counts = torch.tensor([600] + [60] * 99)
-    matching = MatchingStep(Shard(Ranks(), counts), None, Told(), (), SEED, 128)
+    matching = MatchingStep(Shard(Ranks(), counts), None, Told(), PIXELS, (), SEED, 128)
     sizes = [int(counts[first:last].sum()) for first, last in matching._class_ranges()]
-    filled = [len(matching._filled(torch.zeros(size, 1, 1, 1))) for size in sizes]
+    filled = [len(matching._padded(torch.zeros(size, 1, 1, 1))) for size in sizes]
     assert filled == ([640] + [128] * 50 if compiled else sizes)
 
 

@@ -65,6 +65,7 @@ def in_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atom_distill, "evaluate", briefly)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [*filter(runs, PAGES)], ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run(page: Path, at_home: Path, in_small: None) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}

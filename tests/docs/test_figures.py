@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 import figures
-from atom_distill.ops.matching import attention_mixer, matching_loss, signature
+from atom_distill.ops.matching import attention_mixer, matching_loss, matching_vector
 from docs.pages import ROOT, links_of
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +47,12 @@ def test_the_committed_ones_have_their_size(drawn):
 
 
 def test_distances_of_the_objective_are_those_of_the_loss(drawn):
-    """What stands below the tiles adds up to the loss of that class, by the matching of signatures."""
+    """What stands below the tiles adds up to the loss of that class, by the matching vectors."""
     run, _ = drawn
     network = figures._network(run.dataset)
     real = run.tiny.preprocessing.apply(figures._real(run.dataset, figures.SHOWN, figures._REAL))
     means = [
-        signature(attention_mixer(network.features(images))).mean(0, keepdim=True)
+        matching_vector(attention_mixer(network.features(images))).mean(0, keepdim=True)
         for images in (real, run.tiny.images[[figures.SHOWN]])
     ]
     axes = figures.objective(run).axes

@@ -20,6 +20,7 @@ from docs.pages import ROOT
 from report.browser import started, window
 
 pytest.importorskip("mkdocs", reason="the site needs the extra [docs]")
+pytestmark = pytest.mark.slow
 
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 """Elements by which a page fetches something at once; those of `link` are judged by what they are for."""

@@ -43,7 +43,7 @@ def plan(*, whole: float | None = None, **changes) -> RankingPlan:
 def tiny() -> DistilledDataset:
     preprocessing = fit_preprocessing("normalize", DATA)
     chosen = random_subset(DATA, 2, seed=0)
-    return DistilledDataset(
+    return DistilledDataset.from_images(
         images=preprocessing.apply(DATA.train.images[chosen]),
         labels=DATA.train.labels[chosen],
         class_names=DATA.class_names,

@@ -75,6 +75,7 @@ def execute(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_your_own_folder_becomes_a_set_that_is_trained_on_exported_and_reported(execute, tmp_path):
     pytest.importorskip("altair")
     notebook, values = execute(
@@ -102,6 +103,7 @@ def test_your_own_folder_becomes_a_set_that_is_trained_on_exported_and_reported(
     assert tiny.scores[0].runs == pytest.approx(values["distilled"])
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_is_left_as_it_is(execute, tmp_path):
     pytest.importorskip("altair")
     random = np.random.default_rng(0)
@@ -121,6 +123,7 @@ def test_a_folder_of_ones_own_is_left_as_it_is(execute, tmp_path):
     assert DistilledDataset.load(tmp_path / "runs" / "mine").images.shape == (2, 3, 8, 8)
 
 
+@pytest.mark.slow
 def test_what_attention_matching_sees_is_computed(execute):
     notebook, values = execute(
         "what_attention_matching_sees.ipynb",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,13 @@ from distillation.toys import toy_dataset
 
 NAMES = ("zebra", "ant", "sea lion", "ant 10", "Ant")
 """In no alphabetical order, with a blank, and two that are one to some file systems."""
+
+RECORD = {
+    "atom_distill": "0.1.0",
+    "torch": "2",
+    "command": "atom distill /home/jane/pets --ipc 2 --out run",
+    "method": {"title": "ATOM", "paper": "2405.01373"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -43,27 +51,33 @@ def gray() -> ImageDataset:
 def distill() -> Callable[..., DistilledDataset]:
     """Make a set of a data set: noise far outside the range of a pixel, as distilled images have it.
 
-    `distill(data, kind="zca", sizes=(2, 2, 2, 2, 2), soft=False)`.
+    `distill(data, kind="zca", sizes=(2, 2, 2, 2, 2), soft=False)`, and any other attributes by name.
     """
 
     def make(
-        data: ImageDataset, kind: str = "zca", sizes: tuple[int, ...] = (2,) * len(NAMES), *, soft: bool = False
+        data: ImageDataset,
+        kind: str = "zca",
+        sizes: tuple[int, ...] = (2,) * len(NAMES),
+        *,
+        soft: bool = False,
+        **changes: Any,
     ) -> DistilledDataset:
         labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
         generator = torch.Generator().manual_seed(0)
         images = torch.randn((len(labels), *data.image_shape), generator=generator)
         logits = torch.randn((len(labels), len(sizes)), generator=generator)
         counts = {"ipc": sizes[0]} if len(set(sizes)) == 1 else {"budget": len(labels)}
-        return DistilledDataset(
-            images=images,
-            labels=labels,
-            class_names=data.class_names,
-            preprocessing=fit_preprocessing(kind, data),
-            settings={"method": "atom", **counts, "preprocess": kind, "arch": "convnet"},
-            dataset=data.identity(),
-            record={"atom_distill": "0.1.0", "torch": "2", "command": "atom distill /home/jane/pets --ipc 2 --out run"},
-            steps=3,
-            soft_labels=logits.softmax(1) if soft else None,
-        )
+        made = {
+            "images": images,
+            "labels": labels,
+            "class_names": data.class_names,
+            "preprocessing": fit_preprocessing(kind, data),
+            "settings": {"method": "atom", **counts, "preprocess": kind, "arch": "convnet"},
+            "dataset": data.identity(),
+            "record": RECORD,
+            "steps": 3,
+            "soft_labels": logits.softmax(1) if soft else None,
+        }
+        return DistilledDataset.from_images(**(made | changes))
 
     return make

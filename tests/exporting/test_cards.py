@@ -13,7 +13,7 @@ from huggingface_hub import DatasetCard
 from atom_distill.artifact.origins import origin_of
 from atom_distill.artifact.scores import Score
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.exporting.run import export_distilled
+from atom_distill.exporting.export_distilled import export_distilled
 
 FOLDERS = ["run", "parquet", "imagefolder", "hf"]
 # https://huggingface.co/docs/hub/repositories-licenses, those that can occur
@@ -27,23 +27,21 @@ DECLARED = {
 @pytest.fixture(params=FOLDERS)
 def folder(request, tmp_path, data, distill) -> Path:
     """A run's folder and every export that is one, of a scored set."""
-    tiny = distill(data, soft=request.param == "parquet")
-    tiny.scores = [
-        Score(
-            subject="distilled",
-            dataset="toy",
-            preprocess="zca",
-            steps=3,
-            images=10,
-            ipc=2,
-            arch="convnet",
-            shape={},
-            protocol=PROTOCOLS.get("dm"),
-            seed=0,
-            runs=(50.0, 52.0),
-            seconds=1.5,
-        )
-    ]
+    score = Score(
+        subject="distilled",
+        dataset="toy",
+        preprocess="zca",
+        steps=3,
+        images=10,
+        ipc=2,
+        arch="convnet",
+        shape={},
+        protocol=PROTOCOLS.get("dm"),
+        seed=0,
+        runs=(50.0, 52.0),
+        seconds=1.5,
+    )
+    tiny = distill(data, soft=request.param == "parquet", scores=[score])
     if request.param == "run":
         tiny.save(tmp_path / "set")
     else:
@@ -89,7 +87,7 @@ def test_a_reader_finds_what_a_card_is_for(folder):
     for heading in ("Scores", "Use", "How it was made", "Intended use", "Limits", "License"):
         assert f"\n## {heading}\n" in text
     assert "| distilled | convnet | 10 | 51.0 +- 1.4 | 2 |" in text
-    assert "TrainingProtocol `dm`" in text
+    assert "Protocol `dm`" in text
     assert "https://arxiv.org/abs/2405.01373" in text
     assert "No anonymization" in text
     assert "Its license is not known" in text
@@ -98,6 +96,13 @@ def test_a_reader_finds_what_a_card_is_for(folder):
     for name in re.findall(r"^\| `([\w./-]+)` \|", text, re.M):
         assert "." not in name or (folder / name).exists(), name
     assert not re.search(r"\{\w+\}", text)  # nothing was left to fill in
+
+
+def test_a_set_without_a_record_of_its_method_has_its_name_and_no_paper(tmp_path, data, distill):
+    distill(data, record={"atom_distill": "0.1.0"}).save(tmp_path / "old")
+    text = (tmp_path / "old" / "README.md").read_text("utf-8")
+    assert "# toy, distilled to 10 images (atom)" in text
+    assert "arxiv.org" not in text
 
 
 @pytest.mark.parametrize("form", ["parquet", "imagefolder", "hf"])
@@ -116,7 +121,7 @@ def test_origins_are_of_named_sets_only():
 
 
 def test_origins_are_known_of_all_named_sets():
-    from atom_distill.data.named import SOURCES
+    from atom_distill.data.sources.named import SOURCES
 
     for name in SOURCES:
         assert origin_of({"name": name, "request": {"name_or_path": name}}).homepage

@@ -9,9 +9,9 @@ import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import ArtifactError, ConfigError, UnknownNameError
-from atom_distill.exporting import formats, tensors
+from atom_distill.exporting import parquet_table, tensor_files
+from atom_distill.exporting.export_distilled import export_distilled
 from atom_distill.exporting.formats import FORMATS
-from atom_distill.exporting.run import export_distilled
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("form", FORMATS.names())
 def test_without_a_place_it_lies_beside_the_run(tmp_path, tiny, form, monkeypatch):
-    with pytest.raises(ConfigError, match="in memory only: say where to export it to"):
+    with pytest.raises(ConfigError, match="in memory only: give the place of the export as `out`"):
         export_distilled(tiny, form)
     tiny.save(tmp_path / "runs" / "toy.v1")
     before = contents(tmp_path / "runs" / "toy.v1")
@@ -33,20 +33,19 @@ def test_without_a_place_it_lies_beside_the_run(tmp_path, tiny, form, monkeypatc
     assert path == tmp_path / "runs" / ("toy.v1" + (FORMATS.get(form).suffix or f"-{form}"))
     assert contents(tmp_path / "runs" / "toy.v1") == before
     monkeypatch.chdir(tmp_path / "runs" / "toy.v1")
-    with pytest.raises(ArtifactError, match="is there already"):
+    with pytest.raises(ArtifactError, match="exists already"):
         export_distilled(DistilledDataset.load("."), form)
 
 
 @pytest.mark.parametrize("form", FORMATS.names())
-def test_an_export_is_replaced_on_request_only(tmp_path, tiny, form):
+def test_an_export_is_replaced_on_request_only(tmp_path, data, distill, tiny, form):
     place = tmp_path / f"set{FORMATS.get(form).suffix}"
     export_distilled(tiny, form, place)
     before = contents(tmp_path)
-    with pytest.raises(ArtifactError, match=r"is there already: give another --out, or --force to replace it"):
+    with pytest.raises(ArtifactError, match=r"exists already: give another `out`, or `force` to replace it"):
         export_distilled(tiny, form, place)
     assert contents(tmp_path) == before
-    tiny.images = tiny.images + 1
-    export_distilled(tiny, form, place, force=True)
+    export_distilled(distill(data, "normalize", images=tiny.images + 1), form, place, force=True)
     after = contents(tmp_path)
     assert after.keys() == before.keys()
     assert after != before
@@ -64,7 +63,9 @@ def test_what_is_no_export_is_never_replaced(tmp_path, tiny, form, force):
     suffix = FORMATS.get(form).suffix
     before = contents(tmp_path)
     for name in [f"run{suffix}"] if suffix else ["run", "mine", "text"]:
-        with pytest.raises(ArtifactError, match="is there already and is no export of that kind: give another --out"):
+        with pytest.raises(
+            ArtifactError, match="exists already and is not an export of this format: give another `out`"
+        ):
             export_distilled(tiny, form, tmp_path / name, force=force)
     assert contents(tmp_path) == before
 
@@ -76,16 +77,16 @@ def test_an_empty_folder_will_do(tmp_path, tiny):
 
 @pytest.mark.parametrize("form", ["pt", "npz"])
 def test_a_file_is_named_as_its_readers_want_it(tmp_path, tiny, form):
-    with pytest.raises(ConfigError, match=rf"--to {form} writes one file, whose name is to end in \.{form}"):
+    with pytest.raises(ConfigError, match=rf"`to` {form} writes one file, whose name must end in \.{form}"):
         export_distilled(tiny, form, tmp_path / "set.zip")
 
 
 def test_unknown_formats_and_stray_options(tmp_path, tiny):
     with pytest.raises(UnknownNameError, match=r"unknown format 'parqet'\. Did you mean 'parquet'"):
         export_distilled(tiny, "parqet", tmp_path / "set")
-    with pytest.raises(ConfigError, match="--push sends a folder laid out for the hub: give --to hf, not --to npz"):
+    with pytest.raises(ConfigError, match="`push` sends a folder laid out for the hub: give `to` hf, not npz"):
         export_distilled(tiny, "npz", tmp_path / "set.npz", push="jane/set")
-    with pytest.raises(ConfigError, match="--private is for --push"):
+    with pytest.raises(ConfigError, match="`private` is for `push`"):
         export_distilled(tiny, "hf", tmp_path / "set", private=True)
     assert not any(tmp_path.glob("set*"))
 
@@ -99,9 +100,8 @@ def test_what_fails_half_way_leaves_nothing_and_the_old_one(tmp_path, tiny, form
     def fail(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(
-        tensors.torch if form == "pt" else formats.tables, "save" if form == "pt" else "write_card", fail
-    )
+    module, function = (tensor_files.torch, "save") if form == "pt" else (parquet_table, "write_card")
+    monkeypatch.setattr(module, function, fail)
     for target in (place, tmp_path / f"other{FORMATS.get(form).suffix}"):
         with pytest.raises(OSError, match="No space"):
             export_distilled(tiny, form, target, force=True)
@@ -110,13 +110,9 @@ def test_what_fails_half_way_leaves_nothing_and_the_old_one(tmp_path, tiny, form
 
 
 def test_the_folder_for_the_hub_holds_the_run(tmp_path, data, distill):
-    tiny = distill(data, soft=True)
-    tiny.dataset = {
-        **tiny.dataset,
-        "source": "/home/jane/pets",
-        "request": {"name_or_path": "/home/jane/pets", "test_fraction": 0.2},
-    }
-    tiny.history = [{"step": 1, "loss": 2.5}]
+    request = {"name_or_path": "/home/jane/pets", "test_fraction": 0.2}
+    dataset = {**data.identity(), "source": "/home/jane/pets", "request": request}
+    tiny = distill(data, soft=True, dataset=dataset, history=[{"step": 1, "loss": 2.5}])
     folder = export_distilled(tiny, "hf", tmp_path / "set").path
     loaded = DistilledDataset.load(folder / "run")
     assert torch.equal(loaded.images, tiny.images)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from atom_distill.exporting.export_distilled import export_distilled
 from atom_distill.exporting.formats import FORMATS
-from atom_distill.exporting.run import export_distilled
-from atom_distill.importing.run import import_distilled
+from atom_distill.importing.import_distilled import import_distilled
 
 EXACT = ["pt", "npz", "parquet", "hf"]
 
@@ -87,8 +87,8 @@ def test_what_pictures_lose_is_told(tmp_path, data, distill, form):
     assert (clipping.low, clipping.high) == (pytest.approx(real.min(), abs=1e-4), pytest.approx(real.max(), abs=1e-4))
     card = (tmp_path / "set" / "README.md").read_text("utf-8")
     assert f"{100 * outside:.1f} % of the values lie outside the range of a pixel" in card
-    tiny.images = tiny.preprocessing.apply(data.train.images[:10])
-    inside = export_distilled(tiny, form, tmp_path / "real")
+    real_images = tiny.preprocessing.apply(data.train.images[:10])
+    inside = export_distilled(distill(data, images=real_images), form, tmp_path / "real")
     assert inside.clipping.share == 0
     assert "every value fits" in str(inside.clipping)
 
@@ -112,8 +112,8 @@ def test_the_scripts_of_dc_and_dm_load_it(tmp_path, data, distill):
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("kind", ["zca", "normalize"])
 def test_import_reads_back_what_pt_holds(tmp_path, data, distill, kind, sizes, soft):
-    tiny = distill(data, kind, sizes, soft=soft)
-    tiny.settings = {**tiny.settings, "network_lr": 0.03}
+    settings = {**distill(data, kind, sizes).settings, "network_lr": 0.03}
+    tiny = distill(data, kind, sizes, soft=soft, settings=settings)
     path = export_distilled(tiny, "pt", tmp_path / "set.pt").path
     again = import_distilled(path, data, kind)
     assert torch.equal(again.images, tiny.images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
 from atom_distill.data.fit_preprocessing import fit_preprocessing
-from atom_distill.importing.run import import_distilled
+from atom_distill.importing.import_distilled import import_distilled
 
 
 @pytest.fixture
@@ -52,6 +53,19 @@ def test_what_is_recorded(write, is_the_set, images, labels, data):
     assert tiny.dataset["fingerprint"] == data.fingerprint
     assert tiny.class_names == data.class_names
     assert import_distilled(path, data, "normalize").settings["method"] == "imported"
+    assert "method" not in import_distilled(path, data, "normalize").record
+
+
+def test_title_and_paper_of_a_known_method_are_recorded(write, data, images, labels, monkeypatch):
+    method = SimpleNamespace(title="DM", paper="2110.04181")
+    monkeypatch.setattr("atom_distill.importing.import_distilled.METHODS", {"dm": method})
+    path = write("set.pt", (images, labels))
+    tiny = import_distilled(path, data, "normalize", method="dm")
+    assert tiny.record["method"] == {"title": "DM", "paper": "2110.04181"}
+    assert tiny.card_content().title == "toy, distilled to 6 images (DM)"
+    other = import_distilled(path, data, "normalize", method="mine")
+    assert "method" not in other.record
+    assert other.card_content().title == "toy, distilled to 6 images (mine)"
 
 
 @pytest.mark.parametrize("numpy_core", ["numpy._core", "numpy.core"])
@@ -118,7 +132,7 @@ def test_labels_from_another_place(write, is_the_set, images, labels):
     is_the_set(write("x.pt", images), "a file each", labels=elsewhere)
     is_the_set(write("x_only.pt", {"images": images}), "by name", labels=elsewhere)
     for path in (write("pair.pt", [images, labels]), write("res.pt", {"data": [[images, labels]]}), elsewhere):
-        with pytest.raises(ConfigError, match="holds labels already; leave out --labels"):
+        with pytest.raises(ConfigError, match="holds labels already; leave out `labels`"):
             is_the_set(path, "", labels=elsewhere)
 
 
@@ -154,7 +168,7 @@ def test_class_folders_of_pictures(tmp_path, data, pixels, labels, kind, names):
     assert torch.equal(tiny.labels, labels)
     everything = b"".join(path.read_bytes() for path in sorted((tmp_path / "pictures").glob("*/*")))
     assert tiny.record["imported"]["sha256"] == {"pictures": hashlib.sha256(everything).hexdigest()}
-    with pytest.raises(ConfigError, match="is class folders, which say the labels"):
+    with pytest.raises(ConfigError, match="has class folders, which give the labels"):
         import_distilled(tmp_path / "pictures", data, kind, experiment=0)
 
 
@@ -170,7 +184,7 @@ def test_class_folders_must_be_the_classes(tmp_path, data, save_picture):
     save_picture("cat/a.png")
     save_picture("wolf/a.png")
     (tmp_path / "pictures" / "dog").mkdir()
-    with pytest.raises(DataError, match="'wolf' is none of them; 'dog' has no images; 'sea lion' has no images"):
+    with pytest.raises(DataError, match="'wolf' is not a class; 'dog' has no images; 'sea lion' has no images"):
         import_distilled(tmp_path / "pictures", data, "normalize")
 
 
@@ -178,7 +192,7 @@ def test_pictures_of_several_sizes_and_broken_ones(tmp_path, data, save_picture)
     for name in ("cat", "dog", "sea lion"):
         save_picture(f"{name}/a.png")
     save_picture("cat/b.png", size=(9, 8))
-    with pytest.raises(DataError, match="images are of several sizes"):
+    with pytest.raises(DataError, match="images have several sizes"):
         import_distilled(tmp_path / "pictures", data, "normalize")
     (tmp_path / "pictures" / "cat" / "b.png").write_bytes(b"no picture")
     with pytest.raises(UnreadableImageError, match=r"b\.png cannot be read as an image"):

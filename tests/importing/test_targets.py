@@ -8,7 +8,7 @@ import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import DataError
-from atom_distill.importing.run import import_distilled
+from atom_distill.importing.import_distilled import import_distilled
 from atom_distill.importing.targets import by_class, targets_of
 
 

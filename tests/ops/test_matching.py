@@ -47,9 +47,13 @@ def loss_of(real: Features, labels_real: Tensor, syn: Features, labels_syn: Tens
     return matching_loss(*means)
 
 
+def features_of(maps: list[Tensor], embedding: Tensor) -> Features:
+    return Features.of_maps(maps, embedding, lambda: pytest.fail("nothing here uses logits"))
+
+
 def random_features(randn, seed: int, images: int) -> Features:
     maps = [randn(seed, images, 4, 6, 6), randn(seed + 1, images, 3, 3, 4), randn(seed + 2, images, 5, 2, 2)]
-    return Features(maps, randn(seed + 3, images, 7))
+    return features_of(maps, randn(seed + 3, images, 7))
 
 
 def as_batch(features: Features, labels: Tensor) -> oracle.Batch:
@@ -57,7 +61,7 @@ def as_batch(features: Features, labels: Tensor) -> oracle.Batch:
 
 
 def cast(features: Features, dtype: torch.dtype, device: torch.device) -> Features:
-    return Features([m.to(device, dtype) for m in features.maps], features.embedding.to(device, dtype))
+    return features_of([m.to(device, dtype) for m in features.maps], features.embedding.to(device, dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -206,7 +210,7 @@ def test_all_classes_at_once_equal_a_loop_over_classes(terms, randn):
 
     def of_class(features: Features, labels: Tensor, k: int) -> tuple[Features, Tensor]:
         rows = labels == k
-        return Features([m[rows] for m in features.maps], features.embedding[rows]), labels[rows]
+        return features_of([m[rows] for m in features.maps], features.embedding[rows]), labels[rows]
 
     looped = sum(
         loss_of(*of_class(real, LABELS_REAL, k), *of_class(syn, LABELS_SYN, k), terms)  # the other classes are empty
@@ -217,11 +221,11 @@ def test_all_classes_at_once_equal_a_loop_over_classes(terms, randn):
 
 def test_a_class_pulls_on_its_own_images_only(randn):
     real, syn = random_features(randn, 0, 7), random_features(randn, 10, 5)
-    moved = Features(real.maps, real.embedding + 5.0 * (LABELS_REAL == 1).unsqueeze(1))
+    moved = features_of(real.maps, real.embedding + 5.0 * (LABELS_REAL == 1).unsqueeze(1))
     gradients = []
     for target in (real, moved):
         embedding = syn.embedding.clone().requires_grad_()
-        loss_of(target, LABELS_REAL, Features(syn.maps, embedding), LABELS_SYN, oracle.Terms()).backward()
+        loss_of(target, LABELS_REAL, features_of(syn.maps, embedding), LABELS_SYN, oracle.Terms()).backward()
         gradients.append(embedding.grad)
     assert torch.equal(gradients[0][LABELS_SYN != 1], gradients[1][LABELS_SYN != 1])
     assert not torch.allclose(gradients[0][LABELS_SYN == 1], gradients[1][LABELS_SYN == 1])

@@ -10,7 +10,6 @@ import pytest
 
 from atom_distill.api import distill, evaluate
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.data.digits import load_digits
 from atom_distill.data.load import load_dataset
 
 SETTINGS = {"ipc": 2, "width": 8, "batch_real": 8, "compile": "off", "device": "cpu", "show_progress": False}
@@ -31,22 +30,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(made: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """Give a copy of a run by its name."""
+    """Return a function that copies a run, given its name."""
     return lambda name: Path(shutil.copytree(made / name, tmp_path / name))
 
 
 @pytest.fixture
 def no_real_images() -> Callable[[object], object]:
-    """Find no data set."""
+    """Return what finds no data set."""
     from atom_distill.base.errors import DataError
 
     def nowhere(_described: object) -> object:
         raise DataError("they are not here")
 
     return nowhere
-
-
-@pytest.fixture
-def digits_at_hand() -> Callable[[object], object]:
-    """Find the digits whatever is asked for."""
-    return lambda _described: load_digits()

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from atom_distill.report.render import make_report
+from atom_distill.report.html_page import make_report
 from report.browser import Opened, started, window
 
 UNIFORM = """canvas => {
   const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   return new Set(new Uint32Array(pixels.buffer)).size < 3;
 }"""
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def pages(running: Any, made: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """One run, and three compared."""
     home, runs = tmp_path_factory.mktemp("pages"), {"one": ["atom"], "three": ["atom", "dm", "random"]}
     for name, folders in runs.items():
-        report = make_report([made / folder for folder in folders], caller="test")
+        report = make_report([made / folder for folder in folders])
         (home / f"{name}.html").write_text(report.html, "utf-8")
     return {name: home / f"{name}.html" for name in runs}
 
@@ -177,7 +180,7 @@ def test_another_run_brings_its_own_images_terms_and_example(three):
     assert "dm" in page.locator(".code:visible").inner_text()
     page.locator("#run-2").click()
     assert not page.locator("#evolution").is_visible()  # nothing has moved these images
-    assert "2 things not shown of random" in page.locator(".notice:visible").inner_text()
+    assert "2 items not shown for random" in page.locator(".notice:visible").inner_text()
     assert three.said == []
 
 
@@ -210,20 +213,20 @@ def test_a_damaged_run_is_a_page_too(running, copied, tmp_path):
     folder = copied("atom")
     for name in ("snapshots.safetensors", "scores.json", "metrics.jsonl", "config.yaml"):
         (folder / name).write_bytes(b"{")
-    report = make_report([folder], caller="test")
+    report = make_report([folder])
     (tmp_path / "page.html").write_text(report.html, "utf-8")
     with window(running) as opened:
         opened.open(tmp_path / "page.html")
         assert opened.said == []
         assert opened.page.locator(".cell").count() == 20
         opened.page.locator(".notice summary").click()
-        told = opened.page.locator(".notice").inner_text()
-        for what in ("Settings", "The evolution", "Scores", "Curves"):
-            assert f"{what}: " in told
+        notice = opened.page.locator(".notice").inner_text()
+        for what in ("Settings", "Evolution", "Scores", "Curves"):
+            assert f"{what}: " in notice
 
 
 def test_a_live_page_loads_itself_again_and_keeps_what_was_chosen(running, made, tmp_path):
-    html = make_report([made / "atom"], refresh=0.5, caller="test").html
+    html = make_report([made / "atom"], refresh=0.5).html
     (tmp_path / "page.html").write_text(html, "utf-8")
     with window(running) as opened:
         opened.open(tmp_path / "page.html")

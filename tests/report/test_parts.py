@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,17 +13,17 @@ import torch
 from PIL import Image
 
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.data.digits import load_digits
 from atom_distill.data.fit_preprocessing import fit_preprocessing
+from atom_distill.data.sources.digits import load_digits
 from atom_distill.ops.attention import channel_attention, spatial_attention
-from atom_distill.report.attention import Observer
 from atom_distill.report.comparison import Column, comparison
 from atom_distill.report.curves import loss_points, term_points
+from atom_distill.report.fixed_network import FixedNetwork, class_means, concatenated
 from atom_distill.report.gallery import gallery, images_to_show
 from atom_distill.report.neighbors import nearest
-from atom_distill.report.probe import ClassMeans, Probe
+from atom_distill.report.network_analysis import Analyzer
 from atom_distill.report.reading import RunView, read_run
-from atom_distill.report.real_images import RealSets
+from atom_distill.report.real_images import RealDatasets
 from atom_distill.report.settings_table import settings_lines
 from atom_distill.report.sprites import Sprite, sprite
 
@@ -63,12 +64,12 @@ def test_lossy_tiles_stay_near_and_do_not_bleed(coding, error):
 def test_the_nearest_image_of_a_training_image_is_itself():
     data = load_digits()
     preprocessing = fit_preprocessing("normalize", data)
-    probe = Probe({"width": 8}, (1, 8, 8), 10)
+    network = FixedNetwork({"width": 8}, (1, 8, 8), 10)
     chosen = torch.tensor([3, 500, 77])
     images = preprocessing.apply(data.train.images[chosen])
-    look = probe.look(images)
+    seen = network.responses(images)
     dimmed = preprocessing.invert(images) * 0.3 + 0.2  # contrast and brightness play no part in the shortlist
-    found = nearest(dimmed, look.embedding, data.train.labels[chosen], data, probe, preprocessing)
+    found = nearest(dimmed, seen.embedding, data.train.labels[chosen], data, network, preprocessing)
     assert found[:, 0].tolist() == chosen.tolist()
     assert (data.train.labels[found] == data.train.labels[chosen][:, None]).all()
     assert all(len(set(row)) == 3 for row in found.tolist())
@@ -79,48 +80,54 @@ def test_a_class_with_fewer_images_gives_none_for_the_rest():
     few = torch.cat([indices[: 2 if label == 4 else 5] for label, indices in enumerate(data.class_indices())])
     data = replace(data, train=data.train.subset(few))
     preprocessing = fit_preprocessing("normalize", data)
-    probe = Probe({"width": 8}, (1, 8, 8), 10)
+    network = FixedNetwork({"width": 8}, (1, 8, 8), 10)
     pixels = data.train.images[data.class_indices()[4][:1]]
     images = preprocessing.apply(pixels)
-    found = nearest(images, probe.look(images).embedding, torch.tensor([4]), data, probe, preprocessing)
+    found = nearest(images, network.responses(images).embedding, torch.tensor([4]), data, network, preprocessing)
     assert found[0, 0] == data.class_indices()[4][0]
     assert found[0, 2] == -1
 
 
-def test_the_probe_shows_the_attention_that_is_matched():
-    probe, images = Probe({"width": 8, "spatial_power": 2.0}, (3, 8, 8), 4), torch.randn(70, 3, 8, 8)
-    look = probe.look(images)
-    maps = probe._network.features(images).maps
-    for layer, spatial, channel in zip(maps, look.spatial, look.channel, strict=False):
+def test_the_network_shows_the_attention_that_is_matched():
+    network, images = FixedNetwork({"width": 8, "spatial_power": 2.0}, (3, 8, 8), 4), torch.randn(70, 3, 8, 8)
+    seen = network.responses(images)
+    maps = network._network.features(images).maps
+    for layer, spatial, channel in zip(maps, seen.spatial, seen.channel, strict=False):
         torch.testing.assert_close(spatial.flatten(1), spatial_attention(layer, power=2.0))
         torch.testing.assert_close(channel, channel_attention(layer, power=4.0))
-    assert torch.equal(Probe({"width": 8}, (3, 8, 8), 4).look(images).embedding, look.embedding)  # the same each time
+    assert torch.equal(
+        FixedNetwork({"width": 8}, (3, 8, 8), 4).responses(images).embedding, seen.embedding
+    )  # the same each time
 
 
 def test_class_means_over_batches_are_means():
-    probe, images, labels = (
-        Probe({"width": 8}, (1, 8, 8), 4),
-        torch.randn(9, 1, 8, 8),
-        torch.tensor([0, 1, 0, 2, 2, 2, 1, 0, 2]),
-    )
-    look, sums = probe.look(images), ClassMeans(4)
-    for part in torch.arange(9).split(4):
-        sums.add(probe.look(images[part]), labels[part])
-    means = sums.means()
+    network, images = FixedNetwork({"width": 8}, (1, 8, 8), 4), torch.randn(9, 1, 8, 8)
+    labels = torch.tensor([0, 1, 0, 2, 2, 2, 1, 0, 2])
+    seen = network.responses(images)
+    means = class_means(concatenated([network.responses(part) for part in images.split(4)]), labels, 4)
     for label in range(3):
-        torch.testing.assert_close(means.channel[0][label], look.channel[0][labels == label].mean(0))
-        torch.testing.assert_close(means.spatial[1][label], look.spatial[1][labels == label].mean(0))
+        torch.testing.assert_close(means.channel[0][label], seen.channel[0][labels == label].mean(0))
+        torch.testing.assert_close(means.spatial[1][label], seen.spatial[1][labels == label].mean(0))
     assert not means.channel[0][3].any()
+    assert means.counts.tolist() == [3, 2, 4, 0]
+
+
+def test_real_images_are_seen_as_the_same_pixels_in_one_batch():
+    data, network = load_digits(), FixedNetwork({"width": 8}, (1, 8, 8), 10)
+    preprocessing, chosen = fit_preprocessing("normalize", data), torch.arange(3, 75)  # more than two batches
+    seen = concatenated(list(network.real_batches(data, chosen, preprocessing, "test")))
+    maps = network._network.features(preprocessing.apply(data.train.images[chosen])).maps
+    torch.testing.assert_close(seen.channel[0], channel_attention(maps[0], power=4.0))
+    assert len(seen.embedding) == 72
 
 
 def test_a_gallery_holds_the_images_and_their_way(made):
-    view = read_run(made / "atom", RealSets())
-    shown = gallery(view, Observer(), most=20)
-    assert [frame["step"] for frame in shown.frames] == [0, 2, 4, 6, 8, 10, 12]
-    assert [frame["sheet"] is None for frame in shown.frames] == [False] * 6 + [True]  # which is the result
-    pictures = Sprite(**shown.tiles)
+    view = read_run(made / "atom", RealDatasets())
+    shown = gallery(view, Analyzer(), count=20)
+    assert [frame.step for frame in shown.frames] == [0, 2, 4, 6, 8, 10, 12]
+    assert [frame.sheet is None for frame in shown.frames] == [False] * 6 + [True]  # which is the result
     for index in range(20):
-        assert (tile(pictures, index)[..., 0] == view.pictures[index, 0].numpy()).all()
+        assert (tile(shown.tiles, index)[..., 0] == view.pictures[index, 0].numpy()).all()
     assert shown.labels == sorted(list(range(10)) * 2)
     assert len(shown.neighbor_ids) == 60
     assert len(shown.layers) == 3
@@ -128,7 +135,7 @@ def test_a_gallery_holds_the_images_and_their_way(made):
 
 
 def test_the_nearest_other_is_not_the_image_that_it_began_as(made):
-    shown = gallery(read_run(made / "dm", RealSets()), Observer(), most=20)
+    shown = gallery(read_run(made / "dm", RealDatasets()), Analyzer(), count=20)
     begun = DistilledDataset.load(made / "random").record["selection"]["indices"]  # of one seed, so the same
     for index, place in enumerate(shown.nearest_other):
         mine = shown.neighbor_ids[3 * index : 3 * index + 3]
@@ -137,11 +144,11 @@ def test_the_nearest_other_is_not_the_image_that_it_began_as(made):
 
 
 def test_few_images_are_the_first_of_each_class(made):
-    view = read_run(made / "atom", RealSets())
-    shown = gallery(view, None, most=10)
+    view = read_run(made / "atom", RealDatasets())
+    shown = gallery(view, None, count=10)
     assert shown.labels == list(range(10))
     assert shown.total == 20
-    assert (tile(Sprite(**shown.tiles), 3)[..., 0] == view.pictures[6, 0].numpy()).all()
+    assert (tile(shown.tiles, 3)[..., 0] == view.pictures[6, 0].numpy()).all()
     assert shown.layers is None
 
 
@@ -169,13 +176,15 @@ def test_a_long_curve_is_averaged_over_equal_parts(tmp_path):
     assert len(points) == 300
     assert (points[0].step, points[0].value) == (3, 2.0)
     assert (points[-1].step, points[-1].value) == (900, 899.0)
+    history[5]["terms"]["b"] = float("nan")  # which JSON does not have
     terms = term_points(view)
+    assert all(math.isfinite(point.value) for point in terms)
     assert {point.series for point in terms} == {"a", "b"}
     assert {point.value for point in terms if point.series == "a"} == {1.0}
 
 
 def test_scores_of_two_protocols_or_networks_never_share_a_column(made):
-    views = [read_run(made / name, RealSets()) for name in ("atom", "dm", "random")]
+    views = [read_run(made / name, RealDatasets()) for name in ("atom", "dm", "random")]
     table = comparison(views)
     assert table.columns == [
         Column("digits", "convnet", "dm(epochs=2)"),
@@ -197,7 +206,7 @@ def test_scores_of_two_protocols_or_networks_never_share_a_column(made):
 
 
 def test_the_best_images_and_references_have_rows_of_their_own(made):
-    view = read_run(made / "atom", RealSets())
+    view = read_run(made / "atom", RealDatasets())
     score = view.scores[0]
     view.scores = [
         score,
@@ -207,13 +216,13 @@ def test_the_best_images_and_references_have_rows_of_their_own(made):
     ]
     rows = {row[0].text: row[-1] for row in comparison([view]).rows}
     assert rows["atom"].text == "2.0 ± 1.0"  # of the most networks
-    assert f"{score.mean:.1f}" in rows["atom"].hint  # the other is told as well
+    assert f"{score.mean:.1f}" in rows["atom"].hint  # the other is named as well
     assert rows["atom (best on held-out images)"].key == 51
     assert rows["random real images"].text == "40.0"
 
 
 def test_settings_that_differ_are_marked(made):
-    views = [read_run(made / name, RealSets()) for name in ("atom", "dm")]
+    views = [read_run(made / name, RealDatasets()) for name in ("atom", "dm")]
     lines = {(line.group, line.name): line for line in settings_lines(views)}
     assert lines["settings", "method"].differs
     assert lines["settings", "method"].values == ["atom", "dm"]

@@ -9,12 +9,18 @@ import pytest
 
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.search.data import SearchData, search_data
-from atom_distill.search.plan import Plan, halving_epochs
-from atom_distill.search.proxy import distilled_proxy, early_stop_proxy, random_proxy, whole_proxy
-from atom_distill.search.search import Search
+from atom_distill.search.proxies import (
+    SearchData,
+    distilled_proxy,
+    early_stop_proxy,
+    make_search_data,
+    random_proxy,
+    whole_proxy,
+)
+from atom_distill.search.run_search import Search, TrialStore
+from atom_distill.search.search_result import SearchResult
 from atom_distill.search.space import Candidate
-from atom_distill.search.store import TrialStore
+from atom_distill.search.trials import Plan, halving_epochs
 from atom_distill.search.workers import InProcess, Workers
 from distillation.toys import go, toy_dataset
 
@@ -24,7 +30,7 @@ CANDIDATES = tuple(Candidate("convnet", NetworkShape(depth, width)) for depth, w
 @pytest.fixture(scope="session")
 def data() -> SearchData:
     whole = toy_dataset((20, 20, 20), test_per_class=10)
-    return search_data(whole, {"dm": go(data=whole, method="dm", ipc=2, steps=3)}, holdout=0.2, seed=0)
+    return make_search_data(whole, {"dm": go(data=whole, method="dm", ipc=2, steps=3)}, holdout=0.2, seed=0)
 
 
 @pytest.fixture
@@ -56,6 +62,6 @@ def make_search(data, tmp_path) -> Callable[..., Search]:
     def make(plan: Plan, workers: Workers | None = None, folder: Path = tmp_path) -> Search:
         workers = workers or InProcess(data, "cpu")
         store = TrialStore(folder / "trials", folder / "shared", f"{data.identity} on {workers.device}")
-        return Search(plan, workers, store, show_progress=False)
+        return Search(SearchResult(plan, workers=workers.description), workers, store, show_progress=False)
 
     return make

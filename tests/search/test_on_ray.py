@@ -1,4 +1,4 @@
-"""The same search on Ray: same accuracies, and workers that die."""
+"""A search on Ray: the same accuracies as in this process, and workers that die."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.optional import is_available
 from atom_distill.data.load import load_dataset
 from atom_distill.models.build import build_model
-from atom_distill.search.ray_workers import OnRay, RaySettings
 from atom_distill.search.space import Candidate
+from atom_distill.search.workers import OnRay, RaySettings
 from search.conftest import CANDIDATES
 
-pytestmark = pytest.mark.skipif(not is_available("ray"), reason="Ray is not installed: pip install 'atom-distill[ray]'")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not is_available("ray"), reason="Ray is not installed: pip install 'atom-distill[ray]'"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +51,8 @@ def accuracies(search) -> dict[tuple[str, str], tuple[float, float | None]]:
 
 
 def test_the_accuracies_are_those_of_this_process(on_ray, make_plan, make_search, tmp_path):
-    here = make_search(make_plan(), folder=tmp_path / "here")
-    here.run()
-    there = make_search(make_plan(), on_ray(), folder=tmp_path / "there")
-    there.run()
+    here = make_search(make_plan(), folder=tmp_path / "here").run()
+    there = make_search(make_plan(), on_ray(), folder=tmp_path / "there").run()
     assert accuracies(there) == accuracies(here)
     assert len(list((tmp_path / "there").rglob("*.json"))) == 12
 
@@ -65,8 +66,8 @@ def test_a_trial_whose_worker_is_killed_is_run_again(on_ray, make_plan, make_sea
             os.kill(os.getpid(), signal.SIGKILL)
         return build_model("convnet", image_shape, num_classes, NetworkShape(1, 4))
 
-    search = make_search(make_plan([Candidate("mortal", builder=dies_once), *CANDIDATES], names="dm whole"), on_ray())
-    search.run()
+    plan = make_plan([Candidate("mortal", builder=dies_once), *CANDIDATES], names="dm whole")
+    search = make_search(plan, on_ray()).run()
     assert Path(mark).exists()
     assert len(search.outcomes) == 8
     assert all(one.failure is None for one in search.outcomes)
@@ -76,10 +77,8 @@ def test_a_trial_that_always_kills_its_worker_fails_alone(on_ray, make_plan, mak
     def dies(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    search = make_search(
-        make_plan([Candidate("deadly", builder=dies), *CANDIDATES], names="dm whole"), on_ray(retries=1)
-    )
-    search.run()
+    plan = make_plan([Candidate("deadly", builder=dies), *CANDIDATES], names="dm whole")
+    search = make_search(plan, on_ray(retries=1)).run()
     failures = {(one.architecture, one.proxy): one.failure for one in search.outcomes if one.failure}
     assert set(failures) == {("deadly", "dm"), ("deadly", "whole")}
     assert all("its worker died 2 times" in failure for failure in failures.values())
@@ -100,20 +99,20 @@ def test_a_killed_worker_takes_no_finished_trial_with_it(on_ray, make_plan, make
     mortal = Candidate("mortal", builder=dies_when_others_are_done)
     search = make_search(make_plan([mortal, *CANDIDATES], names="dm random whole"), on_ray())
     kept: dict[Path, int] = {}
-    keep = search.store.keep
+    save = search.store.save
 
     def watched(trial, outcome):
-        keep(trial, outcome)
+        save(trial, outcome)
         kept.update({path: path.stat().st_mtime_ns for path in Path(finished).glob("*.json") if path not in kept})
 
-    search.store.keep = watched
-    search.run()
+    search.store.save = watched
+    result = search.run()
     assert (tmp_path / "died").exists()
-    assert [one.failure for one in search.outcomes] == [None] * 12
+    assert [one.failure for one in result.outcomes] == [None] * 12
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # none was written a second time
 
 
-def test_what_a_worker_raises_is_told_as_what_it_is(on_ray, make_plan, make_search):
+def test_an_error_in_a_worker_keeps_its_type_and_message(on_ray, make_plan, make_search):
     class UnpicklableError(Exception):
         def __reduce__(self):
             raise TypeError("cannot travel")
@@ -121,28 +120,27 @@ def test_what_a_worker_raises_is_told_as_what_it_is(on_ray, make_plan, make_sear
     def raises(*_):
         raise UnpicklableError("of its own kind")
 
-    search = make_search(make_plan([Candidate("odd", builder=raises)], names="dm"), on_ray())
-    search.run()
+    search = make_search(make_plan([Candidate("odd", builder=raises)], names="dm"), on_ray()).run()
     assert "UnpicklableError: of its own kind" in search.outcomes[0].failure
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"threads": 1000},
-            r"a trial wants 1000 CPU and 0 GPU, and no machine of this Ray has that \(the largest: 2 and 0",
+            r"a trial needs 1000 CPU and 0 GPU, and no machine .* \(the largest: 2 and 0\): use fewer threads",
         ),
-        ({"gpus": 0.5, "device": "cuda"}, "a trial wants 1 CPU and 0.5 GPU, and no machine"),
-        ({"device": "cuda"}, "a trial wants 1 CPU and 0.25 GPU"),
+        ({"gpus_per_trial": 0.5, "device": "cuda"}, "a trial needs 1 CPU and 0.5 GPU, and no machine"),
+        ({"device": "cuda"}, "a trial needs 1 CPU and 0.25 GPU"),
         ({"device": "cuda:1"}, "on Ray the device is auto, cpu or cuda, got 'cuda:1'"),
-        ({"gpus": 1.5, "device": "auto"}, "must be a share up to 1, or a whole number, got 1.5"),
-        ({"gpus": 0.5}, "--device cpu and --gpus-per-trial 0.5 contradict"),
-        ({"dashboard": True, "address": "auto"}, "--dashboard is for a Ray that is started here"),
+        ({"gpus_per_trial": 1.5, "device": "auto"}, "must be a share up to 1, or a whole number, got 1.5"),
+        ({"gpus_per_trial": 0.5}, "device cpu and gpus_per_trial 0.5 contradict"),
+        ({"dashboard": True, "ray_address": "auto"}, "dashboard is for a Ray that is started here"),
     ],
 )
-def test_what_cannot_be_is_refused_and_not_waited_for(on_ray, settings, told):
-    with pytest.raises(ConfigError, match=told):
+def test_what_the_cluster_cannot_run_is_refused_and_not_waited_for(on_ray, settings, message):
+    with pytest.raises(ConfigError, match=message):
         on_ray(**settings)
 
 
@@ -172,23 +170,23 @@ def test_stopping_cancels_what_is_waiting(on_ray, make_plan):
 
 
 def test_the_search_starts_a_ray_of_its_own_and_ends_it(runs_of_one, tmp_path):
-    """In a process of its own, where another cluster is announced: that one is neither asked nor told."""
+    """In a process of its own, where another cluster is announced: that one is not contacted."""
     code = """
 import os, sys
 import ray
 from atom_distill import load_dataset, search_architectures
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.search.ray_workers import OnRay, RaySettings
-from atom_distill.search.setup import SearchSettings
+from atom_distill.search.run_search import SearchSettings
 from atom_distill.search.space import Candidate
+from atom_distill.search.workers import OnRay, RaySettings
 
 def workers(data):
-    staff = OnRay(data, RaySettings(device="cpu"))
+    pool = OnRay(data, RaySettings(device="cpu"))
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     context = ray.get_runtime_context()
     assert not ray._private.worker._global_node.webui_url, "the dashboard is on"
-    return staff
+    return pool
 
 run = DistilledDataset.load(sys.argv[1])
 settings = SearchSettings(proxies=["random"], epochs=1, whole_epochs=1)

@@ -1,4 +1,4 @@
-"""What each proxy shows a network, and how the real images are parted."""
+"""What each proxy trains a network on, and how the real images are split."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.search.data import search_data
-from atom_distill.search.proxy import distilled_proxy, early_stop_proxy, random_proxy, whole_proxy
+from atom_distill.search.proxies import distilled_proxy, early_stop_proxy, make_search_data, random_proxy, whole_proxy
 from atom_distill.search.space import Candidate
-from atom_distill.search.trial import Trial, run_trial
+from atom_distill.search.trials import Trial, run_trial
 from atom_distill.training.networks import OneNetwork
 from distillation.toys import go, toy_dataset
 
@@ -25,7 +24,7 @@ def seen(proxy, data, seed: int = 0):
     return images.batch(torch.arange(len(images)))
 
 
-def test_the_real_images_are_parted_and_none_is_in_two_parts(data):
+def test_the_real_images_are_split_and_none_is_in_two_parts(data):
     train, held = ({image.numpy().tobytes() for image in split.images} for split in (data.real.train, data.real.test))
     assert (len(train), len(held), len(data.test)) == (48, 12, 30)
     assert not train & held
@@ -86,10 +85,10 @@ def test_runs_that_do_not_belong_together_are_refused():
     dataset = toy_dataset()
     run = go(data=dataset, steps=1)
     with pytest.raises(ConfigError, match="the run other was not distilled from toy"):
-        search_data(dataset, {"other": go(data=toy_dataset((9, 9)), steps=1)}, holdout=0.2, seed=0)
+        make_search_data(dataset, {"other": go(data=toy_dataset((9, 9)), steps=1)}, holdout=0.2, seed=0)
     whitened = go(data=dataset, steps=1, preprocess="zca")
     with pytest.raises(ConfigError, match=r"differ in preprocessing \(a normalize, b zca\)"):
-        search_data(dataset, {"a": run, "b": whitened}, holdout=0.2, seed=0)
+        make_search_data(dataset, {"a": run, "b": whitened}, holdout=0.2, seed=0)
 
 
 def test_more_random_images_than_are_left_are_refused(data):

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from atom_distill.search.ranking import best, correlation
+from atom_distill.search.search_result import best_architectures, correlation
 
 PROXY = [10.0, 20.0, 20.0, 40.0, 35.0, 70.0]
 TRUTH = [50.0, 55.0, 60.0, 58.0, 58.0, 90.0]
@@ -46,18 +46,19 @@ def test_correlations_are_those_of_their_definitions():
 
 
 def test_the_same_order_is_one_and_the_reverse_minus_one():
-    assert correlation([1, 2, 3], [10, 20, 30])[:2] == pytest.approx((1, 1))
-    assert correlation([1, 2, 3], [30, 20, 10])[:2] == pytest.approx((-1, -1))
+    same, reverse = correlation([1, 2, 3], [10, 20, 30]), correlation([1, 2, 3], [30, 20, 10])
+    assert (same.spearman, same.kendall) == pytest.approx((1, 1))
+    assert (reverse.spearman, reverse.kendall) == pytest.approx((-1, -1))
 
 
 @pytest.mark.parametrize(("proxy", "truth"), [([1.0, 2.0], [1.0, 2.0]), ([5.0] * 4, [1.0, 2.0, 3.0, 4.0]), ([], [])])
-def test_nothing_is_said_of_too_few_or_of_ties_alone(proxy, truth):
+def test_there_is_no_correlation_of_too_few_or_of_ties_alone(proxy, truth):
     assert correlation(proxy, truth) is None
 
 
 def test_the_best_are_a_tenth_rounded_up_with_all_that_equal_the_last():
     truth = {f"n{index}": float(index) for index in range(24)}
-    assert best(truth) == ["n23", "n22", "n21"]
-    assert best({**truth, "same": 21.0}) == ["n23", "n22", "n21", "same"]
-    assert best({"only": 1.0}) == ["only"]
-    assert best({}) == []
+    assert best_architectures(truth) == ["n23", "n22", "n21"]
+    assert best_architectures({**truth, "same": 21.0}) == ["n23", "n22", "n21", "same"]
+    assert best_architectures({"only": 1.0}) == ["only"]
+    assert best_architectures({}) == []

@@ -1,4 +1,4 @@
-"""A whole search in this process: what is run, kept, found again, ranked and told."""
+"""A whole search in this process: what is run, kept, found again, ranked and reported."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import torch
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models.build import build_model
-from atom_distill.search import trial as trial_module
-from atom_distill.search.plan import halving_epochs
-from atom_distill.search.proxy import distilled_proxy
-from atom_distill.search.ranking import correlation
-from atom_distill.search.report import write_report
+from atom_distill.search import trials as trials_module
+from atom_distill.search.proxies import distilled_proxy
+from atom_distill.search.search_report import write_report
+from atom_distill.search.search_result import SearchResult, correlation
 from atom_distill.search.space import Candidate, Unfit
-from atom_distill.search.trial import Trial, outcome, run_trial
-from atom_distill.search.verdict import standings, verdicts
+from atom_distill.search.trials import Outcome, Trial, halving_epochs, run_trial
 from atom_distill.training.networks import OneNetwork
 from search.conftest import CANDIDATES
 
@@ -29,8 +27,7 @@ def table(search) -> dict[tuple[str, str, int], float | None]:
 
 
 def test_every_architecture_is_tried_on_every_proxy_and_only_the_whole_is_tested(make_plan, make_search):
-    search = make_search(make_plan())
-    search.run()
+    search = make_search(make_plan()).run()
     assert {(one.proxy, one.architecture) for one in search.outcomes} == {
         (proxy, candidate.name) for proxy in ("random", "dm", "early-stop", "whole") for candidate in CANDIDATES
     }
@@ -43,64 +40,58 @@ def test_every_architecture_is_tried_on_every_proxy_and_only_the_whole_is_tested
     assert all(one.seconds > 0 and one.peak_mib > 10 for one in search.outcomes)
 
 
-def test_a_verdict_is_what_the_trials_say(make_plan, make_search):
-    search = make_search(make_plan())
-    search.run()
+def test_the_quality_of_a_proxy_follows_from_its_trials(make_plan, make_search):
+    search = make_search(make_plan()).run()
     truth = {one.architecture: one.test_accuracy for one in search.outcomes if one.proxy == "whole"}
-    for verdict in search.verdicts():
-        mine = [one for one in search.outcomes if one.proxy == verdict.proxy]
-        assert verdict.chosen == min(mine, key=lambda one: (-one.accuracy, one.architecture)).architecture
-        assert verdict.chosen_accuracy == truth[verdict.chosen]
+    for quality in search.proxy_qualities():
+        mine = [one for one in search.outcomes if one.proxy == quality.proxy]
+        assert quality.chosen == min(mine, key=lambda one: (-one.accuracy, one.architecture)).architecture
+        assert quality.chosen_accuracy == truth[quality.chosen]
         ordered = sorted(mine, key=lambda one: one.architecture)
         want = correlation([one.accuracy for one in ordered], [truth[one.architecture] for one in ordered])
-        assert (verdict.overall is None) == (want is None)
-        assert want is None or verdict.overall == pytest.approx(want)
-        assert (verdict.finished, verdict.failed) == (3, 0)
-    epochs = {verdict.proxy: verdict.epochs for verdict in search.verdicts()}
+        assert (quality.overall is None) == (want is None)
+        assert want is None or quality.overall.model_dump() == pytest.approx(want.model_dump())
+        assert (quality.finished, quality.failed) == (3, 0)
+    epochs = {quality.proxy: quality.epochs for quality in search.proxy_qualities()}
     assert epochs == {"random": 27, "dm": 27, "early-stop": pytest.approx(3 * 4 / 3), "whole": 9}
 
 
 def test_nothing_finished_is_run_again_and_the_whole_is_shared(make_plan, make_search, monkeypatch, tmp_path):
-    first = make_search(make_plan(names="dm whole"))
-    first.run()
+    first = make_search(make_plan(names="dm whole")).run()
     again = make_search(make_plan(names="dm whole"))
     with monkeypatch.context() as patch:
-        patch.setattr(trial_module, "train", lambda *_, **__: pytest.fail("trained again"))
-        again.run()
+        patch.setattr(trials_module, "train", lambda *_, **__: pytest.fail("trained again"))
+        again = again.run()
     assert table(again) == table(first)
-    assert again.verdicts() == first.verdicts()
+    assert again.proxy_qualities() == first.proxy_qualities()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "shared").rename(tmp_path / "elsewhere" / "shared")
     other = make_search(make_plan(names="random whole"), folder=tmp_path / "elsewhere")
     trained = []
-    train = trial_module.train
-    monkeypatch.setattr(trial_module, "train", lambda *rest, **more: (trained.append(1), train(*rest, **more)))
+    train = trials_module.train
+    monkeypatch.setattr(trials_module, "train", lambda *rest, **more: (trained.append(1), train(*rest, **more)))
     other.run()
     assert len(trained) == 3  # the random ones: those on the whole set were there
 
 
 @pytest.mark.parametrize("change", ["seed", "epochs"])
 def test_other_seeds_and_lengths_are_other_trials(make_plan, make_search, change):
-    first = make_search(make_plan(names="dm whole"))
-    first.run()
-    other = make_search(make_plan(names="dm whole", **{change: 4}))
-    other.run()
+    first = make_search(make_plan(names="dm whole")).run()
+    other = make_search(make_plan(names="dm whole", **{change: 4})).run()
     kept = {one.proxy for one in other.outcomes if one in first.outcomes}
     assert kept == (set() if change == "seed" else {"whole"})
 
 
 def test_a_damaged_file_is_run_again(make_plan, make_search, tmp_path, capsys):
-    first = make_search(make_plan(names="dm whole"))
-    first.run()
+    first = make_search(make_plan(names="dm whole")).run()
     damaged = next((tmp_path / "trials").iterdir())
     damaged.write_text(damaged.read_text()[:50])
-    again = make_search(make_plan(names="dm whole"))
-    again.run()
+    again = make_search(make_plan(names="dm whole")).run()
     assert table(again) == table(first)
     assert "is damaged" in capsys.readouterr().err
 
 
-def test_what_fails_is_told_and_the_search_goes_on(make_plan, make_search, capsys):
+def test_a_failure_is_reported_and_the_search_continues(make_plan, make_search, capsys):
     def memory_runs_out(*_):
         raise RuntimeError("DefaultCPUAllocator: can't\nallocate memory")
 
@@ -110,39 +101,34 @@ def test_what_fails_is_told_and_the_search_goes_on(make_plan, make_search, capsy
         return network
 
     failing = [Candidate("greedy", builder=memory_runs_out), Candidate("wild", builder=explodes)]
-    search = make_search(make_plan([*failing, *CANDIDATES]))
-    search.run()
+    search = make_search(make_plan([*failing, *CANDIDATES])).run()
     failures = {one.architecture: one.failure for one in search.outcomes if one.failure is not None}
     assert failures["greedy"] == "RuntimeError: DefaultCPUAllocator: can't allocate memory"
     assert "diverged: its weights are NaN or infinite" in failures["wild"]
-    assert [verdict.failed for verdict in search.verdicts()] == [2] * 4
-    assert [verdict.finished for verdict in search.verdicts()] == [3] * 4
+    assert [quality.failed for quality in search.proxy_qualities()] == [2] * 4
+    assert [quality.finished for quality in search.proxy_qualities()] == [3] * 4
     assert "greedy on dm failed: RuntimeError" in capsys.readouterr().err
-    again = make_search(make_plan([*failing, *CANDIDATES]))
-    again.run()
+    again = make_search(make_plan([*failing, *CANDIDATES])).run()
     assert sum(one.failure is not None for one in again.outcomes) == 8  # tried again, as that may help
 
 
 def test_without_the_whole_only_the_chosen_are_trained_on_it(make_plan, make_search):
-    search = make_search(make_plan(names="dm random"))
-    search.run()
-    chosen = {verdict.chosen for verdict in search.verdicts()}
+    search = make_search(make_plan(names="dm random")).run()
+    chosen = {quality.chosen for quality in search.proxy_qualities()}
     tested = {one.architecture for one in search.outcomes if one.proxy == "whole"}
     assert tested == chosen
-    assert all(verdict.chosen_accuracy is not None and verdict.overall is None for verdict in search.verdicts())
+    assert all(quality.chosen_accuracy is not None and quality.overall is None for quality in search.proxy_qualities())
 
 
 def test_halving_trains_all_shortly_and_few_long(make_plan, make_search):
     candidates = [Candidate("convnet", NetworkShape(1, width)) for width in range(2, 9)]
-    full = make_search(make_plan(candidates, names="dm whole"))
-    full.run()
-    search = make_search(make_plan(candidates, names="dm whole", halving=True))
-    search.run()
+    full = make_search(make_plan(candidates, names="dm whole")).run()
+    search = make_search(make_plan(candidates, names="dm whole", halving=True)).run()
     lengths = [one.protocol.epochs for one in search.outcomes if one.proxy == "dm"]
     assert [lengths.count(epochs) for epochs in (1, 3, 9)] == [7, 3, 1]
-    (mine, _), (whole, _) = search.verdicts(), full.verdicts()
+    (mine, _), (whole, _) = search.proxy_qualities(), full.proxy_qualities()
     assert (mine.epochs, whole.epochs) == (7 + 9 + 9, 63)
-    ranked = standings(search.plan, search.outcomes)["dm"]
+    ranked = search.ranking(search.plan.proxies[0])
     assert [one.rung for one in ranked] == [2, 1, 1, 0, 0, 0, 0]
     after_one = {one.architecture: one.accuracy for one in search.outcomes if one.protocol.epochs == 1}
     went_on = {one.architecture for one in ranked if one.rung > 0}
@@ -163,10 +149,9 @@ def test_threads_are_as_asked_for_and_put_back(make_plan, data, monkeypatch):
 
 
 def test_the_files_hold_what_was_found(make_plan, make_search, tmp_path):
-    search = make_search(make_plan())
-    search.run()
+    search = make_search(make_plan()).run()
     unfit = [Unfit(Candidate("convnet", NetworkShape(depth=9)), "it pools the image away")]
-    write_report(tmp_path / "out", search.plan, list(reversed(search.outcomes)), unfit, "here")
+    write_report(tmp_path / "out", SearchResult(search.plan, unfit, "here", list(reversed(search.outcomes))))
     with (tmp_path / "out" / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["proxy"], row["architecture"], float(row["accuracy"])) for row in rows] == [
@@ -174,7 +159,7 @@ def test_the_files_hold_what_was_found(make_plan, make_search, tmp_path):
     ]
     assert rows[0]["width"] == "4"
     content = json.loads((tmp_path / "out" / "search.json").read_text())
-    assert [verdict["chosen"] for verdict in content["verdicts"]] == [one.chosen for one in search.verdicts()]
+    assert [verdict["chosen"] for verdict in content["verdicts"]] == [one.chosen for one in search.proxy_qualities()]
     assert content["unfit"] == [{"architecture": "convnet-d9", "reason": "it pools the image away"}]
     text = (tmp_path / "out" / "search.md").read_text()
     assert "| dm | 6 |" in text
@@ -185,13 +170,11 @@ def test_the_files_hold_what_was_found(make_plan, make_search, tmp_path):
 
 
 def test_a_kept_trial_is_of_its_images_whatever_the_proxy_is_called(make_plan, make_search, data):
-    first = make_search(make_plan(names="dm whole"))
-    first.run()
+    first = make_search(make_plan(names="dm whole")).run()
     renamed = replace(data, distilled={"atom": data.distilled["dm"]})
     plan = make_plan(names="dm whole")
     plan = replace(plan, proxies=[distilled_proxy("atom", renamed), plan.whole])
-    again = make_search(plan)
-    again.run()
+    again = make_search(plan).run()
     assert {one.proxy for one in again.outcomes} == {"atom", "whole"}
     assert [one.accuracy for one in again.outcomes] == [one.accuracy for one in first.outcomes]
 
@@ -221,9 +204,9 @@ def test_networks_of_ones_own_are_not_shared_between_searches(make_plan, make_se
 
 
 def test_halving_that_halves_nothing_is_refused(make_plan):
-    with pytest.raises(ConfigError, match="no proxy is one of these"):
+    with pytest.raises(ConfigError, match="halving is for distilled and random images, and no proxy is one of these"):
         make_plan(names="whole early-stop", halving=True)
-    with pytest.raises(ConfigError, match="give --epochs 9 or more"):
+    with pytest.raises(ConfigError, match="epochs must be 9 or more, got 8"):
         make_plan(epochs=8, halving=True)
     assert halving_epochs(100) == [11, 33, 100]
 
@@ -233,21 +216,21 @@ def test_an_outcome_is_an_accuracy_or_a_failure(make_plan):
     trial = Trial(CANDIDATES[0], plan.proxies[0], plan.protocols[0], 0)
     for found in ({}, {"accuracy": 1.0, "failure": "both"}):
         with pytest.raises(ValueError, match="either an accuracy or a failure"):
-            outcome(trial, **found)
+            Outcome.of(trial, **found)
 
 
 def test_proxies_are_compared_over_the_same_best_architectures(make_plan):
     plan = make_plan([Candidate("convnet", NetworkShape(1, width)) for width in range(1, 31)], names="dm random whole")
     truth = {candidate.name: float(place) for place, candidate in enumerate(plan.candidates)}
     outcomes = [
-        outcome(Trial(one, proxy, plan.rungs(proxy)[0], 0), accuracy=truth[one.name], **more)
+        Outcome.of(Trial(one, proxy, plan.rungs(proxy)[0], 0), accuracy=truth[one.name], **more)
         for proxy in plan.proxies
         for one in plan.candidates
         for more in [{"test_accuracy": truth[one.name]} if proxy.kind == "whole" else {}]
     ]
     last = plan.candidates[-1].name
     outcomes = [one for one in outcomes if (one.proxy, one.architecture) != ("dm", last)]  # it failed there
-    found = {one.proxy: one for one in verdicts(plan, outcomes)}
+    found = {one.proxy: one for one in SearchResult(plan, outcomes=outcomes).proxy_qualities()}
     assert found["random"].top.size == 3
     assert found["dm"].top is None  # two of the best three
     assert found["dm"].overall.size == 29

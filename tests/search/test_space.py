@@ -1,4 +1,4 @@
-"""The paper's 720, and spaces of one's own."""
+"""The paper's 720 architectures, and custom spaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.search.space import Candidate, convnets_720, distinct, find_space, fitting, sample
+from atom_distill.search.space import Candidate, convnets_720, draw_sample, find_space, require_distinct, split_by_fit
 
 
 def test_the_space_has_720_distinct_architectures():
@@ -27,25 +27,34 @@ def test_the_space_has_720_distinct_architectures():
 def take_a_step(candidate: Candidate, size: int) -> None:
     network = candidate.build((3, size, size), 10)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
-    logits = network(torch.randn(2, 3, size, size))
-    assert logits.shape == (2, 10), candidate.name
+    logits = network(torch.randn(1, 3, size, size))
+    assert logits.shape == (1, 10), candidate.name
     weights = network.classifier.weight
     before = weights.detach().clone()
-    F.cross_entropy(logits, torch.tensor([1, 7])).backward()
+    F.cross_entropy(logits, torch.tensor([7])).backward()
     optimizer.step()
-    assert weights.device.type == "meta" or not torch.equal(weights, before), candidate.name
-    assert weights.device.type == "meta" or bool(torch.isfinite(weights).all()), candidate.name
+    assert not torch.equal(weights, before), candidate.name
+    assert bool(torch.isfinite(weights).all()), candidate.name
 
 
+@pytest.mark.slow
 def test_every_architecture_trains_a_step_on_32x32():
     for candidate in convnets_720():
         take_a_step(candidate, 32)
 
 
-def test_every_architecture_trains_a_step_on_64x64_but_for_the_arithmetic():
-    with torch.device("meta"):  # shapes of images, weights and gradients, without the minute that all numbers take
-        for candidate in convnets_720():
-            take_a_step(candidate, 64)
+def test_every_architecture_fits_64x64():
+    fit, unfit = split_by_fit(convnets_720(), (3, 64, 64), 10)
+    assert (len(fit), unfit) == (720, [])
+
+
+@pytest.mark.slow
+def test_every_narrow_architecture_trains_a_step_on_64x64():
+    """The width changes no height or width of a map, and the wider ones would take a minute."""
+    narrow = [candidate for candidate in convnets_720() if candidate.shape.width == 32]
+    assert len(narrow) == 180
+    for candidate in narrow:
+        take_a_step(candidate, 64)
 
 
 @pytest.mark.parametrize("candidate", convnets_720()[::53], ids=lambda candidate: candidate.name)
@@ -61,8 +70,8 @@ def test_one_in_53_meets_every_value():
     assert len({shape.activation for shape in shapes}) == len({shape.pooling for shape in shapes}) == 3
 
 
-def test_a_depth_that_pools_the_image_away_is_told_and_left_out():
-    fit, unfit = fitting(convnets_720(), (1, 8, 8), 10)
+def test_a_depth_that_pools_the_image_away_is_reported_and_left_out():
+    fit, unfit = split_by_fit(convnets_720(), (1, 8, 8), 10)
     assert len(fit) + len(unfit) == 720
     assert {one.candidate.shape.depth for one in unfit} == {4}
     assert {one.candidate.shape.pooling for one in unfit} == {"max", "avg"}
@@ -72,15 +81,15 @@ def test_a_depth_that_pools_the_image_away_is_told_and_left_out():
 
 def test_a_sample_is_part_of_the_space_and_the_same_again():
     space = convnets_720()
-    first, again, other = sample(space, 48, 0), sample(space, 48, 0), sample(space, 48, 1)
+    first, again, other = (draw_sample(space, 48, seed) for seed in (0, 0, 1))
     assert first == again
     assert len(set(first)) == 48
     assert set(first) < set(space)
     assert first != other
-    assert sample(space, None, 0) == space
+    assert draw_sample(space, None, 0) == space
     for count in (0, 721):
-        with pytest.raises(ConfigError, match=f"a sample of {count} was asked for; there are 720"):
-            sample(space, count, 0)
+        with pytest.raises(ConfigError, match=f"sample must be between 1 and 720, .* got {count}"):
+            draw_sample(space, count, 0)
 
 
 def test_a_space_from_a_file(tmp_path):
@@ -90,7 +99,7 @@ def test_a_space_from_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("width: 16", "must be a list of architectures"),
         ("- {size: 3}", "at 0.size: Extra inputs are not permitted"),
@@ -98,14 +107,14 @@ def test_a_space_from_a_file(tmp_path):
         ("- {width: '64'}", "at 0.width: Input should be a valid integer"),
         ("- {width: 2.5}", "at 0.width: Input should be a valid integer"),
         ("- {width: 16}\n- {width: 16}", "has convnet-w16 more than once"),
-        ("[]", "must give one or more"),
+        ("[]", "must contain one or more"),
         ("- {", "cannot be read"),
     ],
 )
-def test_a_wrong_file_is_told(tmp_path, text, told):
+def test_a_wrong_file_is_refused(tmp_path, text, message):
     path = tmp_path / "space.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=re.escape(told)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         find_space(str(path))
 
 
@@ -119,15 +128,15 @@ def nothing_at_all() -> None:
 
 def test_a_space_from_a_function():
     assert [candidate.name for candidate in find_space("search.test_space:own_space")] == ["tiny", "convnet"]
-    with pytest.raises(ConfigError, match="gives no candidates: AttributeError"):
+    with pytest.raises(ConfigError, match="returns no candidates: AttributeError"):
         find_space("search.test_space:nobody")
     for broken in (":f", "nowhere:f", "search.test_space:nothing_at_all"):
-        with pytest.raises(ConfigError, match="gives no candidates"):
+        with pytest.raises(ConfigError, match="returns no candidates"):
             find_space(broken)
     with pytest.raises(UnknownNameError, match=r"unknown space 'convnets-72'\. Did you mean 'convnets-720'"):
         find_space("convnets-72")
-    with pytest.raises(ConfigError, match="must give one or more"):
-        distinct([1, 2], "x:y")  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="must contain one or more"):
+        require_distinct([1, 2], "x:y")  # type: ignore[list-item]
 
 
 def test_names_say_which_part_is_none():
@@ -173,13 +182,13 @@ def test_a_changed_file_makes_another_network(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"arch": 3}, "arch must be a name"),
         ({"shape": {"depth": 2}}, "shape must be a NetworkShape"),
         ({"builder": 7}, "builder must be callable"),
     ],
 )
-def test_wrong_candidates_are_refused(wrong, told):
-    with pytest.raises(ConfigError, match=told):
+def test_wrong_candidates_are_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
         Candidate(**wrong)

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
-from atom_distill.artifact.card import GRID_FILE, card
-from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture, to_picture
+from atom_distill.artifact.card.content import CardContent
+from atom_distill.artifact.card.layout import GRID_FILE
+from atom_distill.artifact.card.render_card import render_card
+from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
 from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.errors import ShapeError
 from atom_distill.base.files import write_text
+from atom_distill.base.image_grid import to_picture
 from atom_distill.ops.parameterization import Parameterization, Pixels, Stored, build_parameterization, rows_of
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -188,6 +191,22 @@ class DistilledDataset:
         intensities = self.preprocessing.invert(self.images)
         return intensities.mul(255).round().clamp(0, 255).to(torch.uint8)
 
+    def card_content(self) -> CardContent:
+        """Return what the card shows of the set."""
+        return CardContent(
+            per_class=tuple(self.per_class.tolist()),
+            class_names=self.class_names,
+            image_shape=self.image_shape,
+            preprocess=self.preprocessing.kind,
+            settings=self.settings,
+            dataset=self.dataset,
+            record=self.record,
+            steps=self.steps,
+            which=self.which,
+            has_soft_labels=self.soft_labels is not None,
+            scores=self.scores,
+        )
+
     def to_torch(self) -> TensorDataset:
         """Return a PyTorch dataset of (image in model space, label); the label is [K] probabilities if it is soft."""
         from torch.utils.data import TensorDataset
@@ -229,7 +248,7 @@ class DistilledDataset:
         save_images(folder / "images", self.pixels(), self.labels.tolist(), self.class_names)
         save_picture(folder / GRID_FILE, grid(fit_contrast(self.preprocessing.invert(self.images)), self.per_class))
         save_scores(folder, self.scores)
-        write_text(folder / files.CARD_FILE, card(self))
+        write_text(folder / files.CARD_FILE, render_card(self.card_content()))
         self.folder = folder
 
     def values(self) -> files.StoredValues:
@@ -258,7 +277,7 @@ class DistilledDataset:
         save_scores(self.folder, self.scores)
         # The card is that of the last images, whichever were scored.
         shown = self if self.which == "last" else DistilledDataset.load(self.folder)
-        write_text(self.folder / files.CARD_FILE, card(shown))
+        write_text(self.folder / files.CARD_FILE, render_card(shown.card_content()))
         return self.scores
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What is known of the sets that are distilled, and of the methods, for the card: titles, places, licenses."""
+"""What is known of the data sets that are distilled, for the card: titles, homepages, licenses."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 UNKNOWN_LICENSE = "unknown"
-"""The hub's word for a license that nobody gave."""
+"""The hub's identifier of a license that is not known."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A real set.
+    """What is known of a real data set.
 
     Attributes:
-        title: its name for people.
-        homepage: where its authors describe it, and say how it may be used if they do; None if there is no such page.
-        listed: what the hub's `source_datasets` calls it.
+        title: its full name.
+        homepage: its authors' page, with their terms of use if they give any; None if there is no such page.
+        listed: its name in the hub's `source_datasets`.
         license: the hub's identifier of its license.
     """
 
@@ -27,8 +27,8 @@ class Origin:
     license: str = UNKNOWN_LICENSE
 
 
-# Their authors give no license for the first three, and the hub's own cards say "unknown"; Tiny ImageNet's pictures are
-# ImageNet's, with terms of access and no license; the copy of the digits in scikit-learn comes without one.
+# The authors of the CIFAR sets give no license, and the hub's own cards say "unknown"; the images of Tiny ImageNet are
+# ImageNet's, with terms of access and no license; the digits come with scikit-learn without a license of their own.
 _CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
 _ORIGINS = {
     "cifar10": Origin("CIFAR-10", _CIFAR, "uoft-cs/cifar10"),
@@ -42,21 +42,12 @@ _ORIGINS = {
     ),
 }
 
-METHODS = {
-    "atom": ("ATOM", "2405.01373"),
-    "datadam": ("DataDAM", "2310.00093"),
-    "dm": ("DM", "2110.04181"),
-    "dsa": ("DSA", "2102.08259"),
-    "dc": ("DC", "2006.05929"),
-}
-"""Title and arXiv number of the paper of each method that has one."""
-
 
 def origin_of(dataset: Mapping[str, Any]) -> Origin:
-    """Say what is known of a set.
+    """Return what is known of a data set.
 
     Args:
-        dataset: what a result keeps of it (`ImageDataset.identity`); a folder is no named set, whatever its name.
+        dataset: its record in a result (`ImageDataset.identity`). A folder is not a named set, whatever its name.
     """
     name, request = str(dataset.get("name", "a data set")), dataset.get("request") or {}
     named = request.get("name_or_path") == name

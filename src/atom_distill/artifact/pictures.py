@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from atom_distill.base.files import atomic_folder, atomic_path
+from atom_distill.base.image_grid import image_grid, to_picture
 
 _GRID_COLUMNS = 10
 _GRID_ROWS_AT_MOST = 20
@@ -18,12 +19,6 @@ _TILE = 96
 _GAP = 4
 _FAINTEST = 0.01
 """Share of an image's values that may be clipped at either end of its contrast."""
-
-
-def to_picture(pixels: Tensor) -> Image.Image:
-    """Turn uint8 [C, H, W] into a picture, gray for one channel."""
-    array = pixels.permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def fit_contrast(intensities: Tensor) -> Tensor:
@@ -45,9 +40,11 @@ def fit_contrast(intensities: Tensor) -> Tensor:
 
 
 def grid(pixels: Tensor, per_class: Tensor) -> Image.Image:
-    """Lay images uint8 [M, C, H, W], class after class, so many of each, into one picture.
+    """Return one RGB picture of a set: a row per class, or rows of 10 images if every class has one image.
 
-    One row a class; with one image a class they run on over the rows. At most 10 of a class and 20 rows.
+    Args:
+        pixels: uint8 [M, C, H, W], class after class; the first 10 of each class and the first 20 rows are shown.
+        per_class: images of each class, int64 [K].
     """
     if bool((per_class == 1).all()):
         rows = list(pixels.split(_GRID_COLUMNS))
@@ -56,14 +53,7 @@ def grid(pixels: Tensor, per_class: Tensor) -> Image.Image:
     rows = rows[:_GRID_ROWS_AT_MOST]
     height, width = pixels.shape[2:]
     scale = max(1, _TILE // max(height, width))
-    height, width = height * scale, width * scale
-    columns = max(map(len, rows))
-    sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, len(rows) * (height + _GAP) + _GAP), "white")
-    for y, row in enumerate(rows):
-        for x, image in enumerate(row):
-            tile = to_picture(image).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(tile, (_GAP + x * (width + _GAP), _GAP + y * (height + _GAP)))
-    return sheet
+    return image_grid(rows, tile=(width * scale, height * scale), gap=_GAP).convert("RGB")
 
 
 def save_picture(path: Path, picture: Image.Image) -> None:

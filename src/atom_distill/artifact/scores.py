@@ -1,4 +1,4 @@
-"""What an evaluation found, with everything needed to say which other scores it compares with."""
+"""Scores of evaluations, with all that decides which scores are comparable."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Subject = Literal["distilled", "random", "whole"]
 
 
 class Runs(BaseModel):
-    """A number of each of several networks, with what sums them up.
+    """One number for each of several networks, with their mean and standard deviation.
 
     Attributes:
-        runs: one for each network, percent or percentage points.
+        runs: one number per network, percent or percentage points.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,13 +30,13 @@ class Runs(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def mean(self) -> float:
-        """Mean over networks."""
+        """Mean over the networks."""
         return statistics.fmean(self.runs)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def std(self) -> float:
-        """Standard deviation over networks (n - 1), percentage points; 0 for one network."""
+        """Standard deviation over the networks (n - 1), percentage points; 0 for one network."""
         return statistics.stdev(self.runs) if len(self.runs) > 1 else 0.0
 
 
@@ -44,21 +44,21 @@ class Score(Runs):
     """Test accuracy of networks trained from scratch on a set.
 
     Attributes:
-        subject: what they were trained on: a distilled set, random subsets, or the whole set.
-        labels: hard class numbers, or a distilled set's soft ones.
+        subject: what the networks were trained on: a distilled set, random subsets, or the whole set.
+        labels: class numbers, or the soft labels of a distilled set.
         which: of a distilled set, the last images or the best on held-out training images.
-        dataset: whose test split was scored.
-        preprocess: what stood between pixels and networks.
-        steps: of a distilled set, the steps after which it was taken.
-        images: stored images trained on.
+        dataset: the data set whose test split was scored.
+        preprocess: the transform between pixels and networks.
+        steps: of a distilled set, the steps done when it was taken.
+        images: number of images trained on.
         ipc: images per class; None where the classes differ.
         arch: architecture.
-        shape: depth, width, norm, activation and pooling as asked for; None is the architecture's own.
-        protocol: how they were trained.
-        precision: of their convolutions and matrix products.
+        shape: depth, width, norm, activation and pooling as requested; None is the architecture's own.
+        protocol: how the networks were trained.
+        precision: of convolutions and matrix products.
         seed: of the evaluation.
         runs: test accuracy of each network after its last epoch, percent.
-        seconds: wall clock of all of it.
+        seconds: wall-clock time of the evaluation.
     """
 
     subject: Subject
@@ -84,7 +84,7 @@ _SCORES = TypeAdapter(list[Score])
 
 
 def load_scores(folder: Path) -> list[Score]:
-    """Read the scores of a run folder; none yet gives an empty list.
+    """Return the scores of a run folder; empty if there are none yet.
 
     Raises:
         ArtifactError: the file is damaged.

@@ -1,4 +1,4 @@
-"""The images of a run as they were at a few of its steps, for people to watch them change."""
+"""Pictures of the images of a run at several steps, which show how the images change."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SNAPSHOTS_FILE = "snapshots.safetensors"
 
 
 class Snapshots(NamedTuple):
-    """Pictures of images at several steps.
+    """Pictures of n images of a set at S steps.
 
     Attributes:
-        steps: steps done at each, ascending; 0 is the images before the first step.
-        rows: which of the set's images they are of, int64 [n], ascending.
+        steps: number of steps done at each, ascending; 0 is before the first step.
+        rows: indices of the images in the set, int64 [n], ascending.
         pixels: contrast-fitted as in `grid.png`, uint8 [S, n, C, H, W].
     """
 
@@ -28,11 +28,11 @@ class Snapshots(NamedTuple):
     pixels: Tensor
 
     def up_to(self, step: int) -> Snapshots:
-        """Leave out what is later than a step."""
+        """Return the snapshots of this step and earlier."""
         return self.at([number for number in self.steps if number <= step])
 
     def at(self, steps: list[int]) -> Snapshots:
-        """Keep those of some steps."""
+        """Return the snapshots of the given steps."""
         places = [self.steps.index(step) for step in steps]
         return Snapshots(tuple(steps), self.rows, self.pixels[places])
 
@@ -44,10 +44,10 @@ def save_snapshots(folder: Path, snapshots: Snapshots) -> None:
 
 
 def load_snapshots(folder: Path) -> Snapshots | None:
-    """Read the snapshots of a run; None where it has none.
+    """Return the snapshots of a run folder; None if it has none.
 
     Raises:
-        ArtifactError: the file is damaged, or not ours.
+        ArtifactError: the file is damaged, or not a snapshot file of this tool.
     """
     path = folder / SNAPSHOTS_FILE
     if not path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field
@@ -58,7 +59,7 @@ def rank(plans: Sequence[RankingPlan], distilled: DistilledDataset, dataset: Ima
     rankings = []
     for plan in plans:
         rankings.append(plan.rank(distilled, dataset))
-        add_ranking(distilled.folder, rankings[-1])
+        plan.augmented.ranks.broadcast_from_rank0(partial(add_ranking, distilled.folder, rankings[-1]))
     _print(rankings, as_json=as_json)
 
 

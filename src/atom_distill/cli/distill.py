@@ -151,7 +151,7 @@ class Took:
 
 
 def _print_result(distilled: DistilledDataset, out: Path, took: Took, *, as_json: bool) -> None:
-    from atom_distill.artifact.card import GRID_FILE
+    from atom_distill.artifact.card.layout import GRID_FILE
     from atom_distill.base.progress import duration
 
     picture = out / GRID_FILE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,10 +13,11 @@ from pydantic import BaseModel, Field
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
-from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, shown
+from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, settings_options, shown
 from atom_distill.cli.output import print_json, print_table
 from atom_distill.cli.runs import dataset_of
 from atom_distill.config.distill import Precision, Preprocess
+from atom_distill.config.training_protocol import TrainingProtocol
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
@@ -32,7 +34,7 @@ _DESCRIPTION = (
 
 
 class ShapeOptions(BaseModel):
-    """Departures from an architecture's defaults."""
+    """Departures from the architecture's defaults."""
 
     depth: Annotated[int | None, shown("for convnet by the resolution")] = Field(
         default=None, description="Blocks of the networks."
@@ -51,32 +53,25 @@ class ShapeOptions(BaseModel):
     )
 
 
-class ProtocolOptions(BaseModel):
-    """Departures from a protocol; they become part of its name."""
-
-    epochs: Annotated[int | None, shown("1000 in dm")] = Field(
-        default=None, description="Passes over the set (epochs)."
-    )
-    batch_size: Annotated[int | None, shown("256 in dm")] = Field(
-        default=None, description="Images per update (images)."
-    )
-    lr: Annotated[float | None, shown("0.01 in dm")] = Field(default=None, description="Learning rate of the networks.")
-    augment: Annotated[str | None, shown("all six in dm")] = Field(
-        default=None, description="DSA operations joined by '_', or none."
-    )
+ProtocolOptions = settings_options(
+    TrainingProtocol,
+    "Departures from the protocol, which become part of its name; shown are the values of dm.",
+    ("name",),
+)
 
 
-class ExecutionOptions(BaseModel):
-    """How it is computed on this machine; changes speed and rounding, not meaning."""
+class MachineOptions(BaseModel):
+    """How it is computed on this machine; changes only speed and rounding."""
 
-    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best there is.")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best available.")
     precision: Precision = Field(
         default="auto", description="Of convolutions; auto: bfloat16 where that is faster. It is stored with the score."
     )
     compile: Literal["auto", "on", "off"] = Field(
-        default="auto", description="torch.compile; auto: where the evaluation is long enough."
+        default="auto",
+        description="Whether to use torch.compile; auto: in long evaluations.",
     )
-    at_once: int = Field(default=0, description="Networks that train together; 0: all on a GPU, 1 on a CPU.")
+    at_once: int = Field(default=0, description="Number of networks that train together; 0: all on a GPU, 1 on a CPU.")
 
 
 class EvaluateCommand(BaseModel):
@@ -103,13 +98,13 @@ class EvaluateCommand(BaseModel):
         default=("convnet",),
         description="Architectures, one or more: convnet, alexnet, vgg11, resnet18, vit, timm:NAME.",
     )
-    repeats: int = Field(default=5, description="Networks per architecture.")
+    repeats: int = Field(default=5, description="Number of networks per architecture.")
     seed: int = Field(default=0, description="Seed of every random draw.")
-    protocol: str = Field(default="dm", description="How networks are trained; dm is what the field does.")
-    training: ProtocolOptions = Field(default_factory=ProtocolOptions)
+    protocol: str = Field(default="dm", description="Training protocol: dm (the field's usual one) or search.")
+    training: ProtocolOptions = Field(default_factory=ProtocolOptions)  # type: ignore[valid-type]
     shape: ShapeOptions = Field(default_factory=ShapeOptions)
     ranking: RankingOptions = Field(default_factory=RankingOptions)
-    execution: ExecutionOptions = Field(default_factory=ExecutionOptions)
+    execution: MachineOptions = Field(default_factory=MachineOptions)
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
     data: DataOptions = Field(default_factory=DataOptions)
 
@@ -132,14 +127,15 @@ def command(arguments: Sequence[str]) -> None:
     evaluations = [_evaluation(options, arch, dataset) for arch in options.arch]
     scores = []
     for evaluation in evaluations:
-        scores.append(_score(options, evaluation, distilled, dataset))
+        score = _score(options, evaluation, distilled, dataset)
+        scores.append(score)
         if distilled is not None:
-            distilled.add_score(scores[-1])
+            distilled.scores = evaluation.ranks.broadcast_from_rank0(partial(distilled.add_score, score))
     _print(scores, as_json=options.json_output)
 
 
 def _refuse_stray_options(options: EvaluateCommand) -> None:
-    """Refuse what would be ignored: a user who gives it expects it to count."""
+    """Refuse options that would be ignored: a user who gives one expects it to count."""
     if options.ipc is not None and not options.random:
         raise ConfigError("--ipc is for --random; a distilled or whole set has the images it has")
     if options.preprocess is not None and not (options.random or options.whole):
@@ -148,10 +144,10 @@ def _refuse_stray_options(options: EvaluateCommand) -> None:
 
 
 def _run_folder(options: EvaluateCommand) -> DistilledDataset | None:
-    """Load the target if it is a run folder; None where it names a data set."""
+    """Return the target if it is a run folder, None where it names a data set."""
     from atom_distill.artifact.distilled import DistilledDataset
     from atom_distill.artifact.folder import holds_run
-    from atom_distill.data.named import SOURCES
+    from atom_distill.data.sources.named import SOURCES
 
     folder = Path(options.target)
     if holds_run(folder):
@@ -172,12 +168,12 @@ def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> Im
 
 
 def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **training: Any) -> Evaluation:
-    """Set an evaluation up; a wrong name or size fails here, before the first network is trained.
+    """Return an evaluation; a wrong name or size is refused here, before the first network is trained.
 
     Args:
         options: of the command.
         arch: architecture.
-        dataset: what is trained or tested on.
+        dataset: real images to train or test on.
         training: departures from the training options.
     """
     from atom_distill.base.device import pick_device
@@ -185,17 +181,21 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
     from atom_distill.config.training_protocol import PROTOCOLS
     from atom_distill.evaluation.evaluate import Evaluation
     from atom_distill.models.build import build_model
+    from atom_distill.processes.ranks import current_ranks, require_device_for_each
     from atom_distill.training.training_execution import ExecutionOptions
 
+    ranks, device = current_ranks(), pick_device(options.execution.device)
+    ranks.run_on_all(lambda: require_device_for_each(device, ranks))
     shape = NetworkShape(**given(options.shape))
     build_model(arch, dataset.image_shape, dataset.num_classes, shape)
     return Evaluation(
         arch=arch,
         shape=shape,
         repeats=options.repeats,
-        protocol=PROTOCOLS.get(options.protocol).changed(**given(options.training.model_copy(update=training))),
+        protocol=PROTOCOLS.get(options.protocol).changed(**{**given(options.training), **training}),
         seed=options.seed,
-        device=pick_device(options.execution.device),
+        device=device,
+        ranks=ranks,
         execution=ExecutionOptions(options.execution.precision, options.execution.compile, options.execution.at_once),
     )
 

@@ -16,13 +16,13 @@ from atom_distill.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
-    from atom_distill.exporting.run import Export
+    from atom_distill.exporting.export_distilled import Export
 
 _DESCRIPTION = (
-    "Write a distilled set for other tools, and print four lines of Python that load it. pt (torch, as the evaluation "
-    "scripts of DC and DM read it), npz (numpy), parquet and hf (parquet in a folder laid out for the Hugging Face "
-    "hub, where --push sends it) hold its tensors in model space bit for bit; imagefolder (class folders of PNGs) "
-    "holds pictures, which clip what lies outside the range of a pixel."
+    "Write a distilled set for other tools, and print four lines of Python that load it. Exact tensors in model space: "
+    "pt (torch, for the evaluation scripts of DC and DM), npz (numpy), parquet, and hf (parquet in a folder laid out "
+    "for the Hugging Face hub, to which --push uploads it). Pictures only, which clip what lies outside the range of a "
+    "pixel: imagefolder (class folders of PNGs)."
 )
 
 
@@ -41,12 +41,12 @@ class ExportCommand(BaseModel):
         default="last", description="The run's last images, or its best on held-out training images."
     )
     force: Flag = Field(
-        default=False, description="Replace an export that is there; with --push, write a new version of it on the hub."
+        default=False, description="Replace an export that exists; with --push, write a new version of it on the hub."
     )
-    push: Annotated[str | None, tyro.conf.arg(metavar="USER/NAME", help_behavior_hint="(default: stays here)")] = Field(
-        default=None, description="Data set on the Hugging Face hub to send it to, with the login of `hf auth login`."
+    push: Annotated[str | None, tyro.conf.arg(metavar="USER/NAME", help_behavior_hint="(default: no upload)")] = Field(
+        default=None, description="Data set on the Hugging Face hub to upload it to, with the login of `hf auth login`."
     )
-    private: Flag = Field(default=False, description="A new data set on the hub is to be seen by its owner only.")
+    private: Flag = Field(default=False, description="Make a new data set on the hub visible to its owner only.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
 
 
@@ -57,7 +57,7 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError("to which format? Give --to pt, npz, parquet, imagefolder or hf")
     from atom_distill.artifact.distilled import DistilledDataset
     from atom_distill.artifact.folder import holds_run
-    from atom_distill.exporting.run import export_distilled
+    from atom_distill.exporting.export_distilled import export_distilled
 
     if not holds_run(options.run):
         raise ArtifactError(f"{options.run} is not a run folder (no config.yaml in it); `atom distill` makes one")
@@ -78,9 +78,11 @@ def _print(export: Export, distilled: DistilledDataset, *, as_json: bool) -> Non
         print_json({**facts, "clipping": clipping, "hub": export.address, "example": export.example})
         return
     if export.clipping is not None:
-        note(f"in the pictures, {export.clipping} The other formats keep them bit for bit")
+        note(f"in the pictures, {export.clipping} The other formats are exact")
     if soft and export.form == "pt":
-        note("the set has soft labels: they are under 'soft_labels'; 'data' has class numbers, as the DC scripts want")
+        note(
+            "the set has soft labels: they are under 'soft_labels'; 'data' has class numbers, as the DC scripts expect"
+        )
     print_line(f"{len(distilled)} images{', soft labels' if soft else ''}: {export.path}")
     if export.address is not None:
         print_line(f"on the hub: {export.address}")

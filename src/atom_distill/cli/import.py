@@ -1,4 +1,4 @@
-"""`atom import`: read a distilled set that others published into a run folder."""
+"""`atom import`: turn a distilled set that others published into a run folder."""
 
 # ruff: noqa: N999 (a command's module has its name, and none imports it by statement)
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
 
 _DESCRIPTION = (
-    "Read a distilled set that others published into a folder like those of `atom distill`, to look at it and to score "
-    "it with `atom evaluate`. Understood are the .pt files of DC, DSA, DM, DataDAM, MTT and DATM, images and labels in "
-    ".pt or .safetensors files, and class folders of pictures. Code in a file is refused."
+    "Read a distilled set that others published, and write a folder like those of `atom distill`, for `atom evaluate` "
+    "to score. It reads the .pt files of DC, DSA, DM, DataDAM, MTT and DATM, images and labels in .pt or .safetensors "
+    "files, and class folders of pictures. Files that hold code are refused."
 )
 
 
@@ -37,16 +37,16 @@ class ImportCommand(BaseModel):
     )
     preprocess: Annotated[Literal["zca", "normalize", "legacy-normalize"] | None, shown("none, give it")] = Field(
         default=None,
-        description="The space the images live in; legacy-normalize: by the constants in the code of DC, DM, MTT.",
+        description="The model space of the images; legacy-normalize: the constants in the code of DC, DM, MTT.",
     )
     out: Annotated[Path | None, shown("runs/DATASET-METHOD-ipcN")] = Field(
         default=None, description="Folder for the result."
     )
     labels: Annotated[Path | None, shown("beside the images")] = Field(default=None, description="File of the labels.")
     experiment: Annotated[int | None, shown("the last")] = Field(
-        default=None, description="Which set of a DC, DSA, DM or DataDAM result file, from 0."
+        default=None, description="Which set of a DC, DSA, DM or DataDAM result file, counted from 0."
     )
-    method: str = Field(default="imported", description="What to call the method that made it, e.g. dm.")
+    method: str = Field(default="imported", description="Name of the method that made it, e.g. dm.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
     data: DataOptions = Field(default_factory=DataOptions)
 
@@ -58,13 +58,13 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError("which data set was distilled? Give it with --as, e.g. --as cifar10")
     if options.preprocess is None:
         raise ConfigError(
-            "which space do the images live in? Give --preprocess zca, normalize, or legacy-normalize "
-            "(what the code of DC, DSA and DM does)"
+            "in which model space are the images? Give --preprocess zca, normalize, or legacy-normalize "
+            "(the normalization in the code of DC, DSA and DM)"
         )
     if not re.fullmatch(r"[\w.+ -]+", options.method) or options.method.strip(". ") == "":
-        raise ConfigError(f"--method {options.method!r} is to be a name: letters, digits and . + - _ only")
+        raise ConfigError(f"--method {options.method!r} must be a name of letters, digits, spaces and . + - _ only")
     from atom_distill.artifact.folder import holds_run
-    from atom_distill.importing.run import import_distilled
+    from atom_distill.importing.import_distilled import import_distilled
 
     if options.out is not None and holds_run(options.out):
         raise ArtifactError(f"{options.out} already holds a run; give another --out")
@@ -85,19 +85,18 @@ def command(arguments: Sequence[str]) -> None:
 
 
 def _print(distilled: DistilledDataset, out: Path, *, as_json: bool) -> None:
-    from atom_distill.artifact.card import GRID_FILE
+    from atom_distill.artifact.card.layout import GRID_FILE
     from atom_distill.base.progress import note
 
-    rate, picture = distilled.settings.get("network_lr"), out / GRID_FILE
+    rate, picture, is_soft = distilled.settings.get("network_lr"), out / GRID_FILE, distilled.soft_labels is not None
     if as_json:
         facts = {"folder": out, "picture": picture, "images": len(distilled), "ipc": distilled.ipc}
-        more = {"soft_labels": distilled.soft_labels is not None, "network_lr": rate}
-        print_json({**facts, **distilled.record["imported"], **more})
+        print_json({**facts, **distilled.record["imported"], "soft_labels": is_soft, "network_lr": rate})
         return
-    soft = ", soft labels" if distilled.soft_labels is not None else ""
-    each = "" if distilled.ipc is None else f", {distilled.ipc} a class"
+    soft = ", soft labels" if is_soft else ""
+    each = "" if distilled.ipc is None else f", {distilled.ipc} per class"
     print_line(f"{len(distilled)} images{each}{soft}: {out}")
     print_line(f"picture:  {picture}")
     print_line(f"next:     atom evaluate {out}")
     if rate is not None:
-        note(f"networks were meant to learn from it at a rate of {rate:.4g}: atom evaluate {out} --lr {rate:.4g}")
+        note(f"the set comes with a learning rate of {rate:.4g} for networks: atom evaluate {out} --lr {rate:.4g}")

@@ -13,6 +13,7 @@ from atom_distill.base.files import cache_root
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
+from atom_distill.cli.wording import as_options, flags_of
 from atom_distill.processes.launcher import launched
 
 _COMMANDS = {
@@ -28,7 +29,7 @@ _COMMANDS = {
 }
 
 _OVER_RANKS = ("distill", "evaluate")
-"""Commands that several processes, started by torchrun, can share."""
+"""Commands that several processes, started by torchrun, can run together."""
 
 _HELP = """\
 usage: atom COMMAND [OPTIONS]
@@ -89,7 +90,7 @@ def _command(name: str, arguments: list[str]) -> None:
         raise unknown_name("command", name, list(_COMMANDS))
     if launched().size > 1:
         if name not in _OVER_RANKS:
-            raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be shared by processes: start it without torchrun")
+            raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be run by several processes: use no torchrun")
         from atom_distill.processes.ranks import join
 
         join()
@@ -97,15 +98,15 @@ def _command(name: str, arguments: list[str]) -> None:
 
 
 def _told(name: str, error: BaseException) -> int:
-    """Word an error for the user, and give the exit code."""
+    """Print an error for the user and return the exit code."""
     command = f"atom {name}" if name in _COMMANDS else "atom"
+    told = "stopped" if isinstance(error, KeyboardInterrupt) else as_options(str(error), flags_of(name))
     if isinstance(error, LostRankError):
-        print(f"{command}: {error}", file=sys.stderr)  # noqa: T201 (whichever rank is left says so)
+        print(f"{command}: {told}", file=sys.stderr)  # noqa: T201 (whichever rank is left says so)
         return 1
-    stopped = isinstance(error, InterruptedRunError | KeyboardInterrupt)
-    note(f"{command}: {'stopped' if isinstance(error, KeyboardInterrupt) else error}")
+    note(f"{command}: {told}")
     # Of errors of the system too: the disk is full, a folder is read-only; the user's to mend, a traceback is no help.
-    return 130 if stopped else 2
+    return 130 if isinstance(error, InterruptedRunError | KeyboardInterrupt) else 2
 
 
 def _part_from_other_ranks() -> None:

@@ -54,7 +54,7 @@ _ALIASES = {"arch": ("--matching-arch",)}
 """Other names of settings: `atom evaluate --arch` names other networks than `atom distill --arch` does."""
 
 
-def settings_options(model: type[BaseModel], title: str) -> type[BaseModel]:
+def settings_options(model: type[BaseModel], title: str, leave_out: Sequence[str] = ()) -> type[BaseModel]:
     """Return a model whose fields are those of `model`, each an option that may be left out.
 
     Names, types, help and defaults of the settings all come from `model`.
@@ -62,6 +62,7 @@ def settings_options(model: type[BaseModel], title: str) -> type[BaseModel]:
     Args:
         model: of the settings.
         title: of the group of options.
+        leave_out: names of fields that become no options.
     """
     fields: dict[str, Any] = {
         name: (
@@ -69,6 +70,7 @@ def settings_options(model: type[BaseModel], title: str) -> type[BaseModel]:
             Field(default=None, description=info.description),
         )
         for name, info in model.model_fields.items()
+        if name not in leave_out
     }
     return create_model("Settings", __doc__=title, **fields)
 
@@ -109,7 +111,7 @@ class DataOptions(BaseModel):
 
     def load(self, name_or_path: str, **more: Any) -> ImageDataset:
         """Load the data set with these options."""
-        from atom_distill.data.load import load_dataset
+        from atom_distill.api import load_dataset
 
         return load_dataset(
             name_or_path,

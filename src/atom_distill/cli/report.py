@@ -1,4 +1,4 @@
-"""`atom report`: runs as one page that needs no network and no server."""
+"""`atom report`: runs as one HTML page that needs neither network nor server."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from atom_distill.cli.options import JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line
 
 _DESCRIPTION = (
-    "Show runs as one page: images beside their initial and nearest real images, their evolution, attention, curves, "
-    "scores and settings. The page is one file, works without network, and can be handed on."
+    "Write runs as one HTML page: images beside their initial and nearest real images, their evolution, attention, "
+    "curves, scores and settings. The page is one file that works offline and can be shared."
 )
 
-_MARK = b'<meta name="generator" content="atom-distill">'
-"""In the head of every page of ours, which may be written anew."""
-_HEAD = 1000
+_GENERATOR = b'<meta name="generator" content="atom-distill">'
+"""In the first bytes of every report, which may be overwritten."""
+_FIRST_BYTES = 1000
 
 
 class ReportCommand(BaseModel):
     """Options of `atom report`."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description="Run folders, one or more; several are compared.")
-    out: Path = Field(default=Path("report.html"), description="The page.")
+    runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description="Run folders; several runs are compared.")
+    out: Path = Field(default=Path("report.html"), description="HTML file to write.")
     images: Annotated[int | None, shown("as many as keep the page light")] = Field(
-        default=None, ge=1, description="Images shown at most, of all runs together; the first of each class."
+        default=None, ge=1, description="Maximum number of images shown, of all runs together; the first of each class."
     )
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
 
@@ -39,9 +39,9 @@ def command(arguments: Sequence[str]) -> None:
     options = parse(ReportCommand, command="report", description=_DESCRIPTION, arguments=arguments)
     check_page(options.out)
     from atom_distill.base.files import write_text
-    from atom_distill.report.render import make_report
+    from atom_distill.report.html_page import make_report
 
-    report = make_report(options.runs, most_images=options.images, caller="atom report")
+    report = make_report(options.runs, max_images=options.images)
     write_text(options.out, report.html)
     size = options.out.stat().st_size
     if options.json_output:
@@ -49,17 +49,17 @@ def command(arguments: Sequence[str]) -> None:
         return
     for folder, lines in report.missing.items():
         for line in lines:
-            print_line(f"not shown of {folder}: {line}")
-    print_line(f"{options.out} ({size / 1e6:.1f} MB), for any browser")
+            print_line(f"not shown for {folder}: {line}")
+    print_line(f"{options.out} ({size / 1e6:.1f} MB): open it in a browser")
 
 
 def check_page(out: Path) -> None:
-    """Refuse a name that no browser would open as a page, and one under which there is something else already.
+    """Refuse a page that browsers would not open by its name, and one that would overwrite something else.
 
     Raises:
-        ConfigError: it does not end in .html, or what is there is no report.
+        ConfigError: the name does not end in .html, or it exists and is not a report.
     """
     if out.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--out is a page: give a name that ends in .html, got {out}")
-    if out.is_dir() or (out.exists() and _MARK not in out.read_bytes()[:_HEAD]):
-        raise ConfigError(f"{out} is there already and is no report: give another --out, or move it away")
+        raise ConfigError(f"--out must end in .html, got {out}")
+    if out.is_dir() or (out.exists() and _GENERATOR not in out.read_bytes()[:_FIRST_BYTES]):
+        raise ConfigError(f"{out} already exists and is not a report: give another --out, or remove it")

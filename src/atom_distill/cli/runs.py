@@ -19,7 +19,7 @@ def dataset_of(distilled: DistilledDataset, options: DataOptions) -> ImageDatase
     Raises:
         ConfigError: the run does not say what it was distilled from.
     """
-    from atom_distill.data.load import load_dataset
+    from atom_distill.api import load_dataset
 
     request = dict(distilled.dataset.get("request", {}))
     if not request:

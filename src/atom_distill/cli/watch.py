@@ -1,4 +1,4 @@
-"""`atom watch`: the report of a run that goes on."""
+"""`atom watch`: the report of an unfinished run, kept up to date."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from atom_distill.report.reading import RunView
 
 _DESCRIPTION = (
-    "Write the report of a run that goes on, again and again until it is finished. The page, open in a browser, loads "
-    "itself again; Ctrl-C ends the watching, not the run."
+    "Write the report of an unfinished run again whenever the run has written something, until it is finished. "
+    "The page reloads itself in the browser; Ctrl-C stops the watching, not the run."
 )
 
 
 class WatchCommand(BaseModel):
     """Options of `atom watch`."""
 
-    run: tyro.conf.Positional[Path] = Field(description="The run's folder.")
-    out: Path = Field(default=Path("watch.html"), description="The page.")
-    every: float = Field(default=10.0, gt=0, description="Time between two looks at the run (seconds).")
+    run: tyro.conf.Positional[Path] = Field(description="Run folder.")
+    out: Path = Field(default=Path("watch.html"), description="HTML file to write.")
+    every: float = Field(default=10.0, gt=0, description="Time between two checks of the run (seconds).")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output at the end.")
 
 
@@ -36,15 +36,15 @@ def command(arguments: Sequence[str]) -> None:
     options = parse(WatchCommand, command="watch", description=_DESCRIPTION, arguments=arguments)
     check_page(options.out)
     from atom_distill.base.progress import note
-    from atom_distill.report.watch import watch
+    from atom_distill.report.watch_run import watch
 
-    def tell(view: RunView) -> None:
+    def on_page(view: RunView) -> None:
         loss = f", loss {view.history[-1]['loss']:.3f}" if view.history else ""
         done = view.history[-1]["step"] if view.history else view.steps
         note(f"{options.out}: step {done} of {view.settings.get('steps', '?')}{loss}")
 
-    last = watch(options.run, options.out, every=options.every, on_page=tell, caller="atom watch")
+    last = watch(options.run, options.out, every=options.every, on_page=on_page)
     if options.json_output:
         print_json({"page": options.out, "run": options.run, "steps": last.steps, "finished": last.finished})
         return
-    print_line(f"{options.run} is finished; {options.out} shows all of it")
+    print_line(f"{options.run} is finished: open {options.out} in a browser")

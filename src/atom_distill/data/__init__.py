@@ -1,1 +1,1 @@
-"""Layer 2: image sets, where they come from, how they are stored, and what the network sees of them."""
+"""Layer 2: image data sets: the type, loading, choosing images, statistics. Below it: `sources/` and `cache/`."""

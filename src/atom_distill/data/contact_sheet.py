@@ -1,20 +1,20 @@
-"""One picture that shows what is in a data set."""
+"""One picture that shows the first images of each class."""
 
 from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
+from atom_distill.base.image_grid import image_grid
 from atom_distill.data.dataset import ImageDataset
 
-_TILE = 64  # pixels that the longer side of a tile should have at least, and at most four times that
+_TILE = 64  # pixels: smallest longer side of a tile; the largest is four times that
 _GAP = 2
 _FONT_SIZE = 14
 _MAX_NAME = 24  # characters
 
 
 def contact_sheet(dataset: ImageDataset, per_class: int = 8, max_classes: int = 20) -> Image.Image:
-    """Draw the first training images of each class in a row, with the class name to the left.
+    """Return a picture with the first training images of each class in a row, after the name of the class.
 
     Args:
         dataset: what to show.
@@ -24,20 +24,17 @@ def contact_sheet(dataset: ImageDataset, per_class: int = 8, max_classes: int = 
     Returns:
         An RGB picture; small images are enlarged without smoothing, so that their pixels show.
     """
-    rows = dataset.class_indices()[:max_classes]
+    rows = [dataset.train.images[indices[:per_class]] for indices in dataset.class_indices()[:max_classes]]
     names = [_short(name) for name in dataset.class_names[:max_classes]]
     font = ImageFont.load_default(size=_FONT_SIZE)
     left = round(max(font.getlength(name) for name in names)) + 4 * _GAP
     _, height, width = dataset.image_shape
     tile = _tile_size(width, height)
-    size = (left + per_class * (tile[0] + _GAP), len(rows) * (tile[1] + _GAP) + _GAP)
-    sheet = Image.new("RGB", size, "white")
+    sheet = image_grid(rows, tile=tile, gap=_GAP, left=left, columns=per_class).convert("RGB")
     draw = ImageDraw.Draw(sheet)
-    for row, (name, indices) in enumerate(zip(names, rows, strict=True)):
+    for row, name in enumerate(names):
         top = _GAP + row * (tile[1] + _GAP)
         draw.text((2 * _GAP, top + tile[1] // 2), name, fill="black", font=font, anchor="lm")
-        for column, index in enumerate(indices[:per_class].tolist()):
-            sheet.paste(_tile(dataset.train.images[index], tile), (left + column * (tile[0] + _GAP), top))
     return sheet
 
 
@@ -48,14 +45,7 @@ def _short(name: str) -> str:
 def _tile_size(width: int, height: int) -> tuple[int, int]:
     longer = max(width, height)
     if longer < _TILE:
-        scale = -(-_TILE // longer)  # a whole number, so that all pixels stay of one size
+        scale = -(-_TILE // longer)  # an integer, so that all pixels are shown at one size
         return width * scale, height * scale
     scale_down = min(1.0, 4 * _TILE / longer)
     return max(1, round(width * scale_down)), max(1, round(height * scale_down))
-
-
-def _tile(image: Tensor, size: tuple[int, int]) -> Image.Image:
-    pixels = image.permute(1, 2, 0).contiguous().numpy()
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
-    smooth = picture.width > size[0]
-    return picture.resize(size, Image.Resampling.BOX if smooth else Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""The one type in which every data set arrives: uint8 images, labels, class names, train and test."""
+"""The type of every loaded data set: uint8 images, labels, class names, a training and a test split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atom_distill.data.rows import take
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images.
+    """Labeled images.
 
     Attributes:
         images: uint8, shape [N, C, H, W], often a memory map.
@@ -41,7 +41,7 @@ class Split:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> Split:
-        """Return the images at `indices` (int64, shape [n]) as a split of its own."""
+        """Return a split of the images at `indices` (int64, shape [n])."""
         return Split(take(self.images, indices), self.labels[indices])
 
 
@@ -51,13 +51,14 @@ class ImageDataset:
 
     Attributes:
         name: short name, used for run folders.
-        train: what is distilled.
-        test: what scores are measured on; it never chooses anything.
+        train: the images to distill.
+        test: the images that scores are measured on, and nothing else.
         class_names: one per class, index = label.
         source: where it came from, for people and for the record.
-        fingerprint: hash of the contents, a key for what is derived from them.
-        skipped: unreadable image files left out on request.
-        cache_folder: where the decoded arrays lie on disk; None for a set that lives in memory.
+        fingerprint: hash of the contents, the key of everything that is cached about them.
+        skipped: number of unreadable images that were left out on request.
+        request: arguments of `load_dataset` that load it again; empty for a set that was not loaded.
+        cache_folder: folder of the decoded arrays; None for a set in memory.
     """
 
     name: str
@@ -81,7 +82,7 @@ class ImageDataset:
 
     @property
     def num_classes(self) -> int:
-        """K, the number of classes."""
+        """Return K, the number of classes."""
         return len(self.class_names)
 
     @property
@@ -91,7 +92,7 @@ class ImageDataset:
         return channels, height, width
 
     def identity(self) -> dict[str, Any]:
-        """Return what a result keeps of the set it was made from; all YAML-able."""
+        """Return the description of the set that results keep; all of it can be written as YAML or JSON."""
         return {
             "name": self.name,
             "source": self.source,
@@ -114,7 +115,7 @@ class ImageDataset:
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise DataError(
                 f"{self.name}: train images are {tuple(self.train.images.shape[1:])} and test images "
-                f"{tuple(self.test.images.shape[1:])}; they must be of one shape (see --image-size)"
+                f"{tuple(self.test.images.shape[1:])}; they must be of one shape (see `image_size`)"
             )
         channels = self.image_shape[0]
         if channels not in (1, 3):
@@ -127,7 +128,7 @@ class ImageDataset:
                 "distillation separates classes and needs at least 2"
             )
         if len(self.test) == 0:
-            raise DataError(f"{self.name} has no test images; give a test/ folder or --test-fraction")
+            raise DataError(f"{self.name} has no test images; add a test/ folder or pass `test_fraction`")
         for split_name, split in (("train", self.train), ("test", self.test)):
             labels = split.labels
             if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= self.num_classes):

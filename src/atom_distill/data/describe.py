@@ -1,4 +1,4 @@
-"""A data set in figures, as `atom data` shows it."""
+"""A data set in numbers, as `atom data` shows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atom_distill.data.statistics import channel_statistics
 
 
 def describe(dataset: ImageDataset) -> dict[str, Any]:
-    """Return what can be said about a set, ready for JSON.
+    """Return the sizes, counts and statistics of a set, ready for JSON.
 
     Keys: `name`, `source`, `fingerprint`, `classes` (their number), `class_names`, `train` and `test` (each
     `images` and `per_class`), `image_shape` [C, H, W], `dtype`, `mean` and `std` (per channel over the pixels of the

@@ -1,4 +1,4 @@
-"""Fit what stands between a data set's pixels and the networks; the slow fit is cached."""
+"""Fitting the preprocessing between pixels and networks; the slow fit of ZCA is cached."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _LEGACY = {
 """Mean and deviation in the code of DC, DSA, DM, MTT and DATM: CIFAR-10's mean of per-image deviations, used for
 CIFAR-100 too, and ImageNet's figures. DataDAM's are the same but for CIFAR-100, where they are those over pixels."""
 _SLOW_VALUES = 2e7
-"""Values (images x C x H x W) from which fitting takes seconds and is worth a note and a cache file."""
+"""Values (images x C x H x W) above which fitting takes seconds, so that it is announced and cached."""
 
 
 def fit_preprocessing(kind: str, dataset: ImageDataset) -> Preprocessing:
-    """Fit on the training images.
+    """Fit the preprocessing on the training images.
 
     Args:
-        kind: "normalize" (channel mean and standard deviation), "zca", or "legacy-normalize" (constants of published
-            code, for the named sets it knows).
+        kind: "normalize" (channel mean and standard deviation), "zca", or "legacy-normalize" (the constants of
+            published code, for the named sets that have them).
         dataset: its training images are used, without their labels.
 
     Raises:
         UnknownNameError: there is no such kind.
-        ConfigError: the legacy constants are asked for, and there are none for this set.
+        ConfigError: there are no legacy constants for this set.
     """
     if kind == "normalize":
         return _fit_normalization(dataset)
@@ -56,7 +56,7 @@ def fit_preprocessing(kind: str, dataset: ImageDataset) -> Preprocessing:
 
 
 def has_legacy_constants(dataset: ImageDataset) -> bool:
-    """Say whether "legacy-normalize" is known for a set."""
+    """Return whether there are legacy constants for a set."""
     return dataset.name in _LEGACY and dataset.image_shape[0] == 3
 
 
@@ -91,13 +91,13 @@ def _fit_zca(dataset: ImageDataset) -> Preprocessing:
 
 
 def _whitening_of(images: Tensor, *, show_progress: bool = False) -> ZCAWhitening:
-    """Give E (V + eps)^(-1/2) E^T of the covariance E V E^T, which is what Kornia's `zca_mean` computes.
+    """Return E (V + eps)^(-1/2) E^T for the covariance E V E^T, as Kornia's `zca_mean` does.
 
-    Kornia wants the whole set in float32 at once; here only one part of it is.
+    Kornia needs the whole set in float32; here only one chunk at a time is converted.
     """
     mean, covariance = mean_and_covariance(images, show_progress=show_progress)
     values, vectors = torch.linalg.eigh(covariance)
     scaled = vectors * (values.clamp_min_(0) + ZCA_EPS).rsqrt_()
     transform = (scaled @ vectors.T).float()
-    # Symmetric but for rounding; made exactly so, it can be stored as a triangle.
+    # Symmetric up to rounding; made exactly symmetric, it can be stored as a triangle.
     return ZCAWhitening(mean.float(), (transform + transform.T) / 2)

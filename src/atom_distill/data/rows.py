@@ -1,4 +1,4 @@
-"""Some of many images, without a copy of them in memory."""
+"""Selecting many images by index without holding a copy of them in memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 from atom_distill.base.files import cache_root
 
 _IN_MEMORY = 1 << 26
-"""Bytes up to which a copy in memory does no harm."""
+"""Selections up to this size (bytes) are copied into memory."""
 _AT_ONCE = 1 << 22
-"""Bytes that are copied together."""
+"""Bytes that are copied at a time."""
 
 
 def take(images: Tensor, indices: Tensor) -> Tensor:
-    """Give the images at some indices.
+    """Return the images at some indices.
 
-    Few are copied into memory. Many are written to a file in the cache folder that has no name, so that it is gone
-    with the process, and mapped: the system keeps in memory what it has room for.
+    A small selection is copied into memory. A large one is written to an unnamed file in the cache folder, which
+    vanishes with the process, and memory-mapped: the system keeps in memory what it has room for.
 
     Args:
         images: uint8 [N, C, H, W].

@@ -1,4 +1,4 @@
-"""Statistics of a set that may be larger than the memory: each is gathered a part at a time."""
+"""Statistics of image sets that may be larger than the memory, accumulated over chunks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _CHUNK_BYTES = 1 << 22
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Measure the channels of `images`.
+    """Return the mean and standard deviation of each channel.
 
-    The deviation is over pixels, not the mean of per-image deviations (CIFAR-10: 0.2470, not 0.2023).
+    The deviation is over all pixels, not the mean of per-image deviations (CIFAR-10: 0.2470, not 0.2023).
 
     Args:
         images: uint8, shape [N, C, H, W] with N >= 1.
@@ -23,10 +23,10 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
         Mean and standard deviation, float64, shape [C], of intensities in [0, 1].
 
     Raises:
-        ShapeError: images is of another type or shape.
+        ShapeError: images are of another type or shape.
     """
     _expect_pixels(images, at_least=1)
-    counts = _histograms(images).double()  # 256 counts per channel say all, and whole numbers do not round
+    counts = _histograms(images).double()  # uint8 values: 256 integer counts per channel are exact and sufficient
     values = torch.arange(256, dtype=torch.float64) / 255
     share = counts / counts.sum(dim=1, keepdim=True)
     mean = share @ values
@@ -35,27 +35,27 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_and_covariance(images: Tensor, *, show_progress: bool = False) -> tuple[Tensor, Tensor]:
-    """Measure how the pixels of an image vary together.
+    """Return the mean and covariance of the flattened images.
 
     Args:
         images: uint8, shape [N, C, H, W] with N >= 2.
-        show_progress: draw a bar.
+        show_progress: draw a progress bar.
 
     Returns:
         Mean, shape [D] with D = C*H*W, and covariance (over N - 1), shape [D, D], both float64, of intensities in
         [0, 1].
 
     Raises:
-        ShapeError: images is of another type or shape.
+        ShapeError: images are of another type or shape.
     """
     _expect_pixels(images, at_least=2)
     size = images[0].numel()
-    # About any fixed point the covariance is the same. One near the mean keeps the sums small, and a whole number
-    # keeps the differences exact.
+    # The covariance does not depend on the point that is subtracted first: one near the mean keeps the sums small,
+    # and an integer keeps the differences exact.
     center = images[: _chunk_of(images)].flatten(1).float().mean(dim=0).round()
     total = torch.zeros(size, dtype=torch.float64)
     products = torch.zeros(size, size, dtype=torch.float64)
-    # Written over again and again: fresh ones for each part would leave the memory in pieces.
+    # Buffers that every chunk reuses: new ones for each would fragment the memory.
     differences, squares = torch.empty(min(len(images), _chunk_of(images)), size), torch.empty(size, size)
     with Progress("measure the covariance", total=len(images), unit="images", enabled=show_progress) as bar:
         for part in images.split(_chunk_of(images)):
@@ -69,7 +69,7 @@ def mean_and_covariance(images: Tensor, *, show_progress: bool = False) -> tuple
 
 
 def _histograms(images: Tensor) -> Tensor:
-    """Count each value of each channel: int64, shape [C, 256]."""
+    """Return how often each value occurs in each channel: int64, shape [C, 256]."""
     channels = images.shape[1]
     counts = torch.zeros(channels, 256, dtype=torch.int64)
     for part in images.split(_chunk_of(images)):
@@ -79,7 +79,7 @@ def _histograms(images: Tensor) -> Tensor:
 
 
 def _chunk_of(images: Tensor) -> int:
-    """Say how many images are looked at together."""
+    """Return the number of images in a chunk."""
     return max(1, _CHUNK_BYTES // max(1, images[0].numel()))
 
 

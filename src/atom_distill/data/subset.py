@@ -1,4 +1,4 @@
-"""Choosing training images: a few of each class, or a share to hold out."""
+"""Choosing training images: some of each class, some classes, or a held-out share."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import unknown_name
 from atom_distill.base.seeding import generator
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.data.rows import take
 
 
 def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> Tensor:
-    """Choose training images of each class.
+    """Draw training images of each class.
 
     Args:
         dataset: real images.
@@ -41,7 +40,7 @@ def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> 
 
 
 def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: str = "") -> None:
-    """Make sure that every class has so many training images.
+    """Raise an error unless every class has enough training images.
 
     Args:
         dataset: real images.
@@ -49,7 +48,7 @@ def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: st
         otherwise: what else the user can do, for the message.
 
     Raises:
-        ConfigError: a class has fewer; the message names the one that lacks most.
+        ConfigError: a class has fewer; the message names the class that lacks most.
     """
     sizes, wanted = dataset.class_sizes(), torch.as_tensor(per_class).expand(dataset.num_classes)
     short = int((wanted - sizes).argmax())
@@ -57,43 +56,29 @@ def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: st
     if wanted[short] > available:
         raise ConfigError(
             f"ipc {int(wanted[short])} is more than the {available} training images of class "
-            f"{dataset.class_names[short]!r}: use --ipc {available} or less{otherwise}"
+            f"{dataset.class_names[short]!r}: use `ipc={available}` or less{otherwise}"
         )
 
 
 def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDataset:
-    """Keep some classes, relabeled from 0 in the order given.
+    """Keep some classes of both splits, relabeled from 0 in the given order.
 
     Args:
-        dataset: both of its splits are cut.
+        dataset: to be cut.
         wanted: names of classes; or how many, from the first.
 
     Raises:
-        ConfigError: there are fewer classes, or one is named twice.
-        UnknownNameError: there is no class of a name.
+        ConfigError: there are fewer classes, fewer than two are wanted, or one is named twice.
+        UnknownNameError: there is no class of that name.
     """
     known = list(dataset.class_names)
-    if isinstance(wanted, bool) or not isinstance(wanted, int | Sequence) or isinstance(wanted, str):
-        raise ConfigError(f"classes is a number or a list of names, not {wanted!r}")
-    if isinstance(wanted, int):
-        if not 2 <= wanted <= len(known):
-            raise ConfigError(f"--classes {wanted} is out of range: {dataset.name} has {len(known)}, and 2 are needed")
-        names = known[:wanted]
-    else:
-        names = list(wanted)
-        for name in names:
-            if name not in known:
-                raise unknown_name("class", str(name), known)
-        if len(set(names)) < len(names):
-            raise ConfigError("--classes names a class twice")
-        if len(names) < 2:
-            raise ConfigError("--classes names fewer than 2 classes, and 2 are needed")
-    place = torch.full((len(known),), -1)
-    place[[known.index(name) for name in names]] = torch.arange(len(names))
+    names = _chosen_names(dataset.name, known, wanted)
+    new_label = torch.full((len(known),), -1)
+    new_label[[known.index(name) for name in names]] = torch.arange(len(names))
 
     def cut(split: Split) -> Split:
-        rows = (place[split.labels] >= 0).nonzero().flatten()
-        return Split(take(split.images, rows), place[split.labels[rows]])
+        kept = split.subset((new_label[split.labels] >= 0).nonzero().flatten())
+        return Split(kept.images, new_label[kept.labels])
 
     return replace(
         dataset,
@@ -104,10 +89,27 @@ def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDat
     )
 
 
-def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:
-    """Set aside a share of each class's training images as the test split; the real test split is dropped.
+def _chosen_names(dataset_name: str, known: list[str], wanted: int | Sequence[str]) -> list[str]:
+    if isinstance(wanted, bool | str) or not isinstance(wanted, int | Sequence):
+        raise ConfigError(f"`classes` must be a number or a list of names, not {wanted!r}")
+    if isinstance(wanted, int):
+        if not 2 <= wanted <= len(known):
+            raise ConfigError(f"`classes={wanted}` is out of range: {dataset_name} has {len(known)}, and 2 are needed")
+        return known[:wanted]
+    for name in wanted:
+        if name not in known:
+            raise unknown_name("class", str(name), known)
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError("`classes` names a class twice")
+    if len(wanted) < 2:
+        raise ConfigError("`classes` names fewer than 2 classes, and 2 are needed")
+    return list(wanted)
 
-    Every class keeps at least one image on each side.
+
+def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:
+    """Make a share of each class's training images the test split; the real test split is dropped.
+
+    Every class keeps at least one image in each split.
 
     Raises:
         ConfigError: a class has fewer than two training images.

@@ -1,1 +1,1 @@
-"""Layer 4: initial images, one step, the loop, checkpoints, and the methods."""
+"""Layer 5: initial images, one step, the loop, checkpoints, and the methods."""

@@ -1,1 +1,1 @@
-"""Distilled sets as files that others read: tensors, tables, pictures, and a place on the hub. Layer 3."""
+"""Layer 6: distilled sets as files for other tools (tensors, tables, pictures), and as data sets on the hub."""

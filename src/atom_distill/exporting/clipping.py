@@ -1,4 +1,4 @@
-"""What pictures cannot hold of a set: the inverse transform leads outside the range of a pixel."""
+"""How much pictures lose of a set: the inverse transform gives values outside the range of a pixel."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from atom_distill.artifact.distilled import DistilledDataset
 
-_HALF_A_STEP = 0.5 / 255
-"""How far rounding to a whole pixel value moves an intensity at most."""
+_ROUNDING = 0.5 / 255
+"""Largest change of an intensity by rounding to a whole pixel value."""
 
 
 @dataclass(frozen=True)
 class Clipping:
-    """What does not fit into pictures.
+    """How much of a set does not fit into pictures.
 
     Attributes:
-        share: of all values, those outside the range of a pixel by more than rounding.
+        share: of the values that are outside the range of a pixel by more than rounding, 0..1.
         low: the smallest intensity; 0 is black.
-        high: the largest; 1 is white.
+        high: the largest intensity; 1 is white.
     """
 
     share: float
@@ -28,13 +28,13 @@ class Clipping:
         if self.share == 0:
             return "every value fits into the range of a pixel, and is rounded by at most 1/510."
         return (
-            f"{100 * self.share:.1f} % of the values lie outside the range of a pixel (they run from {self.low:.2f} to "
-            f"{self.high:.2f}, where 0 is black and 1 white) and are clipped."
+            f"{100 * self.share:.1f} % of the values lie outside the range of a pixel and are clipped (they range from "
+            f"{self.low:.2f} to {self.high:.2f}; 0 is black, 1 is white)."
         )
 
 
 def clipping_of(distilled: DistilledDataset) -> Clipping:
-    """Measure what the pictures of a set lose."""
+    """Return how much the pictures of a set lose."""
     intensities = distilled.preprocessing.invert(distilled.images)
-    outside = (intensities < -_HALF_A_STEP) | (intensities > 1 + _HALF_A_STEP)
+    outside = (intensities < -_ROUNDING) | (intensities > 1 + _ROUNDING)
     return Clipping(float(outside.float().mean()), float(intensities.min()), float(intensities.max()))

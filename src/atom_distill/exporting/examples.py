@@ -1,24 +1,23 @@
-"""Four lines of Python for each format: they load it with what its readers have installed, not with this package.
+"""Four lines of Python for each format, which load an export with common libraries, without this package.
 
-Each leaves `loader`, whose batches are (images float32 [B, C, H, W], labels int64 [B] or probabilities [B, K]).
+Each defines `loader`, whose batches are (images float32 [B, C, H, W], labels int64 [B] or probabilities [B, K]).
 """
 
 from __future__ import annotations
 
 import json
 
-from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.card.content import CardContent
 
 _LOADER = (
     "loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True)"
 )
 
 
-def pt(distilled: DistilledDataset, place: str) -> str:
-    """Load with plain torch."""
-    images, labels = 'stored["data"][0]', ""
-    if distilled.soft_labels is not None:
-        images, labels = 'stored["data"][0][0]', ', stored["soft_labels"]'
+def pt(content: CardContent, place: str) -> str:
+    """Load with torch."""
+    soft = content.has_soft_labels
+    images, labels = ('stored["data"][0][0]', ', stored["soft_labels"]') if soft else ('stored["data"][0]', "")
     return _lines(
         "import torch",
         f"stored = torch.load({json.dumps(place)})",
@@ -26,9 +25,9 @@ def pt(distilled: DistilledDataset, place: str) -> str:
     )
 
 
-def npz(distilled: DistilledDataset, place: str) -> str:
+def npz(content: CardContent, place: str) -> str:
     """Load with numpy."""
-    labels = "labels" if distilled.soft_labels is None else "soft_labels"
+    labels = "soft_labels" if content.has_soft_labels else "labels"
     return _lines(
         "import numpy, torch",
         f"stored = numpy.load({json.dumps(place)})",
@@ -36,11 +35,10 @@ def npz(distilled: DistilledDataset, place: str) -> str:
     )
 
 
-def parquet(distilled: DistilledDataset, place: str) -> str:
+def parquet(content: CardContent, place: str) -> str:
     """Load with pandas."""
-    shape = ", ".join(map(str, distilled.images.shape[1:]))
-    labels = 'table["label"]' if distilled.soft_labels is None else 'numpy.stack(table["soft_label"])'
-    images = f'torch.tensor(numpy.stack(table["model_space"])).view(-1, {shape})'
+    labels = 'numpy.stack(table["soft_label"])' if content.has_soft_labels else 'table["label"]'
+    images = f'torch.tensor(numpy.stack(table["model_space"])).view(-1, {_shape(content)})'
     return _lines(
         "import numpy, pandas, torch",
         f"table = pandas.read_parquet({json.dumps(f'{place}/train.parquet')})",
@@ -48,24 +46,28 @@ def parquet(distilled: DistilledDataset, place: str) -> str:
     )
 
 
-def hub(distilled: DistilledDataset, place: str) -> str:
+def hub(content: CardContent, place: str) -> str:
     """Load the tensors with Hugging Face datasets, from a folder or the hub."""
-    shape = ", ".join(map(str, distilled.images.shape[1:]))
-    return _with_datasets(distilled, place, f'rows["model_space"].view(-1, {shape})', 'rows["image"]: the pictures')
+    images = f'rows["model_space"].view(-1, {_shape(content)})'
+    return _with_datasets(content, place, images, 'rows["image"]: the pictures')
 
 
-def pictures(distilled: DistilledDataset, place: str) -> str:
+def pictures(content: CardContent, place: str) -> str:
     """Load the pictures with Hugging Face datasets."""
-    return _with_datasets(distilled, place, 'rows["image"] / 255', "pixels in 0..1")
+    return _with_datasets(content, place, 'rows["image"] / 255', "pixels in 0..1")
 
 
-def _with_datasets(distilled: DistilledDataset, place: str, images: str, remark: str) -> str:
-    labels = "label" if distilled.soft_labels is None else "soft_label"
+def _with_datasets(content: CardContent, place: str, images: str, remark: str) -> str:
+    labels = "soft_label" if content.has_soft_labels else "label"
     return _lines(
         "import datasets, torch",
         f'rows = datasets.load_dataset({json.dumps(place)}, split="train").with_format("torch")[:]',
         f'images, labels = {images}, rows["{labels}"]  # {remark}',
     )
+
+
+def _shape(content: CardContent) -> str:
+    return ", ".join(map(str, content.image_shape))
 
 
 def _lines(*lines: str) -> str:

@@ -1,4 +1,4 @@
-"""The folder that is laid out for the hub: pictures for its viewer and for any tool, and the tensors of the run."""
+"""Export as a folder laid out for the Hugging Face hub: a table for its viewer, and the run itself."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from atom_distill.artifact import folder as files
-from atom_distill.artifact.card import Layout, labels_held
+from atom_distill.artifact.card.layout import Layout, run_files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import save_scores
-from atom_distill.exporting import card_text, examples
+from atom_distill.exporting import examples, usage_text
 from atom_distill.exporting.clipping import clipping_of
-from atom_distill.exporting.tables import columns_held, table_data, write_card, write_table
+from atom_distill.exporting.parquet_table import table_columns, table_data, write_table
+from atom_distill.exporting.write_card import write_card
 
 DATA_FILE = "data/train-00000-of-00001.parquet"
 RUN_FOLDER = "run"
 
 
 def write_hub_folder(distilled: DistilledDataset, folder: Path) -> None:
-    """Write `data/*.parquet`, `run/` that `DistilledDataset.load` reads, and the card."""
+    """Write `data/*.parquet`, `run/` for `DistilledDataset.load`, and the card."""
     (folder / DATA_FILE).parent.mkdir()
     write_table(distilled, folder / DATA_FILE)
     _write_run(distilled, folder / RUN_FOLDER)
@@ -28,41 +29,29 @@ def write_hub_folder(distilled: DistilledDataset, folder: Path) -> None:
 
 
 def hub_layout(distilled: DistilledDataset, repository: str | None = None) -> Layout:
-    """Describe the folder.
+    """Return the layout of the folder.
 
     Args:
         distilled: the set.
-        repository: USER/NAME where it lies on the hub; None for a folder on disk.
+        repository: USER/NAME on the hub; None for a folder on disk.
     """
-    run = f'"{card_text.HERE}/{RUN_FOLDER}"'
+    content = distilled.card_content()
+    run = f'"{usage_text.HERE}/{RUN_FOLDER}"'
     if repository is not None:
         run = f'huggingface_hub.snapshot_download("{repository}", repo_type="dataset") + "/{RUN_FOLDER}"'
-    use = card_text.HUB_USE.format(
-        example=examples.hub(distilled, repository or card_text.HERE),
+    use = usage_text.HUB_USE.format(
+        example=examples.hub(content, repository or usage_text.HERE),
         clipping=clipping_of(distilled),
         run=run,
         more="" if repository is None else "import huggingface_hub\n",
-        preprocess=distilled.preprocessing.kind,
+        preprocess=content.preprocess,
     )
-    return Layout(
-        table_data(distilled, "data/train-*"),
-        use,
-        [
-            ("data/", columns_held(distilled)),
-            (
-                f"{RUN_FOLDER}/distilled.safetensors",
-                f"images [N, C, H, W] float32 in model space, {labels_held(distilled)}",
-            ),
-            (f"{RUN_FOLDER}/preprocessing.safetensors", "the transform between pixels and model space"),
-            (f"{RUN_FOLDER}/config.yaml", "every setting, the data set, versions, seed"),
-            (f"{RUN_FOLDER}/metrics.jsonl", "the loss by step"),
-            (f"{RUN_FOLDER}/scores.json", "every evaluation with its protocol"),
-        ],
-    )
+    of_run = [(f"{RUN_FOLDER}/{name}", what) for name, what in run_files(content)]
+    return Layout(table_data(content, "data/train-*"), use, [("data/", table_columns(content)), *of_run])
 
 
 def _write_run(distilled: DistilledDataset, folder: Path) -> None:
-    """Write what loads and evaluates as a run; the set that is exported is its last one, whichever it was."""
+    """Write a run that loads and evaluates; the exported set becomes its last one, even if it was the best."""
     folder.mkdir()
     files.save_values(folder, distilled.values())
     files.save_preprocessing(folder, distilled.preprocessing)
@@ -74,16 +63,11 @@ def _write_run(distilled: DistilledDataset, folder: Path) -> None:
     save_scores(folder, distilled.scores)
 
 
-def _public(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of paths on this machine all but their last part: the folder is made to be shown to others."""
-    return {
-        name: _public(value)
-        if isinstance(value, Mapping)
-        else _without_folders(value)
-        if isinstance(value, str)
-        else value
-        for name, value in facts.items()
-    }
+def _public(value: Any) -> Any:
+    """Return a copy in which every absolute path is cut to its last part, since others will see it."""
+    if isinstance(value, Mapping):
+        return {name: _public(part) for name, part in value.items()}
+    return _without_folders(value) if isinstance(value, str) else value
 
 
 def _without_folders(text: str) -> str:

@@ -1,4 +1,4 @@
-"""An export on the Hugging Face hub, by its client and the login that it knows."""
+"""Upload of an export to the Hugging Face hub, by its client and with its login."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from atom_distill.base.errors import ConfigError, HubError
 
 _OWN_FILES = {".gitattributes"}
-"""What the hub puts into a new repository."""
+"""Files that the hub puts into a new repository."""
 
 
 class Destination:
-    """A data-set repository that the logged-in user may write to; asked for before anything is exported.
+    """A data-set repository that the logged-in user may write to; checked before anything is exported.
 
     Args:
         repository: USER/NAME.
-        private: whether a new one is to be seen by its owner only.
-        force: whether one that holds files may get a new version of them.
+        private: whether a new repository is visible to its owner only.
+        force: whether a repository that holds files may get a new version of them.
 
     Raises:
-        ConfigError: it is no name of a repository, or the repository is in use.
+        ConfigError: it is not a valid name, or the repository holds files already.
         HubError: nobody is logged in, or the hub does not answer.
     """
 
@@ -34,17 +34,19 @@ class Destination:
         try:
             validate_repo_id(repository)
         except HFValidationError as error:
-            raise ConfigError(f"--push {repository!r} is no name of a data set on the hub: {_line(error)}") from None
+            raise ConfigError(
+                f"`push` {repository!r} is not a valid name of a data set on the hub: {_line(error)}"
+            ) from None
         if repository.count("/") != 1:
-            raise ConfigError(f"--push {repository!r} is to be USER/NAME, your name on the hub and one for the set")
+            raise ConfigError(f"`push` {repository!r} must be USER/NAME: your name on the hub and a name for the set")
         self.repository, self._private, self._api = repository, private, HfApi()
-        with _in_our_words("nothing was written or sent"):
+        with _hub_errors("nothing was written or sent"):
             self._api.whoami()
             held = self._files()
         if held and not force:
             raise ConfigError(
                 f"{repository} on the hub holds files already ({', '.join(sorted(held)[:3])}, ...): give another name, "
-                "or --force for a new version of it; the hub keeps the old one"
+                "or `force` for a new version of it; the hub keeps the old one"
             )
 
     def _files(self) -> set[str]:
@@ -57,12 +59,12 @@ class Destination:
         return {sibling.rfilename for sibling in found.siblings or []} - _OWN_FILES
 
     def send(self, folder: Path) -> str:
-        """Upload a folder, and give the address of the repository.
+        """Upload a folder, and return the address of the repository.
 
         Raises:
-            HubError: the hub did not take it.
+            HubError: the hub did not accept it.
         """
-        with _in_our_words(f"the export is whole in {folder}: send it again with the same command and --force"):
+        with _hub_errors(f"the export is complete in {folder}: send it again in the same way with `force`"):
             address = self._api.create_repo(
                 self.repository, repo_type="dataset", private=self._private or None, exist_ok=True
             )
@@ -76,8 +78,8 @@ class Destination:
 
 
 @contextlib.contextmanager
-def _in_our_words(consequence: str) -> Iterator[None]:
-    """Turn what the client raises into one line, and keep its own words off standard output."""
+def _hub_errors(consequence: str) -> Iterator[None]:
+    """Raise any error of the client as a `HubError` of one line, and keep its messages off standard output."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     try:
@@ -91,7 +93,7 @@ def _in_our_words(consequence: str) -> Iterator[None]:
         status = getattr(error.response, "status_code", None)
         advice = ": is the login's token valid, and may it write there?" if status in (401, 403) else ""
         raise HubError(f"the Hugging Face hub refused ({_line(error)}){advice}; {consequence}") from None
-    except Exception as error:  # the network raises many types, also through the client
+    except Exception as error:  # the network layer raises many types, also through the client
         raise HubError(f"the Hugging Face hub cannot be reached ({_line(error)}); {consequence}") from None
 
 

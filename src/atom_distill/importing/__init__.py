@@ -1,1 +1,1 @@
-"""Layer 3: other people's published distilled sets, read into an artifact of ours."""
+"""Layer 6: distilled sets that others published, read without running any code that their files may hold."""

@@ -1,4 +1,4 @@
-"""Published labels, of whatever type, as class numbers and, where they are soft, probabilities."""
+"""Conversion of published labels of any type to class numbers and, if they are soft, probabilities."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
 
 _SUM_TOLERANCE = 1e-3
-"""How far rows of probabilities that were stored in low precision may be from a sum of 1."""
+"""Largest deviation from a sum of 1 of probabilities that were stored in low precision."""
 _ROUNDING = 1e-6
-"""How far those of float32 are: left as they are, so that what was written by us is read bit for bit."""
+"""The same for float32: such rows are not rescaled, so that our own exports are read bit for bit."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the images stand for.
+    """What networks learn for each image.
 
     Attributes:
         hard: class numbers, int64 [N].
-        soft: probabilities, float32 [N, K]; None where the labels are class numbers.
-        guessed: whether the class numbers are but the largest entries of soft labels.
+        soft: probabilities, float32 [N, K]; None if the labels are class numbers.
+        guessed: whether the class numbers are only the largest entries of soft labels.
     """
 
     hard: Tensor
@@ -32,16 +32,16 @@ class Targets:
 
 
 def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> Targets:
-    """Read labels.
+    """Return labels as class numbers and probabilities.
 
     Args:
         labels: [N] or [N, 1] whole numbers of any type, or [N, K]: one-hot, probabilities, or logits. Rows that are not
-            probabilities are taken as logits and go through a softmax, as DATM's loss does with its labels.
+            probabilities are taken as logits and go through a softmax, as in DATM's loss.
         num_classes: K.
-        soft: [N, K] that lie beside class numbers, to learn in their place.
+        soft: [N, K], given in addition to class numbers, to learn instead of them.
 
     Raises:
-        DataError: they are neither, or name classes that do not exist.
+        DataError: the labels are neither, or have classes that do not exist.
     """
     if soft is not None:
         beside = targets_of(soft, num_classes)
@@ -50,7 +50,7 @@ def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> 
         return Targets(targets_of(labels, num_classes).hard, beside.soft)
     labels = labels.detach()
     if not (labels.is_floating_point() or labels.is_complex()):
-        labels = labels.long()  # torch can do little with its other whole numbers
+        labels = labels.long()  # torch supports few operations on its other integer types
     elif labels.is_floating_point() and labels.dtype != torch.float64:
         labels = labels.float()
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -65,7 +65,7 @@ def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> 
     if len(hard) and (int(hard.min()) < 0 or int(hard.max()) >= num_classes):
         raise DataError(
             f"labels run from {int(hard.min())} to {int(hard.max())}, but the data set has {num_classes} classes; "
-            "is --as the set that was distilled?"
+            "is `dataset` the one that was distilled?"
         )
     return Targets(hard, None)
 
@@ -74,7 +74,7 @@ def _from_rows(rows: Tensor, num_classes: int) -> Targets:
     if rows.shape[1] != num_classes:
         raise DataError(
             f"soft labels are for {rows.shape[1]} classes, but the data set has {num_classes}; "
-            "is --as the set that was distilled?"
+            "is `dataset` the one that was distilled?"
         )
     sums = rows.sum(1)
     if bool((rows >= 0).all()) and bool(((sums - 1).abs() <= _SUM_TOLERANCE).all()):
@@ -82,29 +82,29 @@ def _from_rows(rows: Tensor, num_classes: int) -> Targets:
         probabilities = rows if exact else rows / sums[:, None]
         one_hot = bool((rows.max(1).values == 1).all())
         return Targets(rows.argmax(1), None if one_hot else probabilities, guessed=not one_hot)
-    note("the soft labels are logits; stored are their softmax probabilities")
+    note("the soft labels are logits: their softmax is stored")
     return Targets(rows.argmax(1), rows.softmax(1), guessed=True)
 
 
 def by_class(targets: Targets, num_classes: int) -> tuple[Tensor, Targets]:
-    """Bring labels into the order of an artifact: class after class.
+    """Return labels sorted by class, the order of a distilled set.
 
-    Soft labels may have drifted while they were learned, so that their largest entries are no longer balanced. Their
-    images lie class after class by construction (DATM, MTT); where most entries agree with that, it decides.
+    Learned soft labels may have drifted, so that their largest entries are no longer balanced. Their images are stored
+    class after class (DATM, MTT): if most largest entries agree with that order, it decides.
 
     Returns:
         The order, int64 [N], and the targets in it.
 
     Raises:
-        DataError: a class has no image, or the classes of soft labels cannot be told.
+        DataError: a class has no image, or the classes of soft labels cannot be determined.
     """
     hard = targets.hard
     counts = torch.bincount(hard, minlength=num_classes)
-    if targets.guessed and not _equal(counts):
+    if targets.guessed and len(set(counts.tolist())) > 1:
         hard = _by_place(hard, num_classes)
     elif int(counts.min()) == 0:
         raise DataError(
-            f"classes have 0 to {int(counts.max())} images; each needs one. Is --as the set that was distilled?"
+            f"classes have 0 to {int(counts.max())} images; each needs one. Is `dataset` the one that was distilled?"
         )
     order = torch.argsort(hard, stable=True)
     soft = targets.soft
@@ -112,7 +112,7 @@ def by_class(targets: Targets, num_classes: int) -> tuple[Tensor, Targets]:
 
 
 def _by_place(guessed: Tensor, num_classes: int) -> Tensor:
-    """Give the class of each image by where it lies, if most soft labels agree with that."""
+    """Return the class of each image by its position, if most soft labels agree with it."""
     each, left = divmod(len(guessed), num_classes)
     by_place = torch.arange(num_classes).repeat_interleave(each)
     drifted = len(guessed) if left else int((by_place != guessed).sum())
@@ -120,11 +120,7 @@ def _by_place(guessed: Tensor, num_classes: int) -> Tensor:
         counts = torch.bincount(guessed, minlength=num_classes)
         raise DataError(
             f"classes have {int(counts.min())} to {int(counts.max())} images by the largest entry of their soft "
-            "labels, and do not lie in order either; which image is of which class cannot be told"
+            "labels, and are not stored class after class either; the class of each image cannot be determined"
         )
-    note(f"{drifted} soft labels have their largest entry at another class than their place; the place counts")
+    note(f"{drifted} soft labels have their largest entry at another class than their position; the position decides")
     return by_place
-
-
-def _equal(counts: Tensor) -> bool:
-    return bool((counts == counts[0]).all())

@@ -1,1 +1,1 @@
-"""Layer 5: runs as one page for people."""
+"""Layer 7: runs as one HTML page."""

@@ -1,4 +1,4 @@
-"""The charts of a report as Vega-Lite, written with Altair; colors are the page's."""
+"""The charts of a report as Vega-Lite, made with Altair; their colors are set by the page."""
 
 from __future__ import annotations
 
@@ -8,38 +8,49 @@ from types import ModuleType
 from typing import Any
 
 from atom_distill.base.optional import require
-from atom_distill.report.curves import Point
+from atom_distill.report.curves import Point, accuracy_points, loss_points, term_points
+from atom_distill.report.reading import RunView
 
 Spec = dict[str, Any]
-_HEIGHT = 260
+CALLER = "a report"
+"""Who needs the packages of the extra [report], for the error where one is not installed."""
 BARS = "bars"
 """Name of the data that the page fills in when a layer is chosen: rank, channel, real, synthetic."""
+_HEIGHT = 260
 
 
-def altair(caller: str) -> ModuleType:
-    """Import Altair, or say how to get it."""
-    return require("altair", extra="report", caller=caller)
+def chart_scripts() -> str:
+    """Return the JavaScript that draws charts: Vega, Vega-Lite and Vega-Embed in one text of 0.9 MB.
 
-
-def library(caller: str) -> str:
-    """Give the JavaScript that draws the charts: Vega, Vega-Lite and Vega-Embed in one text of 0.9 MB."""
-    version = ".".join(altair(caller).SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    text: str = require("vl_convert", extra="report", caller=caller).javascript_bundle(
-        "window.vegaEmbed = vegaEmbed;", vl_version=version
-    )
+    Raises:
+        MissingExtraError: a package that makes charts is not installed.
+    """
+    version = ".".join(_altair().SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    bundle = require("vl_convert", extra="report", caller=CALLER).javascript_bundle
+    text: str = bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
     return text
 
 
-def curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool, caller: str) -> Spec:
-    """Draw curves by step, one a series.
+def curve_charts(views: Sequence[RunView]) -> dict[str, Any]:
+    """Return the charts of loss and accuracy of all runs, and of each run's terms; None for one without values."""
+    return {
+        "loss": _curve_chart(loss_points(views), unit="loss", logarithmic=True),
+        "terms": [_curve_chart(term_points(view), unit="term of the loss", logarithmic=True) for view in views],
+        "accuracy": _curve_chart(accuracy_points(views), unit="accuracy on held-out images, %", logarithmic=False),
+    }
+
+
+def _curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool) -> Spec | None:
+    """Return curves by step, or None if there are no points.
 
     Args:
         points: of all curves.
         unit: what the values are.
-        logarithmic: for values over several orders of magnitude, all positive.
-        caller: whose chart it is, for the error where Altair is not installed.
+        logarithmic: True for values over several orders of magnitude; those that are not positive are left out.
     """
-    alt = altair(caller)
+    if not points:
+        return None
+    alt = _altair()
     rows = [point._asdict() for point in points if point.value > 0 or not logarithmic]
     names = list(dict.fromkeys(point.series for point in points))
     chosen = alt.selection_point(fields=["series"], bind="legend")
@@ -65,9 +76,9 @@ def curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool, caller
     return _spec(lines + dots)
 
 
-def channel_chart(caller: str) -> Spec:
-    """Draw the channels' attention, synthetic over real; the page fills the data in."""
-    alt = altair(caller)
+def channel_chart(_views: Sequence[RunView]) -> Spec:
+    """Return bars of channel attention, synthetic over real; the page fills in the data."""
+    alt = _altair()
     bars = (
         alt.Chart(alt.NamedData(name=BARS))
         .transform_fold(["real", "synthetic"], as_=["images", "attention"])
@@ -88,8 +99,12 @@ def channel_chart(caller: str) -> Spec:
     return _spec(alt.layer(real.encode(color=color), synthetic.encode(color=color)))
 
 
+def _altair() -> ModuleType:
+    return require("altair", extra="report", caller=CALLER)
+
+
 def _spec(chart: Any) -> Spec:
-    """Give the chart as data, as wide as its place in the page and without Altair's own looks."""
+    """Return a chart as data, as wide as its place in the page and without Altair's own theme."""
     spec: Spec = json.loads(chart.properties(width="container", height=_HEIGHT).to_json())
     spec.pop("config", None)
     return {**spec, "autosize": {"type": "fit", "contains": "padding"}}

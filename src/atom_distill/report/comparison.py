@@ -1,9 +1,9 @@
-"""The table that puts runs beside each other."""
+"""The table of scores: runs as rows, and a column for each kind of score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from atom_distill.artifact.scores import Score
@@ -13,12 +13,12 @@ from atom_distill.report.reading import RunView
 
 @dataclass(frozen=True)
 class Cell:
-    """A value to read, to sort by, and to explain.
+    """A cell of the table.
 
     Attributes:
-        text: for people.
-        key: to sort by; None is last.
-        hint: more, for those who ask.
+        text: what it shows.
+        key: to sort by; None is sorted last.
+        hint: its tooltip.
     """
 
     text: str
@@ -26,16 +26,16 @@ class Cell:
     hint: str = ""
 
 
-NOTHING = Cell("-")
+EMPTY = Cell("-")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of accuracies: nothing but scores that compare goes into one.
+    """A column of accuracies, which has scores only that are comparable.
 
     Attributes:
-        dataset: whose test split.
-        network: in words.
+        dataset: whose test split was scored.
+        network: architecture and its departures from the default.
         protocol: its name.
     """
 
@@ -44,44 +44,48 @@ class Column:
     protocol: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Table:
-    """Runs by rows.
+    """A table of runs.
 
     Attributes:
         heads: of the columns that are not accuracies.
-        columns: of accuracies, test accuracy in percent.
+        columns: of test accuracy (percent).
         rows: cells of the heads, then of the columns.
     """
 
     heads: list[str]
     columns: list[Column]
-    rows: list[list[Cell]] = field(default_factory=list)
+    rows: list[list[Cell]]
 
 
 _HEADS = ["run", "method", "data set", "ipc", "images", "compression", "steps", "seconds"]
-_SUBJECTS = {"random": "random real images", "whole": "the whole training set"}
+_REFERENCES = {"random": "random real images", "whole": "the whole training set"}
 
 
 def comparison(views: Sequence[RunView]) -> Table:
-    """Make the table of some runs, and of what was scored beside them for reference."""
+    """Return the table of some runs, and of the references that were scored with them."""
     scores = [score for view in views for score in view.scores]
-    columns = list(dict.fromkeys(_column(score) for score in scores))
-    table = Table(_HEADS, columns)
+    table = Table(_HEADS, list(dict.fromkeys(_column(score) for score in scores)), [])
+
+    def add_row(facts: dict[str, Cell], found: Sequence[Score], steps: int | None) -> None:
+        cells = [_cell(found, column, steps) for column in table.columns]
+        table.rows.append([*(facts.get(head, EMPTY) for head in _HEADS), *cells])
+
     for view in views:
-        mine = [score for score in view.scores if score.subject == "distilled"]
         for which in ("last", "best"):
-            found = [score for score in mine if score.which == which]
+            found = [score for score in view.scores if (score.subject, score.which) == ("distilled", which)]
             if found or which == "last":
-                table.rows.append([*_facts(view, which), *(_cell(found, column, view.steps) for column in columns)])
-    for kind, images in dict.fromkeys((score.subject, score.images) for score in scores if score.subject in _SUBJECTS):
-        found = [score for score in scores if (score.subject, score.images) == (kind, images)]
-        table.rows.append([*_reference(found[0]), *(_cell(found, column, None) for column in columns)])
+                add_row(_facts(view, which), found, view.steps)
+    references = (score for score in scores if score.subject in _REFERENCES)
+    for subject, images in dict.fromkeys((score.subject, score.images) for score in references):
+        found = [score for score in scores if (score.subject, score.images) == (subject, images)]
+        add_row(_reference_facts(found[0]), found, None)
     return table
 
 
 def network_name(score: Score) -> str:
-    """Name a network with its departures from the architecture."""
+    """Return the architecture of a score with its departures from the default."""
     changes = [f"{name} {value}" for name, value in score.shape.items() if value is not None]
     return f"{score.arch} ({', '.join(changes)})" if changes else score.arch
 
@@ -90,55 +94,54 @@ def _column(score: Score) -> Column:
     return Column(score.dataset, network_name(score), score.protocol.name)
 
 
-def _facts(view: RunView, which: str) -> list[Cell]:
+def _facts(view: RunView, which: str) -> dict[str, Cell]:
     name = view.name if which == "last" else f"{view.name} (best on held-out images)"
-    images, seconds = len(view.labels), view.record.get("seconds")
-    train = view.dataset.get("train_size")
+    images, train, seconds = len(view.labels), view.dataset.get("train_size"), view.record.get("seconds")
     ratio = train / images if isinstance(train, int) and images else None
-    return [
-        Cell(name, name.lower(), str(view.folder)),
-        Cell(view.method, view.method),
-        Cell(str(view.dataset.get("name", "-")), str(view.dataset.get("name", ""))),
-        _ipc(view),
-        Cell(f"{images:,}", images) if images else NOTHING,
-        NOTHING if ratio is None else Cell(f"{ratio:,.0f} : 1", ratio, f"{train:,} training images for {images:,}"),
-        Cell(f"{view.steps:,}", view.steps) if view.moves else NOTHING,
-        Cell(f"{seconds:,.0f}", seconds, duration(seconds)) if isinstance(seconds, int | float) else NOTHING,
-    ]
+    timed = seconds if isinstance(seconds, int | float) else None
+    return {
+        "run": Cell(name, name.lower(), str(view.folder)),
+        "method": Cell(view.method, view.method),
+        "data set": Cell(str(view.dataset.get("name", "-")), str(view.dataset.get("name", ""))),
+        "ipc": _ipc(view),
+        "images": _number(images or None),
+        "compression": _number(ratio, "{:,.0f} : 1", f"{train:,} training images for {images:,}" if ratio else ""),
+        "steps": _number(view.steps if view.is_optimized else None),
+        "seconds": _number(timed, hint="" if timed is None else duration(timed)),
+    }
+
+
+def _number(value: float | None, form: str = "{:,.0f}", hint: str = "") -> Cell:
+    return EMPTY if value is None else Cell(form.format(value), value, hint)
 
 
 def _ipc(view: RunView) -> Cell:
-    """Give what was asked for, which is known where the classes of the images are not; else what is there."""
-    asked = view.settings.get("ipc")
-    ipc = {asked} if isinstance(asked, int) else set(view.per_class.tolist())
-    return Cell(str(min(ipc)), min(ipc)) if len(ipc) == 1 else _range(ipc)
+    """Return the ipc of the settings, which is known even if the classes of the images are not, or a range."""
+    setting = view.settings.get("ipc")
+    ipc = {setting} if isinstance(setting, int) else set(view.per_class.tolist())
+    if len(ipc) > 1:
+        return Cell(f"{min(ipc)} to {max(ipc)}", min(ipc), "classes differ in size")
+    return _number(next(iter(ipc), None))
 
 
-def _range(ipc: set[int]) -> Cell:
-    return Cell(f"{min(ipc)} to {max(ipc)}", min(ipc), "classes differ in size") if ipc else NOTHING
-
-
-def _reference(score: Score) -> list[Cell]:
-    name = f"{_SUBJECTS[score.subject]}"
-    ipc = NOTHING if score.ipc is None or score.subject == "whole" else Cell(str(score.ipc), score.ipc)
-    return [
-        Cell(name, name, "for reference"),
-        Cell("-", "-"),
-        Cell(score.dataset, score.dataset),
-        ipc,
-        Cell(f"{score.images:,}", score.images),
-        *(NOTHING,) * 3,
-    ]
+def _reference_facts(score: Score) -> dict[str, Cell]:
+    name = _REFERENCES[score.subject]
+    return {
+        "run": Cell(name, name, "for reference"),
+        "data set": Cell(score.dataset, score.dataset),
+        "ipc": _number(None if score.subject == "whole" else score.ipc),
+        "images": _number(score.images),
+    }
 
 
 def _cell(scores: Sequence[Score], column: Column, steps: int | None) -> Cell:
-    """Show the score with the most networks, the latest of equals, and mention the others."""
-    mine = [score for score in scores if _column(score) == column]
-    if not mine:
-        return NOTHING
-    chosen = max(reversed(mine), key=lambda score: len(score.runs))
+    """Return the score of most networks, the latest of several, with the others in the hint."""
+    found = [score for score in scores if _column(score) == column]
+    if not found:
+        return EMPTY
+    chosen = max(reversed(found), key=lambda score: len(score.runs))
     text = f"{chosen.mean:.1f} ± {chosen.std:.1f}" if len(chosen.runs) > 1 else f"{chosen.mean:.1f}"
-    hints = [_hint(score, steps) for score in [chosen, *(score for score in mine if score is not chosen)]]
+    hints = [_hint(score, steps) for score in [chosen, *(score for score in found if score is not chosen)]]
     return Cell(text, chosen.mean, "; also ".join(hints))
 
 

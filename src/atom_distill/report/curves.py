@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from atom_distill.report.reading import RunView
+from atom_distill.report.reading import RunView, is_number
 
-_POINTS = 300
-"""Points of a curve at most: a page is about a thousand pixels wide."""
+_MAX_POINTS = 300
+"""Points of a curve: a page is about a thousand pixels wide."""
 
 
 class Point(NamedTuple):
     """A point of a curve.
 
     Attributes:
-        series: which curve.
-        step: the last step that the value is an average of.
+        series: name of the curve.
+        step: the last step of those averaged.
         value: the average.
     """
 
@@ -27,36 +27,32 @@ class Point(NamedTuple):
 
 
 def loss_points(views: Sequence[RunView]) -> list[Point]:
-    """Give the loss of every run by step; long runs as averages over equal parts."""
+    """Return the loss of every run by step, averaged over equal parts of a long run."""
     return [point for view in views for point in _averaged(view.name, [(e["step"], e["loss"]) for e in view.history])]
 
 
 def term_points(view: RunView) -> list[Point]:
-    """Give the terms of a run's loss by step, in the order of the layers."""
+    """Return the terms of a run's loss by step, in the order of the layers."""
     entries = [entry for entry in view.history if isinstance(entry.get("terms"), dict)]
     names = dict.fromkeys(name for entry in entries for name in entry["terms"])
     curves = {
-        name: [(entry["step"], entry["terms"][name]) for entry in entries if _is_value(entry["terms"].get(name))]
+        name: [(entry["step"], entry["terms"][name]) for entry in entries if is_number(entry["terms"].get(name))]
         for name in names
     }
     return [point for name, curve in curves.items() for point in _averaged(name, curve)]
 
 
 def accuracy_points(views: Sequence[RunView]) -> list[Point]:
-    """Give every accuracy on held-out training images, percent."""
+    """Return every accuracy on held-out training images (percent)."""
     return [
         Point(view.name, entry["step"], float(entry["held_out_accuracy"]))
         for view in views
         for entry in view.history
-        if _is_value(entry.get("held_out_accuracy"))
+        if is_number(entry.get("held_out_accuracy"))
     ]
 
 
 def _averaged(series: str, curve: Sequence[tuple[int, float]]) -> list[Point]:
-    size = max(1, -(-len(curve) // _POINTS))
+    size = max(1, -(-len(curve) // _MAX_POINTS))
     parts = [curve[start : start + size] for start in range(0, len(curve), size)]
     return [Point(series, part[-1][0], float(f"{statistics.fmean(v for _, v in part):.5g}")) for part in parts]
-
-
-def _is_value(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,28 +1,26 @@
-"""A run's images as what the page draws from: sheets of tiles, and numbers."""
+"""The images of a run as the page draws them: sheets of tiles, and numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from atom_distill.distillation.images_per_class import first_of_each
-from atom_distill.report.attention import Observer, Seen
-from atom_distill.report.neighbors import DESCRIPTION
+from atom_distill.report.network_analysis import Analysis, Analyzer
 from atom_distill.report.reading import RunView
 from atom_distill.report.sprites import Sprite, sprite
 
-_PIXELS = 800 * 32 * 32
-"""Of all shown images together: with their evolution some 8 MB, and all of CIFAR-10 at ipc 50."""
-_MOST = 1000
+_MAX_PIXELS = 800 * 32 * 32
+"""Pixels of all shown images: with their evolution some 8 MB, and all of CIFAR-10 at ipc 50."""
+_MAX_IMAGES = 1000
 """Images of a run that a page draws quickly."""
-_ROUNDING = 2
-"""Levels of gray by which a real image differs at most from itself after preprocessing and back."""
-_CLASSES_AT_MOST = 100
-"""Classes whose attention is told one by one; of more, only that of all together."""
+_MAX_ROUNDING = 2
+"""Gray levels by which a real image may differ from itself after preprocessing and its inverse."""
+_MAX_CLASSES = 100
+"""Classes whose attention is shown one by one; of more, only the mean of all is shown."""
 
 
 @dataclass
@@ -32,18 +30,26 @@ class Layer:
     Attributes:
         name: in words.
         maps: spatial attention of every shown image, gray.
-        mean_syn: mean spatial attention of all classes together, then of each, gray.
-        mean_real: the same of real images, on the same scale; None where there are none.
-        channels_syn: mean channel attention, in the same order, [1 + K][C].
-        channels_real: likewise.
+        mean_syn: mean spatial attention over all classes, then of each class, gray.
+        mean_real: the same of real images, on the same scale; None if they are not available.
+        channels_syn: mean channel attention in the same order, [1 + K][C].
+        channels_real: the same of real images.
     """
 
     name: str
-    maps: dict[str, Any]
-    mean_syn: dict[str, Any]
-    mean_real: dict[str, Any] | None
+    maps: Sprite
+    mean_syn: Sprite
+    mean_real: Sprite | None
     channels_syn: list[list[float]]
     channels_real: list[list[float]] | None
+
+
+@dataclass
+class Frame:
+    """The shown images after some step; the sheet of the last frame is None, meaning `Gallery.tiles`."""
+
+    step: int
+    sheet: Sprite | None
 
 
 @dataclass
@@ -52,22 +58,21 @@ class Gallery:
 
     Attributes:
         name: of the run.
-        method: what made it.
+        method: its name.
         classes: their names.
         labels: of the shown images, ascending.
-        total: images of the set, of which so many are shown.
-        moves: whether they are optimized.
+        total: images of the set, shown or not.
+        optimized: False if the images are selected or imported.
         steps: steps done.
-        tiles: the images, without loss; None where there are none.
-        frames: steps and sheets of the images on their way; the last has None, which is `tiles`.
+        tiles: the images, lossless; None if there are none.
+        frames: the images at some steps, ascending.
         initial: the images before the first step.
-        neighbors: three real images for each, one after the other.
-        neighbor_ids: which training images they are; -1 for none.
-        nearest_other: places in `neighbors` of the nearest that is not the image itself as it was before the first
-            step; the nearest of all where there is no other.
-        neighbors_how: how they were found.
-        network: which network's attention is shown.
-        layers: attention, by layer.
+        neighbors: three real images for each image, one after the other.
+        neighbor_ids: their indices in the training split; -1 for none.
+        nearest_other: for each image the place in `neighbors` of the nearest one other than its initial image; the
+            nearest of all if there is no other.
+        network: whose attention is shown and which orders the neighbors, in words.
+        layers: attention by layer.
     """
 
     name: str
@@ -75,94 +80,111 @@ class Gallery:
     classes: list[str]
     labels: list[int]
     total: int
-    moves: bool
+    optimized: bool
     steps: int
-    tiles: dict[str, Any] | None = None
-    frames: list[dict[str, Any]] | None = None
-    initial: dict[str, Any] | None = None
-    neighbors: dict[str, Any] | None = None
+    tiles: Sprite | None = None
+    frames: list[Frame] | None = None
+    initial: Sprite | None = None
+    neighbors: Sprite | None = None
     neighbor_ids: list[int] | None = None
     nearest_other: list[int] | None = None
-    neighbors_how: str = ""
     network: str = ""
     layers: list[Layer] | None = None
 
-    def as_data(self) -> dict[str, Any]:
-        """Give it as what JSON holds."""
-        return asdict(self)
 
-
-def gallery(view: RunView, observer: Observer | None, most: int) -> Gallery:
-    """Make a run's gallery.
+def galleries(views: Sequence[RunView], max_images: int | None, *, analyze: bool) -> list[Gallery]:
+    """Return the gallery of each run.
 
     Args:
-        view: of the run.
-        observer: looks at the images; None where nobody is to.
-        most: images to show; the first of each class.
+        views: all runs of the page.
+        max_images: images shown of all runs together; None is as many as keep the page light.
+        analyze: False leaves out attention and the nearest real images, which take a network.
     """
-    rows = first_of_each(view.per_class, most) if len(view.labels) else torch.empty(0, dtype=torch.int64)
-    made = Gallery(
+    analyzer = Analyzer() if analyze else None
+    count = images_to_show(views, max_images)
+    return [gallery(view, analyzer, count) for view in views]
+
+
+def images_to_show(views: Sequence[RunView], max_images: int | None) -> int:
+    """Return how many images of each run are shown.
+
+    Args:
+        views: all runs of the page.
+        max_images: of all runs together; None is as many as keep the page light, at least one of each class.
+    """
+    sizes = [view.pictures.shape[2] * view.pictures.shape[3] for view in views if view.pictures is not None]
+    if not sizes:
+        return 0
+    if max_images is not None:
+        return max(1, max_images // len(sizes))
+    classes = max(len(view.class_names) for view in views)
+    return max(min(_MAX_IMAGES, _MAX_PIXELS // max(sizes)) // len(sizes), min(_MAX_IMAGES, classes))
+
+
+def gallery(view: RunView, analyzer: Analyzer | None, count: int) -> Gallery:
+    """Return the gallery of a run with the first `count` images of its classes; None analyzes nothing."""
+    rows = first_of_each(view.per_class, count) if len(view.labels) else torch.empty(0, dtype=torch.int64)
+    shown = Gallery(
         name=view.name,
         method=view.method,
         classes=list(view.class_names),
         labels=view.labels[rows].tolist(),
         total=len(view.labels),
-        moves=view.moves,
+        optimized=view.is_optimized,
         steps=view.steps,
     )
     if view.pictures is None:
-        return made
-    made.tiles = _data(sprite(view.pictures[rows], "exact"))
-    _add_evolution(made, view, rows)
-    if observer is not None and view.images is not None:
-        seen = view.attempt("Attention and the nearest real images", lambda: observer.see(view, rows))
-        if seen is not None:
-            _add_neighbors(made, view, seen, rows)
-            made.network, made.layers = seen.network, _layers(seen)
-    return made
+        return shown
+    shown.tiles = sprite(view.pictures[rows], "exact")
+    _add_evolution(shown, view, rows)
+    if analyzer is not None and view.images is not None:
+        analysis = view.attempt("Attention and nearest real images", lambda: analyzer.analyze(view, rows))
+        if analysis is not None:
+            _add_neighbors(shown, view, analysis, rows)
+            shown.network, shown.layers = analysis.network, _layers(analysis)
+    return shown
 
 
-def _add_evolution(made: Gallery, view: RunView, rows: Tensor) -> None:
-    """Take the snapshots that there are of the shown images."""
-    if not view.moves:
-        view.missing.append(f"The evolution: {view.method} images are as they are, nothing has moved them")
+def _add_evolution(shown: Gallery, view: RunView, rows: Tensor) -> None:
+    """Add the snapshots of the shown images."""
+    if not view.is_optimized:
+        view.missing.append(f"Evolution: the images of {view.method} are not optimized")
         return
     if view.snapshots is None:
-        if not any(line.startswith("The evolution") for line in view.missing):
-            view.missing.append("The evolution, initial images among them: there are no pictures of it yet")
+        if not view.is_missing("Evolution"):
+            view.missing.append("Evolution: there are no snapshots yet, of the initial images neither")
         return
     found = view.snapshots.up_to(view.steps)
     places = torch.searchsorted(found.rows, rows).clamp_max(len(found.rows) - 1)
     if not torch.equal(found.rows[places], rows):
         view.missing.append(
-            f"The evolution: pictures were taken of {len(found.rows)} of the {len(rows)} images shown; "
-            f"give --images {len(found.rows)} or less"
+            f"Evolution: there are snapshots of {len(found.rows)} of the {len(rows)} images shown; "
+            f"show {len(found.rows)} or fewer with --images"
         )
         return
-    frames = []
-    for step, pixels in zip(found.steps, found.pixels, strict=True):
-        if step < view.steps:
-            sheet = _data(sprite(pixels[places], "sketch" if step else "photo"))
-            made.initial = sheet if step == 0 else made.initial
-            frames.append({"step": step, "sheet": sheet})
-    made.frames = [*frames, {"step": view.steps, "sheet": None}] if frames else None
-    if made.initial is None:
-        view.missing.append("Initial images: the pictures taken of them are lost")
+    frames = [
+        Frame(step, sprite(pixels[places], "sketch" if step else "photo"))
+        for step, pixels in zip(found.steps, found.pixels, strict=True)
+        if step < view.steps
+    ]
+    shown.initial = next((frame.sheet for frame in frames if frame.step == 0), None)
+    shown.frames = [*frames, Frame(view.steps, None)] if frames else None
+    if shown.initial is None:
+        view.missing.append("Initial images: the snapshots do not have them")
 
 
-def _add_neighbors(made: Gallery, view: RunView, seen: Seen, rows: Tensor) -> None:
-    if seen.neighbors is None or view.real is None:
+def _add_neighbors(shown: Gallery, view: RunView, analysis: Analysis, rows: Tensor) -> None:
+    if analysis.neighbors is None or view.real is None:
         return
-    chosen = seen.neighbors.flatten()
+    chosen = analysis.neighbors.flatten()
     pixels = view.real.train.images[chosen.clamp_min(0)]
     pixels[chosen < 0] = 0
-    made.nearest_other = _others(pixels.unflatten(0, seen.neighbors.shape), _first(view, rows))
-    made.neighbors, made.neighbor_ids = _data(sprite(pixels, "photo")), chosen.tolist()
-    made.neighbors_how = DESCRIPTION.format(network=seen.network)
+    shown.nearest_other = _nearest_other(pixels.unflatten(0, analysis.neighbors.shape), _initial(view, rows))
+    shown.neighbors, shown.neighbor_ids = sprite(pixels, "photo"), chosen.tolist()
 
 
-def _first(view: RunView, rows: Tensor) -> Tensor:
-    """Give what the images began as: pictures [n, C, H, W]; the images themselves where nobody knows."""
+def _initial(view: RunView, rows: Tensor) -> Tensor:
+    """Return pictures of the initial images [n, C, H, W]; where they are not known, of the images themselves."""
     assert view.pictures is not None
     found = view.snapshots
     if found is None or found.steps[0] != 0 or not bool(torch.isin(rows, found.rows).all()):
@@ -170,73 +192,50 @@ def _first(view: RunView, rows: Tensor) -> Tensor:
     return found.pixels[0][torch.searchsorted(found.rows, rows)]
 
 
-def _others(neighbors: Tensor, first: Tensor) -> list[int]:
-    """Find for each image the first of its neighbors [n, 3, C, H, W] that is not `first` [n, C, H, W]."""
-    apart = (neighbors.int() - first.int().unsqueeze(1)).abs().flatten(2).amax(2)
-    other = (apart > _ROUNDING).int().argmax(1)  # the first that is; 0 where none is
-    return (other + torch.arange(len(other)) * neighbors.shape[1]).tolist()
+def _nearest_other(neighbors: Tensor, initial: Tensor) -> list[int]:
+    """Return where, among all neighbors [n, 3, C, H, W], each image's first that is not `initial` [n, C, H, W] is."""
+    difference = (neighbors.int() - initial.int().unsqueeze(1)).abs().flatten(2).amax(2)
+    first = (difference > _MAX_ROUNDING).int().argmax(1)  # 0 if there is none
+    return (first + torch.arange(len(first)) * neighbors.shape[1]).tolist()
 
 
-def _layers(seen: Seen) -> list[Layer]:
-    last = len(seen.look.spatial) - 1
-    found = []
-    for index, maps in enumerate(seen.look.spatial):
-        syn, real = _with_all(seen, index, "spatial")
-        peak = torch.maximum(syn, real) if real is not None else syn
-        top = peak.flatten(1).amax(1).clamp_min(1e-12).view(-1, 1, 1)
-        channels_syn, channels_real = _with_all(seen, index, "channel")
+def _layers(analysis: Analysis) -> list[Layer]:
+    syn, real = analysis.means_syn, analysis.means_real
+    layers = []
+    for index, maps in enumerate(analysis.responses.spatial):
+        mean_syn = _with_overall_mean(syn.spatial[index], syn.counts)
+        mean_real = None if real is None else _with_overall_mean(real.spatial[index], real.counts)
+        peak = _peak(mean_syn if mean_real is None else torch.maximum(mean_syn, mean_real))
         height, width = maps.shape[1:]
-        found.append(
+        is_last = index == len(analysis.responses.spatial) - 1
+        layers.append(
             Layer(
-                name=f"layer {index + 1} ({width} x {height})" + (", the last" if index == last else ""),
-                maps=_data(_gray(maps / maps.flatten(1).amax(1).clamp_min(1e-12).view(-1, 1, 1))),
-                mean_syn=_data(_gray(syn / top)),
-                mean_real=None if real is None else _data(_gray(real / top)),
-                channels_syn=_rounded(channels_syn),
-                channels_real=None if channels_real is None else _rounded(channels_real),
+                name=f"layer {index + 1} ({width} x {height})" + (", the last" if is_last else ""),
+                maps=_gray(maps / _peak(maps)),
+                mean_syn=_gray(mean_syn / peak),
+                mean_real=None if mean_real is None else _gray(mean_real / peak),
+                channels_syn=_rounded(_with_overall_mean(syn.channel[index], syn.counts)),
+                channels_real=None if real is None else _rounded(_with_overall_mean(real.channel[index], real.counts)),
             )
         )
-    return found
+    return layers
 
 
-def _with_all(seen: Seen, layer: int, kind: str) -> tuple[Tensor, Tensor | None]:
-    """Give synthetic and real means, [1 + K, ...]: of all classes alike, then of each, where they are few."""
-    found: list[Tensor | None] = []
-    for means in (seen.means, seen.real):
-        if means is None:
-            found.append(None)
-            continue
-        each: Tensor = getattr(means, kind)[layer]
-        every = each[means.counts > 0].mean(0, keepdim=True)
-        found.append(torch.cat([every, each]) if len(each) <= _CLASSES_AT_MOST else every)
-    assert found[0] is not None
-    return found[0], found[1]
+def _with_overall_mean(means: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean over the classes that have images, then, if they are few, each class: [1 + K, ...]."""
+    overall = means[counts > 0].mean(0, keepdim=True)
+    return torch.cat([overall, means]) if len(means) <= _MAX_CLASSES else overall
+
+
+def _peak(maps: Tensor) -> Tensor:
+    """Return the largest value of each map [n, h, w], at least 1e-12, as [n, 1, 1]."""
+    return maps.flatten(1).amax(1).clamp_min(1e-12).view(-1, 1, 1)
 
 
 def _gray(maps: Tensor) -> Sprite:
-    """Turn maps [n, h, w] with values in [0, 1] into a sheet."""
+    """Return a sheet of maps [n, h, w] with values in [0, 1]."""
     return sprite(maps.mul(255).round().to(torch.uint8).unsqueeze(1), "exact")
-
-
-def _data(sheet: Sprite) -> dict[str, Any]:
-    return sheet._asdict()
 
 
 def _rounded(rows: Tensor) -> list[list[float]]:
     return [[float(f"{value:.4g}") for value in row] for row in rows.tolist()]
-
-
-def images_to_show(views: Sequence[RunView], most: int | None) -> int:
-    """Say how many images of each run are shown.
-
-    Args:
-        views: all runs of the page.
-        most: of all runs together; None is as many as keep the page light, at least one of each class.
-    """
-    sizes = [view.pictures.shape[2] * view.pictures.shape[3] for view in views if view.pictures is not None]
-    if not sizes:
-        return 0
-    if most is not None:
-        return max(1, most // len(sizes))
-    classes = max(len(view.class_names) for view in views)
-    return max(min(_MOST, _PIXELS // max(sizes)) // len(sizes), min(_MOST, classes))

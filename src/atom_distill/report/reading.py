@@ -1,4 +1,4 @@
-"""What can be read of a run folder, whole or not, and what cannot."""
+"""Everything that can be read of a run folder, complete or not, and what cannot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
-from atom_distill.artifact.distilled import TrainingSet, decoded
+from atom_distill.artifact.distilled import decoded
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
@@ -25,32 +25,33 @@ from atom_distill.ops.preprocessing import Preprocessing
 
 Read = TypeVar("Read")
 
-_SIGNS = ("config.yaml", "distilled.safetensors", "metrics.jsonl", SCORES_FILE, SNAPSHOTS_FILE)
-"""Files of which a run folder has one at least, however damaged."""
+_RESULT_FILE = "distilled.safetensors"
+_RUN_FILES = ("config.yaml", _RESULT_FILE, files.METRICS_FILE, SCORES_FILE, SNAPSHOTS_FILE)
+"""A run folder has at least one of these, or a checkpoint, however damaged."""
 
 
 @dataclass
 class RunView:
-    """A run as far as it can be read.
+    """A run, as far as it can be read.
 
     Attributes:
         folder: of the run.
-        name: what it is called: the folder's own name.
-        settings: by name; empty where config.yaml cannot be read.
-        dataset: what it was distilled from.
+        name: for people; the name of the folder.
+        settings: by name; empty if config.yaml cannot be read.
+        dataset: name, size, fingerprint and request of the real data set.
         record: versions, machine, command, seconds.
-        images: in model space, float32 [M, C, H, W]; None where there are none.
+        images: in model space, float32 [M, C, H, W]; None if there are none.
         labels: int64 [M], ascending.
         class_names: index = label.
-        pictures: the images for people, contrast-fitted, uint8 [M, C, H, W].
+        pictures: the images with fitted contrast, uint8 [M, C, H, W].
         steps: steps done when the images were taken.
-        finished: whether these are the last ones.
+        finished: True if they are the result.
         preprocessing: between pixels and model space.
-        snapshots: the images on their way.
-        history: losses by step.
+        snapshots: pictures of the images at some steps.
+        history: loss and more, by step.
         scores: every evaluation.
-        real: the data set, where it is at hand.
-        missing: what cannot be shown, and why; one sentence each.
+        real: the real data set, where it is available.
+        missing: what cannot be shown and why, one sentence each: "<what>: <why>".
     """
 
     folder: Path
@@ -76,12 +77,12 @@ class RunView:
 
     @property
     def method(self) -> str:
-        """What made it."""
+        """The name of the method."""
         return str(self.settings.get("method", "unknown"))
 
     @property
-    def moves(self) -> bool:
-        """Whether images are optimized here: a selection takes them, an import brings them."""
+    def is_optimized(self) -> bool:
+        """True if the run optimizes its images, rather than to select or import them."""
         return not ("selection" in self.record or "imported" in self.record)
 
     @property
@@ -90,87 +91,86 @@ class RunView:
         return torch.bincount(self.labels, minlength=len(self.class_names))
 
     def attempt(self, what: str, read: Callable[[], Read]) -> Read | None:
-        """Read something, or keep in `missing` why it is not there."""
+        """Return what `read` returns; if it fails, return None and add the reason to `missing`."""
         try:
             return read()
         except (AtomError, OSError, ValueError, KeyError, TypeError) as error:
             self.missing.append(f"{what}: {error}")
             return None
 
+    def is_missing(self, what: str) -> bool:
+        """Return True if `missing` has a sentence on it."""
+        return any(line.startswith(f"{what}: ") for line in self.missing)
 
-RealSet = Callable[[Mapping[str, Any]], ImageDataset]
-"""From what a run says of its data set to the set itself; raises an AtomError where it is not at hand."""
+
+RealDataset = Callable[[Mapping[str, Any]], ImageDataset]
+"""From a run's `dataset` to the data set itself; raises an AtomError if it is not available."""
 
 
-def read_run(folder: Path, real_set: RealSet) -> RunView:
-    """Read all of a run that can be read.
+def read_run(folder: Path, real_dataset: RealDataset) -> RunView:
+    """Return everything of a run that can be read.
 
     Args:
         folder: of the run.
-        real_set: finds the data set.
+        real_dataset: loads the real data set.
 
     Raises:
-        ArtifactError: nothing of a run is there.
+        ArtifactError: the folder has no file of a run.
     """
     if not folder.is_dir():
-        raise ArtifactError(f"{folder} is not a folder; give the folder of a run, which `atom distill` makes")
-    if not any((folder / name).exists() for name in _SIGNS) and not checkpoints(folder):
-        raise ArtifactError(f"{folder} holds nothing of a run ({', '.join(_SIGNS)}); `atom distill` makes one")
+        raise ArtifactError(f"{folder} is not a folder; give the folder of a run, as written by `atom distill`")
+    if not any((folder / name).exists() for name in _RUN_FILES) and not checkpoints(folder):
+        raise ArtifactError(
+            f"{folder} is not a run folder: it has none of {', '.join(_RUN_FILES)}; `atom distill` writes one"
+        )
     view = RunView(folder)
     config = view.attempt("Settings", lambda: files.load_config(folder)) or {}
     view.settings, view.dataset = config.get("settings", {}), config.get("dataset", {})
     view.record = config.get("record", {})
     if config:
-        view.real = view.attempt("Real images", lambda: real_set(view.dataset))
-    view.preprocessing = view.attempt("The way back to pixels", lambda: files.load_preprocessing(folder))
-    view.snapshots = view.attempt("The evolution", lambda: load_snapshots(folder))
+        view.real = view.attempt("Real images", lambda: real_dataset(view.dataset))
+    view.preprocessing = view.attempt("Preprocessing", lambda: files.load_preprocessing(folder))
+    view.snapshots = view.attempt("Evolution", lambda: load_snapshots(folder))
     _read_images(view)
-    _draw(view)
+    _make_pictures(view)
     _read_history(view)
     view.scores = view.attempt("Scores", lambda: load_scores(folder)) or []
-    if not view.scores and not any(line.startswith("Scores") for line in view.missing):
-        view.missing.append(f"Scores: there are none yet; `atom evaluate {folder}` adds them")
+    if not view.scores and not view.is_missing("Scores"):
+        view.missing.append(f"Scores: there are none; `atom evaluate {folder}` adds them")
     return view
 
 
 def _read_images(view: RunView) -> None:
-    """Take the result, or the newest checkpoint where the run goes on or was stopped."""
+    """Read the result; if the run is unfinished, the newest checkpoint."""
     stored = None
-    if (view.folder / "distilled.safetensors").exists():
-        stored = view.attempt("The finished set", lambda: _decoded(files.load_values(view.folder, "last")))
+    if (view.folder / _RESULT_FILE).exists():
+        stored = view.attempt("Distilled images", lambda: files.load_values(view.folder, "last"))
     if stored is not None:
-        made, values = stored
-        view.images, view.labels, view.class_names = made.images, made.labels, values.class_names
-        view.steps, view.finished = values.steps, True
-        order = view.labels.argsort(stable=True)  # others' sets may come in any order
-        view.images, view.labels = view.images[order], view.labels[order]
-    if (view.moves and last_step(view.folder) > view.steps) or stored is None:
+        made = decoded(stored)
+        order = made.labels.argsort(stable=True)  # an imported set may be in any order
+        view.images, view.labels, view.class_names = made.images[order], made.labels[order], stored.class_names
+        view.steps, view.finished = stored.steps, True
+    if stored is None or (view.is_optimized and last_step(view.folder) > view.steps):
         _read_checkpoint(view)
 
 
 def _read_checkpoint(view: RunView) -> None:
-    state = view.attempt("The newest checkpoint", lambda: load_newest_checkpoint(view.folder))
+    state = view.attempt("Checkpoint", lambda: load_newest_checkpoint(view.folder))
     if state is None:
         if view.images is None:
-            view.missing.append("Images: there is no finished set and no checkpoint yet")
+            view.missing.append("Images: there is neither a result nor a checkpoint yet")
         return
-    images = view.attempt("The images of the newest checkpoint", lambda: _decoded_checkpoint(view, state))
+    images = view.attempt("Images of the checkpoint", lambda: _decoded_checkpoint(view, state))
     if images is None:
         return
-    count = len(images)
-    if len(view.labels) != count:
-        view.labels, view.class_names = _labels(view, count, state.images_per_class)
+    if len(view.labels) != len(images):
+        view.labels, view.class_names = _labels(view, len(images), state.images_per_class)
     view.images, view.steps, view.finished = images, state.step, False
-    goal = view.settings.get("steps", "?")
-    told = f"the run is at step {state.step} of {goal}"
-    if state.step == goal:
-        told = f"it is not in the folder; shown is the checkpoint of step {goal}, and --resume writes the rest"
-    view.missing.append(f"The result: {told}")
-
-
-def _decoded(values: files.StoredValues) -> tuple[TrainingSet, files.StoredValues]:
-    """Return a stored set decoded, and as it is stored."""
-    return decoded(values), values
+    steps = view.settings.get("steps", "?")
+    status = f"the run is at step {state.step} of {steps}"
+    if state.step == steps:
+        status = f"it is not in the folder; the checkpoint of step {steps} is shown, and --resume writes the result"
+    view.missing.append(f"Result: {status}")
 
 
 def _decoded_checkpoint(view: RunView, state: RunState) -> Tensor:
@@ -179,29 +179,35 @@ def _decoded_checkpoint(view: RunView, state: RunState) -> Tensor:
     if form == "pixels":
         return state.result["images"]
     if view.real is None:
-        raise ArtifactError(f"the data set is not at hand, without which images stored as {form} cannot be decoded")
+        raise ArtifactError(f"the data set is not available, without which images stored as {form} cannot be decoded")
     return build_parameterization(form, view.real.image_shape).decode(state.result)
 
 
-def _labels(view: RunView, count: int, stored: Tensor | None) -> tuple[Tensor, tuple[str, ...]]:
+def _labels(view: RunView, count: int, per_class: Tensor | None) -> tuple[Tensor, tuple[str, ...]]:
     """Return labels and class names of a checkpoint's images; those of version 0.1 do not hold them."""
+    real = view.real
+    if per_class is None:
+        per_class = _infer_per_class(view, count)
+    if per_class is None or int(per_class.sum()) != count:
+        view.missing.append("Classes: the checkpoint does not say to which classes its images belong")
+        return torch.zeros(count, dtype=torch.int64), ("all images",)
+    if real is not None and real.num_classes == len(per_class):
+        return class_labels(per_class), real.class_names
+    return class_labels(per_class), tuple(f"class {label}" for label in range(len(per_class)))
+
+
+def _infer_per_class(view: RunView, count: int) -> Tensor | None:
+    """Return the images per class, int64 [K], as the settings allocate them; None if that does not fit the count."""
     ipc, budget, real = view.settings.get("ipc"), view.settings.get("budget"), view.real
-    if stored is not None and int(stored.sum()) == count:
-        numbered = tuple(f"class {label}" for label in range(len(stored)))
-        return class_labels(stored), real.class_names if real is not None else numbered
     if real is not None and (ipc or budget):
         per_class = view.attempt("Classes", lambda: images_per_class(real, ipc, budget))
         if per_class is not None and int(per_class.sum()) == count:
-            return class_labels(per_class), real.class_names
-    if isinstance(ipc, int) and ipc and count % ipc == 0:
-        classes = count // ipc
-        return class_labels(torch.full((classes,), ipc)), tuple(f"class {label}" for label in range(classes))
-    view.missing.append("Classes: an unfinished run does not say whose its images are")
-    return torch.zeros(count, dtype=torch.int64), ("all images",)
+            return per_class
+    return torch.full((count // ipc,), ipc) if isinstance(ipc, int) and ipc and count % ipc == 0 else None
 
 
-def _draw(view: RunView) -> None:
-    """Bring the images back to pixels; where that cannot be done, the last snapshot shows them."""
+def _make_pictures(view: RunView) -> None:
+    """Invert the preprocessing; where that is not possible, show the last snapshot instead."""
     images, preprocessing = view.images, view.preprocessing
     if images is not None and preprocessing is not None:
         view.pictures = view.attempt("Pictures", lambda: fit_contrast(preprocessing.invert(images)))
@@ -215,22 +221,23 @@ def _draw(view: RunView) -> None:
             view.labels = view.labels[shown.rows]
     view.images, view.pictures, view.steps = None, shown.pixels[-1], shown.steps[-1]
     view.snapshots = shown._replace(rows=torch.arange(len(shown.rows)))
-    view.missing.append(f"The images themselves: shown are the pictures taken after step {view.steps}")
+    view.missing.append(f"Images: the pictures taken after step {view.steps} are shown instead")
 
 
 def _read_history(view: RunView) -> None:
-    """Keep the steps whose loss is a number."""
+    """Keep the entries whose loss is a number."""
     path = view.folder / files.METRICS_FILE
     found = view.attempt("Curves", lambda: files.load_history(view.folder)) or []
-    view.history = [entry for entry in found if _is_number(entry.get("step")) and _is_number(entry.get("loss"))]
+    view.history = [entry for entry in found if is_number(entry.get("step")) and is_number(entry.get("loss"))]
     if not path.exists() or not path.stat().st_size:
-        if view.moves:
+        if view.is_optimized:
             view.missing.append(f"Curves: there is no {files.METRICS_FILE}")
         return
     lines = sum(bool(line.strip()) for line in path.read_bytes().splitlines())
     if len(view.history) < lines:
-        view.missing.append(f"Curves: {lines - len(view.history)} of {lines} lines of {path} are damaged or cut short")
+        view.missing.append(f"Curves: {lines - len(view.history)} of {lines} lines of {path} are damaged or truncated")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Return True if a value of a JSON file is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

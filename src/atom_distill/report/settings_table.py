@@ -1,4 +1,4 @@
-"""Settings of runs beside each other, with what differs marked."""
+"""The table of settings: a column for each run, and differences marked."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from atom_distill.report.reading import RunView
 
 _OF_DATASET = ("name", "source", "train_size", "test_size", "fingerprint")
 _OF_RECORD = ("atom_distill", "commit", "torch", "python", "machine", "threads", "started", "seconds", "command")
-_SHORT = 16
-"""Characters of a fingerprint, which is 64 of them."""
+_FINGERPRINT_LENGTH = 16
+"""Characters shown of a fingerprint, which has 64."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One setting.
+    """A row of the table.
 
     Attributes:
         group: settings, data set, or made with.
         name: of the setting.
         values: of each run, in words.
-        differs: whether they are not all the same.
+        differs: True if they are not all the same.
     """
 
     group: str
@@ -32,7 +32,7 @@ class Line:
 
 
 def settings_lines(views: Sequence[RunView]) -> list[Line]:
-    """Give every setting of some runs, then their data sets and what they were made with."""
+    """Return every setting of some runs, then their data sets and what they were made with."""
     names = list(dict.fromkeys(str(name) for view in views for name in view.settings))
     return [
         *(_line("settings", name, [view.settings for view in views]) for name in names),
@@ -43,7 +43,7 @@ def settings_lines(views: Sequence[RunView]) -> list[Line]:
 
 def _line(group: str, name: str, sources: Sequence[Mapping[str, Any]]) -> Line:
     values = [_text(source[name]) if name in source else "-" for source in sources]
-    shown = [value[:_SHORT] for value in values] if name == "fingerprint" else values
+    shown = [value[:_FINGERPRINT_LENGTH] for value in values] if name == "fingerprint" else values
     return Line(group, name, shown, len(set(values)) > 1)
 
 

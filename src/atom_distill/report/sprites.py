@@ -1,36 +1,40 @@
-"""Many small images as one: a data URI that a page cuts its tiles from."""
+"""Many small images as one sheet: a data URI from which the page cuts its tiles."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from atom_distill.base.image_grid import image_grid
+
 Coding = Literal["exact", "photo", "sketch"]
-"""Without loss; with little; as small as can be looked at."""
+"""Lossless; lossy at high quality; lossy and small."""
 
 _QUALITY = {"photo": 85, "sketch": 65}
 _BLOCK = 16
-"""Side of the squares that lossy coding works on: tiles begin at its multiples, and do not bleed into each other."""
+"""Side of the blocks of lossy coding: tiles start at its multiples, so that they do not bleed into each other."""
 
 
-class Sprite(NamedTuple):
+@dataclass(frozen=True)
+class Sprite:
     """A sheet of tiles.
 
     Attributes:
         uri: the sheet as a data URI.
         columns: tiles in a row.
-        width: of a tile, pixels.
-        height: likewise.
-        across: pixels from a tile to the next one in its row.
-        down: pixels from a row to the next.
-        tiles: how many.
+        width: of a tile (pixels).
+        height: of a tile (pixels).
+        across: from a tile to the next one in its row (pixels).
+        down: from a row to the next (pixels).
+        tiles: number of tiles.
     """
 
     uri: str
@@ -43,26 +47,15 @@ class Sprite(NamedTuple):
 
 
 def sprite(tiles: Tensor, coding: Coding) -> Sprite:
-    """Lay tiles into one sheet.
-
-    Args:
-        tiles: uint8 [n, C, H, W], n >= 1, gray or RGB.
-        coding: how much may be lost.
-    """
-    count, channels, height, width = tiles.shape
-    if coding == "exact":
-        across, down = width, height
-    else:
+    """Return a sheet of tiles, uint8 [n, C, H, W], n >= 1, gray or RGB."""
+    count, _, height, width = tiles.shape
+    across, down = width, height
+    if coding != "exact":
         across, down = (-(-side // _BLOCK) * _BLOCK for side in (width, height))
         tiles = F.pad(tiles.float(), (0, across - width, 0, down - height), mode="replicate").to(torch.uint8)
     columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    sheet = tiles.new_zeros(rows * columns, channels, down, across)
-    sheet[:count] = tiles
-    picture = sheet.view(rows, columns, channels, down, across).permute(0, 3, 1, 4, 2)
-    array = picture.reshape(rows * down, columns * across, channels).numpy()
-    uri = _data_uri(Image.fromarray(array[..., 0] if channels == 1 else array), coding)
-    return Sprite(uri, columns, width, height, across, down, count)
+    sheet = image_grid(tiles.split(columns), background="black")
+    return Sprite(_data_uri(sheet, coding), columns, width, height, across, down, count)
 
 
 def _data_uri(picture: Image.Image, coding: Coding) -> str:

@@ -1,1 +1,1 @@
-"""Layer 5: architectures ranked by training each on a small proxy of the data."""
+"""Layer 7: architectures ranked by training each on a small proxy of the data."""

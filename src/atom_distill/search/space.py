@@ -1,4 +1,4 @@
-"""Which architectures are searched: the paper's 720, a file's, or those that a function gives."""
+"""The architectures of a search: the paper's 720, those of a file, or those that a function returns."""
 
 from __future__ import annotations
 
@@ -32,9 +32,12 @@ class Candidate:
     """An architecture to be tried.
 
     Attributes:
-        arch: by name.
-        shape: departures from its defaults.
-        builder: makes it, where `arch` is a name of the user's own; a cluster's workers must be able to import it.
+        arch: name of the architecture, one of `MODELS`; with a builder, any name.
+        shape: departures from the architecture's defaults.
+        builder: function that builds a custom network; the workers of a cluster must be able to import it.
+
+    Raises:
+        ConfigError: an attribute is of the wrong type.
     """
 
     arch: str = "convnet"
@@ -42,27 +45,29 @@ class Candidate:
     builder: Builder | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        wrong = {
+        problems = {
             "arch must be a name": not isinstance(self.arch, str),
             "shape must be a NetworkShape": not isinstance(self.shape, NetworkShape),
             "builder must be callable": self.builder is not None and not callable(self.builder),
         }
-        for told, is_so in wrong.items():
-            if is_so:
-                raise ConfigError(f"a Candidate's {told}, got {self!r}")
+        for problem, occurs in problems.items():
+            if occurs:
+                raise ConfigError(f"a Candidate's {problem}, got {self!r}")
 
     @property
     def name(self) -> str:
         """Architecture and shape in one word, e.g. convnet-d3-w128-instance-relu-nopooling."""
-        marks = {"depth": "d", "width": "w"}
+        prefixes = {"depth": "d", "width": "w"}
         given = {name: value for name, value in asdict(self.shape).items() if value is not None}
-        told = [f"no{name}" if value == "none" else f"{marks.get(name, '')}{value}" for name, value in given.items()]
-        return "-".join([self.arch, *told])
+        parts = [
+            f"no{name}" if value == "none" else f"{prefixes.get(name, '')}{value}" for name, value in given.items()
+        ]
+        return "-".join([self.arch, *parts])
 
     @property
     def code(self) -> str:
-        """Give all that can be seen of what the builder does: the file it stands in, and the values it holds."""
-        return "" if self.builder is None else _content(self.builder)
+        """The builder's code as text: its source file, its bytecode and the values it holds; empty without one."""
+        return "" if self.builder is None else _code_of(self.builder)
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Network:
         """Build the network.
@@ -75,30 +80,12 @@ class Candidate:
         return build_model(self.arch, image_shape, num_classes, self.shape)
 
 
-def _content(builder: Any) -> str:
-    """Describe a callable; of another process it is the same only if nothing that is seen has changed."""
-    if isinstance(builder, partial):
-        return f"{_content(builder.func)} {builder.args!r} {builder.keywords!r}"
-    code, home = getattr(builder, "__code__", None), inspect.getmodule(builder) or inspect.getmodule(type(builder))
-    values = [value for value in code.co_consts if not inspect.iscode(value)] if code is not None else []
-    bytecode = code.co_code.hex() if code is not None else ""
-    cells = [cell.cell_contents for cell in getattr(builder, "__closure__", None) or ()]
-    held = [_content(value) if inspect.isfunction(value) else repr(value) for value in cells]
-    own = {} if isinstance(builder, type) else getattr(builder, "__dict__", {})
-    try:
-        source = inspect.getsource(home) if home is not None else ""
-    except (OSError, TypeError):
-        source = ""  # typed in, not read from a file
-    name = getattr(builder, "__qualname__", type(builder).__qualname__)
-    return f"{name} {bytecode} {values!r} {held!r} {own!r} {source}"
-
-
 SPACES: Registry[Callable[[], Iterable[Candidate]]] = Registry("space")
 
 
 @SPACES.register("convnets-720")
 def convnets_720() -> list[Candidate]:
-    """Give the paper's ConvNets: 4 depths, 4 widths, 3 activations, 5 norms and 3 poolings.
+    """Return the paper's ConvNets: 4 depths, 4 widths, 3 activations, 5 norms and 3 poolings.
 
     Source: supplement of ATOM (arXiv 2405.01373), section 1.4; the grid is that of DC (ICLR 2021).
     """
@@ -106,38 +93,40 @@ def convnets_720() -> list[Candidate]:
     return [Candidate("convnet", NetworkShape(*values)) for values in grid]
 
 
-def find_space(where: str) -> list[Candidate]:
-    """Give the candidates of a named space, of a file, or of a function.
+def find_space(source: str) -> list[Candidate]:
+    """Return the candidates of a named space, of a file, or of a function.
 
     Args:
-        where: a name in `SPACES`; a YAML or JSON file with a list of mappings (arch, depth, width, norm, activation,
-            pooling); or "package.module:function", which takes nothing and gives `Candidate`s.
+        source: a name in `SPACES`; a YAML or JSON file with a list of mappings (arch, depth, width, norm, activation,
+            pooling); or "package.module:function", a function without arguments that returns `Candidate`s.
 
     Raises:
         UnknownNameError: there is no such space.
-        ConfigError: the file or the function does not give candidates, or gives one twice.
+        ConfigError: the file or the function does not contain candidates, or contains one twice.
     """
-    if Path(where).suffix in (".yaml", ".yml", ".json"):
-        found = _from_file(Path(where))
-    elif ":" in where:
-        found = _from_function(where)
-    else:
-        found = list(SPACES.get(where)())
-    return distinct(found, where)
+    if Path(source).suffix in (".yaml", ".yml", ".json"):
+        return require_distinct(_from_file(Path(source)), source)
+    if ":" in source:
+        return require_distinct(_from_function(source), source)
+    return require_distinct(SPACES.get(source)(), source)
 
 
-def distinct(candidates: Iterable[Candidate], where: str) -> list[Candidate]:
-    """Make sure that there are candidates, and none twice.
+def require_distinct(candidates: Iterable[Candidate], source: str) -> list[Candidate]:
+    """Return the candidates as a list.
+
+    Args:
+        candidates: one or more, each with a name of its own.
+        source: where they come from, for the message.
 
     Raises:
-        ConfigError: otherwise.
+        ConfigError: there is none, one is something else, or two have the same name.
     """
     found = list(candidates)
     if not found or not all(isinstance(candidate, Candidate) for candidate in found):
-        raise ConfigError(f"{where} must give one or more of atom_distill.search.space.Candidate")
-    twice = [name for name, count in Counter(candidate.name for candidate in found).items() if count > 1]
-    if twice:
-        raise ConfigError(f"{where} has {', '.join(twice[:3])} more than once; give each a name of its own")
+        raise ConfigError(f"{source} must contain one or more of atom_distill.search.space.Candidate")
+    duplicates = [name for name, count in Counter(candidate.name for candidate in found).items() if count > 1]
+    if duplicates:
+        raise ConfigError(f"{source} has {', '.join(duplicates[:3])} more than once; use a different name for each")
     return found
 
 
@@ -149,8 +138,32 @@ class Unfit:
     reason: str
 
 
-def fitting(space: Space, image_shape: tuple[int, int, int], num_classes: int) -> tuple[list[Candidate], list[Unfit]]:
-    """Part the candidates that can be built for such images from those that cannot; no memory is taken for weights.
+def choose_candidates(
+    space: Space, image_shape: tuple[int, int, int], num_classes: int, *, sample: int | None, seed: int
+) -> tuple[list[Candidate], list[Unfit]]:
+    """Return the architectures to try, drawn from those that fit the images, and all that do not fit.
+
+    Args:
+        space: candidates, each with a name of its own.
+        image_shape: (C, H, W).
+        num_classes: length of the logits.
+        sample: how many to draw; None for all.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: none fits, fewer than `sample` fit, or one is there twice.
+        UnknownNameError, MissingExtraError: an architecture is not known, or not installed.
+    """
+    fit, unfit = split_by_fit(require_distinct(space, "space"), image_shape, num_classes)
+    if not fit:
+        raise ConfigError(f"no architecture of the space fits the images; the first: {unfit[0].reason}")
+    return draw_sample(fit, sample, seed), unfit
+
+
+def split_by_fit(
+    space: Space, image_shape: tuple[int, int, int], num_classes: int
+) -> tuple[list[Candidate], list[Unfit]]:
+    """Return the candidates that can be built for such images and those that cannot, without allocating weights.
 
     Raises:
         UnknownNameError, MissingExtraError: an architecture is not known, or not installed.
@@ -165,14 +178,14 @@ def fitting(space: Space, image_shape: tuple[int, int, int], num_classes: int) -
         except AtomError as error:
             unfit.append(Unfit(candidate, str(error)))
             continue
-        except Exception:  # a builder of the user's may want real numbers; its trials will tell what is wrong
+        except Exception:  # a custom builder may not work on the meta device; if it is broken, its trials report that
             pass
         fit.append(candidate)
     return fit, unfit
 
 
-def sample(space: Space, count: int | None, seed: int) -> list[Candidate]:
-    """Draw candidates without replacement, in the space's order; all of them where `count` is None.
+def draw_sample(space: Space, count: int | None, seed: int) -> list[Candidate]:
+    """Draw candidates without replacement, in the order of the space; all of them where `count` is None.
 
     Raises:
         ConfigError: there are fewer.
@@ -180,25 +193,9 @@ def sample(space: Space, count: int | None, seed: int) -> list[Candidate]:
     if count is None:
         return list(space)
     if not 1 <= count <= len(space):
-        raise ConfigError(f"a sample of {count} was asked for; there are {len(space)} architectures that fit")
+        raise ConfigError(f"sample must be between 1 and {len(space)}, the architectures that fit; got {count}")
     chosen = torch.randperm(len(space), generator=generator(seed, "architectures"))[:count]
     return [space[index] for index in sorted(chosen.tolist())]
-
-
-def _from_file(path: Path) -> list[Candidate]:
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"the space {path} cannot be read: {' '.join(str(error).split())}") from None
-    try:
-        return [entry.candidate() for entry in _ENTRIES.validate_python(entries)]
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise ConfigError(
-            f"the space {path} must be a list of architectures, e.g. - {{arch: convnet, width: 64}}; "
-            f"at {place or 'its top'}: {problem['msg']}"
-        ) from None
 
 
 class _Entry(BaseModel):
@@ -213,18 +210,45 @@ class _Entry(BaseModel):
     activation: Activation | None = None
     pooling: Pooling | None = None
 
-    def candidate(self) -> Candidate:
-        return Candidate(self.arch, NetworkShape(**self.model_dump(exclude={"arch"})))
+
+def _from_file(path: Path) -> list[Candidate]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        entries = TypeAdapter(list[_Entry]).validate_python(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        location = ".".join(map(str, problem["loc"])) or "the top level"
+        raise ConfigError(
+            f"the space {path} must be a list of architectures, e.g. - {{arch: convnet, width: 64}}; "
+            f"at {location}: {problem['msg']}"
+        ) from None
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"the space {path} cannot be read: {' '.join(str(error).split())}") from None
+    return [Candidate(entry.arch, NetworkShape(**entry.model_dump(exclude={"arch"}))) for entry in entries]
 
 
-_ENTRIES = TypeAdapter(list[_Entry])
-
-
-def _from_function(where: str) -> list[Candidate]:
-    module, _, name = where.partition(":")
+def _from_function(source: str) -> list[Candidate]:
+    module, _, name = source.partition(":")
     try:
         return list(getattr(importlib.import_module(module), name)())
     except Exception as error:  # it is the user's own code, which may raise anything
-        raise ConfigError(
-            f"the space {where} gives no candidates: {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from None
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"the space {source} returns no candidates: {reason}") from None
+
+
+def _code_of(builder: Any) -> str:
+    """Describe a callable so that another process describes it alike only if no code or value in sight has changed."""
+    if isinstance(builder, partial):
+        return f"{_code_of(builder.func)} {builder.args!r} {builder.keywords!r}"
+    code, module = getattr(builder, "__code__", None), inspect.getmodule(builder) or inspect.getmodule(type(builder))
+    constants = [value for value in code.co_consts if not inspect.iscode(value)] if code is not None else []
+    bytecode = code.co_code.hex() if code is not None else ""
+    cells = [cell.cell_contents for cell in getattr(builder, "__closure__", None) or ()]
+    captured = [_code_of(value) if inspect.isfunction(value) else repr(value) for value in cells]
+    attributes = {} if isinstance(builder, type) else getattr(builder, "__dict__", {})
+    try:
+        source = inspect.getsource(module) if module is not None else ""
+    except (OSError, TypeError):
+        source = ""  # defined interactively, not in a file
+    name = getattr(builder, "__qualname__", type(builder).__qualname__)
+    return f"{name} {bytecode} {constants!r} {captured!r} {attributes!r} {source}"

@@ -1,12 +1,12 @@
 "use strict";
-// Vega-Lite charts in the page's colors; drawn again when those change.
+// Vega-Lite charts in the page's colors, drawn again when these change.
 
-let bars = null; // the view of the channels, and whether it has real images
+let bars = null; // the chart of channels, and whether it has real images
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-/** The page's looks for Vega. */
-function looks() {
+/** Return the page's theme for Vega. */
+function vegaTheme() {
   const text = { labelColor: color("soft"), titleColor: color("soft"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" };
   return {
     background: "transparent",
@@ -20,12 +20,12 @@ function looks() {
 
 const narrow = () => window.innerWidth < 640;
 
-/** Draw a chart, or take its place away where there is none. */
+/** Draw a chart, or hide its figure if there is no chart. */
 async function draw(name, spec, config = {}) {
   const place = byId(`chart-${name}`), figure = place.closest(".chart");
   figure.hidden = !spec;
   if (!spec) return null;
-  const drawn = await vegaEmbed(place, spec, { actions: false, renderer: "canvas", config: { ...looks(), ...config } });
+  const drawn = await vegaEmbed(place, spec, { actions: false, renderer: "canvas", config: { ...vegaTheme(), ...config } });
   place.setAttribute("aria-label", `chart: ${figure.querySelector("figcaption").textContent}`);
   place.setAttribute("role", "img");
   return drawn.view;
@@ -33,24 +33,24 @@ async function draw(name, spec, config = {}) {
 
 async function drawCharts() {
   bars = null;
-  await draw("loss", data.charts.loss);
-  await draw("accuracy", data.charts.accuracy);
+  await draw("loss", data.curves.loss);
+  await draw("accuracy", data.curves.accuracy);
   await drawTerms();
 }
 
 async function drawTerms() {
-  await draw("terms", data.charts.terms[state.run]);
+  await draw("terms", data.curves.terms[state.run]);
   byId("terms-of").textContent = data.runs.length > 1 ? `of ${chosenRun().name}` : "";
 }
 
-/** Show channels; the chart stays, its data change. */
+/** Show channels; the chart is kept and its data are replaced. */
 async function drawBars(rows) {
   const real = "real" in rows[0];
   if (bars?.real === real) {
     await bars.view.data("bars", rows).runAsync();
     return;
   }
-  const spec = data.charts.channels, layer = real ? spec.layer : spec.layer.slice(1); // the first is of real images
+  const spec = data.attention, layer = real ? spec.layer : spec.layer.slice(1); // the first is of real images
   const range = { range: { category: [color("neutral"), color("c1")] } };
   bars = { real, view: await draw("channels", { ...spec, layer, datasets: { bars: rows } }, range) };
 }

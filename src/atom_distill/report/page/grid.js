@@ -1,34 +1,34 @@
 "use strict";
-// The grid: a row a class, a cell an image with its initial image and its nearest real one.
+// The grid: a row per class, and a cell per image with its initial image and its nearest real one.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const state = { run: 0, frame: -1, layer: -1, klass: 0, zoom: 0, companions: true };
 let cells = [];
 
-/** What the page shows now of the chosen run. */
+/** The run whose images are shown. */
 const chosenRun = () => data.runs[state.run];
 
-/** Make an element with properties and children. */
+/** Return a new element with properties and children. */
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
 }
 
-/** How an image is called: its class and its place in it, from 1. */
+/** The name of an image: its class and its number within the class, from 1. */
 function imageName(run, index) {
   const label = run.labels[index];
   return `${run.classes[label]} ${index - run.labels.indexOf(label) + 1}`;
 }
 
-/** The frame that the slider is at; the last one is the result. */
+/** The frame that the slider shows; the last one is that of the last images. */
 function chosenFrame(run) {
   const frame = run.frames?.[state.frame];
   return frame?.sheet ? frame : { step: run.steps, sheet: run.tiles };
 }
 
-/** Lay the cells of the chosen run out. */
+/** Create the cells of the chosen run. */
 function buildGrid() {
   const run = chosenRun(), grid = byId("grid"), rows = new Map();
   cells = run.tiles ? run.labels.map((label, index) => buildCell(run, index)) : [];
@@ -63,18 +63,18 @@ function gridNote(run) {
   if (!run.tiles) return "There are no images to show.";
   const shown = run.labels.length, parts = [];
   if (shown < run.total) parts.push(`${shown} of ${run.total} images are shown, the first of each class.`);
-  if (run.neighbors) parts.push(`Nearest real images: ${run.neighbors_how}`);
+  if (run.neighbors) parts.push(`Nearest real images: the training images of the same class with the highest pixel correlation, ordered by the distance of their embeddings in ${run.network}. Beside each image is the nearest one other than its initial image.`);
   return parts.join(" ");
 }
 
-/** Draw every cell as the controls say. */
+/** Draw every cell as the controls are set. */
 async function drawGrid() {
   const run = chosenRun();
   if (!run.tiles) return;
   const frame = chosenFrame(run), layer = run.layers?.[state.layer];
   const sheet = await decode(frame.sheet), hot = layer && frame.sheet === run.tiles ? await heatSheet(layer.maps) : null;
   const initial = run.initial && (await decode(run.initial)), near = run.neighbors && (await decode(run.neighbors));
-  if (run !== chosenRun()) return; // another run was chosen meanwhile
+  if (run !== chosenRun()) return; // another run was chosen in the meantime
   cells.forEach((cell, index) => {
     const canvas = cell.querySelector(".synthetic");
     drawTile(canvas, sheet, frame.sheet, index);
@@ -84,7 +84,7 @@ async function drawGrid() {
   });
 }
 
-/** Size, and what stands beside each image. */
+/** Set the size of the images, and show or hide what is beside them. */
 function styleGrid() {
   const run = chosenRun(), beside = Boolean(run.initial || run.neighbors);
   const zoom = state.zoom || fittingSize(run, beside && state.companions);
@@ -93,7 +93,7 @@ function styleGrid() {
   for (const cell of cells) cell.classList.toggle("companions", beside && state.companions);
 }
 
-/** The size at which a class fills its row: ten images, or three on a phone; large where there is one a class. */
+/** The size at which a class fills its row: ten images, or three on a phone; large if each class has one image. */
 function fittingSize(run, beside) {
   const each = Math.max(...run.classes.map((_, label) => run.labels.filter((one) => one === label).length));
   const width = Math.min(1132, byId("grid").clientWidth), gap = 8, parts = beside ? 1.5 : 1;
@@ -103,7 +103,7 @@ function fittingSize(run, beside) {
   return Math.min(128, Math.floor(((width - 132 - gap * (columns - 1)) / columns - 1) / parts) - 1);
 }
 
-/** Arrow keys go from image to image, up and down by where they are on the page. */
+/** Move the focus from image to image with the arrow keys; up and down go by position on the page. */
 function moveInGrid(event) {
   const at = cells.indexOf(document.activeElement);
   if (at < 0) return;
@@ -118,7 +118,7 @@ function moveInGrid(event) {
   }
 }
 
-/** The cell nearest in the next row of cells down, or up. */
+/** The nearest cell in the next row of cells below, or above. */
 function neighborRow(at, down) {
   const here = cells[at].getBoundingClientRect();
   let best = null, distance = Infinity;

@@ -1,5 +1,5 @@
 "use strict";
-// One image, large: with its initial image, its nearest real ones, and where each layer attends to.
+// One image, enlarged: with its initial image, its nearest real ones, and the attention of each layer.
 
 let enlarged = 0;
 
@@ -9,8 +9,8 @@ function openLightbox(index) {
   if (!byId("lightbox").open) byId("lightbox").showModal();
 }
 
-/** Go to the next image, or the one before. */
-function turnLightbox(step) {
+/** Show the next image, or the previous one. */
+function moveInLightbox(step) {
   const count = chosenRun().labels.length;
   enlarged = (enlarged + step + count) % count;
   fillLightbox();
@@ -23,7 +23,7 @@ async function fillLightbox() {
   byId("lightbox-title").textContent = imageName(run, index);
   const canvas = element("canvas");
   drawTile(canvas, sheet, frame.sheet, index);
-  const caption = run.moves ? `${run.method}, step ${frame.step}` : run.method;
+  const caption = run.optimized ? `${run.method}, step ${frame.step}` : run.method;
   const side = element("div", { className: "side" });
   body.replaceChildren(captioned(canvas, caption), side);
   side.append(...(await companions(run, index)), ...(await attentionStrip(run, index)));
@@ -38,7 +38,7 @@ function strip(title, figures) {
   return element("div", {}, element("h3", { textContent: title }), element("div", { className: "strip" }, ...figures));
 }
 
-/** The initial image and the nearest real ones. */
+/** Return the initial image and the nearest real ones. */
 async function companions(run, index) {
   const found = [];
   if (run.initial) found.push(strip("Initial image", [await tile(run.initial, index, "step 0")]));
@@ -59,7 +59,7 @@ async function tile(sheet, index, text) {
   return captioned(canvas, text);
 }
 
-/** The result under each layer's attention. */
+/** Return the last image, overlaid with the attention of each layer. */
 async function attentionStrip(run, index) {
   const figures = [];
   for (const layer of run.layers ?? []) {
@@ -72,6 +72,6 @@ async function attentionStrip(run, index) {
 }
 
 function lightboxKeys(event) {
-  if (event.key === "ArrowLeft") turnLightbox(-1);
-  if (event.key === "ArrowRight") turnLightbox(1);
+  if (event.key === "ArrowLeft") moveInLightbox(-1);
+  if (event.key === "ArrowRight") moveInLightbox(1);
 }

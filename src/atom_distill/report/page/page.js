@@ -1,9 +1,9 @@
 "use strict";
-// What joins the parts: controls, theme, tables, and the state that a live page keeps when it is loaded again.
+// Controls, theme, tables, and the state that a live page keeps when it reloads.
 
 const MEMORY = "atom-report";
 
-/** Take a change of the state and draw what it touches. */
+/** Change the state and draw what depends on it. */
 async function change(what) {
   Object.assign(state, what);
   remember();
@@ -28,7 +28,7 @@ async function showRun() {
   byId("evolution").hidden = frames < 2;
   byId("step").max = String(Math.max(0, frames - 1));
   byId("beside").hidden = !(run.initial || run.neighbors);
-  byId("beside-what").textContent = `Beside: ${[run.initial && "initial", run.neighbors && "nearest real"].filter(Boolean).join(" above ")}`;
+  byId("beside-what").textContent = `Beside: ${[run.initial && "initial image", run.neighbors && "nearest real image"].filter(Boolean).join(" above ")}`;
   await drawTerms();
 }
 
@@ -40,7 +40,7 @@ function showControls() {
   byId("companions").checked = state.companions;
 }
 
-/** Play the images from the first step to the last. */
+/** Play the evolution of the images from the first step to the last. */
 function play() {
   const button = byId("play"), frames = chosenRun().frames?.length ?? 0;
   if (play.timer) return stopPlaying();
@@ -62,7 +62,7 @@ function stopPlaying() {
   byId("play").setAttribute("aria-pressed", "false");
 }
 
-/** Sort the rows of the table by a column; again, the other way round. What has no value stays at the end. */
+/** Sort the rows of the table by a column, in the other direction if it is sorted already; rows without a value stay at the end. */
 function sortTable(head) {
   const body = byId("runs-table").tBodies[0], column = head.cellIndex;
   const up = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
@@ -81,14 +81,14 @@ function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
 }
 
-/** Keep what is chosen for the next load; a browser may forbid it, and the page then begins anew. */
+/** Keep the state for the next load; if the browser forbids storage, the page starts with its defaults. */
 function remember() {
   try {
     sessionStorage.setItem(MEMORY, JSON.stringify({ ...state, theme: document.documentElement.dataset.theme, scroll: window.scrollY }));
-  } catch { /* nothing is kept */ }
+  } catch { /* the state is not kept */ }
 }
 
-function recall() {
+function remembered() {
   try {
     return JSON.parse(sessionStorage.getItem(MEMORY)) ?? {};
   } catch {
@@ -96,7 +96,7 @@ function recall() {
   }
 }
 
-function wire() {
+function addListeners() {
   byId("step").addEventListener("input", (event) => {
     stopPlaying();
     const at = Number(event.target.value);
@@ -112,23 +112,23 @@ function wire() {
   byId("lightbox").addEventListener("close", () => cells[enlarged]?.focus());
   byId("lightbox").addEventListener("click", (event) => event.target === byId("lightbox") && byId("lightbox").close());
   byId("close").addEventListener("click", () => byId("lightbox").close());
-  byId("previous").addEventListener("click", () => turnLightbox(-1));
-  byId("next").addEventListener("click", () => turnLightbox(1));
+  byId("previous").addEventListener("click", () => moveInLightbox(-1));
+  byId("next").addEventListener("click", () => moveInLightbox(1));
   document.querySelectorAll("#runs-table thead button").forEach((button) => button.addEventListener("click", () => sortTable(button.parentNode)));
   document.querySelectorAll("[data-run]").forEach((tab) => tab.addEventListener("click", () => change({ run: Number(tab.dataset.run), frame: -1 })));
-  document.querySelector(".tabs")?.addEventListener("keydown", turnTabs);
+  document.querySelector(".tabs")?.addEventListener("keydown", moveInTabs);
   byId("all-settings")?.addEventListener("change", (event) => byId("settings-table").classList.toggle("differing", !event.target.checked));
   document.querySelectorAll(".copy").forEach((button) => button.addEventListener("click", () => copy(button)));
-  byId("theme").addEventListener("click", () => retheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+  byId("theme").addEventListener("click", () => changeTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   window.addEventListener("pagehide", remember);
 }
 
-/** Attention is that of the result, which the slider therefore goes to. */
+/** Choose a layer; attention is that of the last images, so the slider moves to them. */
 function changeLayer(layer) {
   change(layer < 0 ? { layer } : { layer, frame: -1 });
 }
 
-function turnTabs(event) {
+function moveInTabs(event) {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key], count = data.runs.length;
   if (!step) return;
   const next = byId(`run-${(state.run + step + count) % count}`);
@@ -141,16 +141,16 @@ async function copy(button) {
   button.textContent = "Copied";
 }
 
-/** Change between light and dark; charts are drawn in fixed colors, and so anew. */
-async function retheme(theme) {
+/** Change the theme; charts are drawn in fixed colors, so they are drawn again. */
+async function changeTheme(theme) {
   setTheme(theme);
   remember();
   await drawCharts();
   await drawAttention();
 }
 
-/** Load a live page again, but not while someone looks closely. */
-function refreshLater() {
+/** Reload a live page, but not while an image is enlarged or the evolution plays. */
+function reloadRegularly() {
   if (!data.refresh) return;
   setInterval(() => {
     if (!byId("lightbox").open && !play.timer && !document.hidden) location.reload();
@@ -158,15 +158,15 @@ function refreshLater() {
 }
 
 async function start() {
-  const { theme, scroll, ...kept } = recall();
+  const { theme, scroll, ...kept } = remembered();
   setTheme(theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
   if (kept.run < data.runs.length) Object.assign(state, kept);
-  wire();
+  addListeners();
   await drawCharts();
   await change({ run: state.run });
   if (data.refresh && scroll) window.scrollTo({ top: scroll, behavior: "instant" });
   document.documentElement.dataset.ready = "true";
-  refreshLater();
+  reloadRegularly();
 }
 
 start();

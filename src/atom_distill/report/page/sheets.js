@@ -1,9 +1,9 @@
 "use strict";
-// Sheets of tiles: decoded once, cut when drawn. A sheet is {uri, columns, width, height, across, down, tiles}.
+// Sheets of tiles, decoded once; tiles are cut when they are drawn. A sheet is {uri, columns, width, height, across, down, tiles}.
 
 const decoded = new Map();
 
-/** Decode a sheet; later calls give the same image. */
+/** Return the decoded image of a sheet, the same in every call. */
 async function decode(sheet) {
   if (!decoded.has(sheet.uri)) {
     const image = new Image();
@@ -13,12 +13,12 @@ async function decode(sheet) {
   return decoded.get(sheet.uri);
 }
 
-/** Where a tile begins on its sheet. */
+/** The top left corner of a tile on its sheet. */
 function corner(sheet, index) {
   return [(index % sheet.columns) * sheet.across, Math.floor(index / sheet.columns) * sheet.down];
 }
 
-/** A canvas as large as a tile, drawn by the processor: hundreds of them are too many for a GPU. */
+/** Return the context of a canvas of this size, drawn by the CPU: a GPU cannot hold hundreds of them. */
 function prepare(canvas, width, height) {
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
@@ -27,14 +27,14 @@ function prepare(canvas, width, height) {
   return context;
 }
 
-/** Fill a canvas with a tile. */
+/** Draw a tile on a canvas. */
 function drawTile(canvas, image, sheet, index) {
   const context = prepare(canvas, sheet.width, sheet.height);
   const [x, y] = corner(sheet, index);
   context.drawImage(image, x, y, sheet.width, sheet.height, 0, 0, sheet.width, sheet.height);
 }
 
-// Attention from none to its peak: dark violet over red to pale yellow, equal steps in lightness.
+// Colors of attention from 0 to its peak: dark violet, red, pale yellow, in equal steps of lightness.
 const HEAT = [[10, 7, 34], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
 
 /** The color of a value from 0 to 1: [red, green, blue]. */
@@ -46,7 +46,7 @@ function heat(value) {
 
 const colored = new Map();
 
-/** A gray sheet in the colors of heat, as a canvas. */
+/** Return a gray sheet in these colors, as a canvas. */
 async function heatSheet(sheet) {
   if (!colored.has(sheet.uri)) {
     const image = await decode(sheet), canvas = document.createElement("canvas");
@@ -61,7 +61,7 @@ async function heatSheet(sheet) {
   return colored.get(sheet.uri);
 }
 
-/** Lay attention over what a canvas shows. */
+/** Draw attention over what a canvas shows. */
 function overlay(canvas, image, sheet, index) {
   const context = canvas.getContext("2d");
   const [x, y] = corner(sheet, index);

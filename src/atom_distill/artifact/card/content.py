@@ -1,0 +1,76 @@
+"""What a card shows of a distilled set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from atom_distill.artifact.origins import Origin, origin_of
+from atom_distill.artifact.scores import Score
+
+IMPORTED = "imported"
+"""The method of a set that was made elsewhere, by an unknown method."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardContent:
+    """What a card shows of a distilled set.
+
+    Attributes:
+        per_class: number of images of each class.
+        class_names: index = label.
+        image_shape: (C, H, W).
+        preprocess: kind of transform between pixels and model space.
+        settings: final settings of the run, by name.
+        dataset: name, source, fingerprint and loading request of the real data set.
+        record: versions and command; `method`, the title and paper of the method; `imported`, the files of an import.
+        steps: steps done when the images were taken.
+        which: the last images, or the best on held-out training images.
+        has_soft_labels: whether there are probabilities to train on.
+        scores: evaluations on the test split.
+    """
+
+    per_class: tuple[int, ...]
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    preprocess: str
+    settings: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    record: Mapping[str, Any]
+    steps: int
+    which: Literal["last", "best"]
+    has_soft_labels: bool
+    scores: Sequence[Score]
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(self.per_class)
+
+    @property
+    def method(self) -> str:
+        """Name of the method in the settings."""
+        return str(self.settings["method"])
+
+    @property
+    def method_title(self) -> str:
+        """Name of the method as its authors write it; the name in the settings where the record has none."""
+        return str(self.record.get("method", {}).get("title", self.method))
+
+    @property
+    def paper(self) -> str | None:
+        """The arXiv number of the method's paper, if it is known."""
+        number: str | None = self.record.get("method", {}).get("paper")
+        return number
+
+    @property
+    def source(self) -> Origin:
+        """What is known of the real data set."""
+        return origin_of(self.dataset)
+
+    @property
+    def title(self) -> str:
+        """Title of the card: the data set, the number of images, the method."""
+        images = f"{self.images} image{'' if self.images == 1 else 's'}"
+        return f"{self.source.title}, distilled to {images} ({self.method_title})"

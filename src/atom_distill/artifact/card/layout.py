@@ -1,0 +1,54 @@
+"""What a card says about the folder it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atom_distill.artifact.card import text
+from atom_distill.artifact.card.content import CardContent
+from atom_distill.artifact.card.header import data_files
+
+GRID_FILE = "grid.png"
+"""The picture of all images, which every card shows."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a card says about the folder it lies in.
+
+    Attributes:
+        data: which files are the data, for the header (see `data_files`).
+        use: how to load the set and train on it, Markdown.
+        files: name and meaning of each file.
+    """
+
+    data: Mapping[str, Any]
+    use: str
+    files: Sequence[tuple[str, str]]
+
+
+def run_layout(content: CardContent) -> Layout:
+    """Return the layout of a run folder; the hub's viewer shows its pictures."""
+    return Layout(
+        data_files("images/*/*.png"),
+        text.RUN_USE.format(preprocess=content.preprocess),
+        [*run_files(content), ("images/", "the images through the inverse transform, as PNG")],
+    )
+
+
+def run_files(content: CardContent) -> list[tuple[str, str]]:
+    """Return name and meaning of the files from which a run is loaded."""
+    parameterization = content.settings.get("parameterization", "pixels")
+    images = "images [N, C, H, W] float32 in model space"
+    if parameterization != "pixels":
+        images = f"values [N, ...] float32 that `DistilledDataset.load` decodes to images by `{parameterization}`"
+    soft = " for sorting, soft_labels [N, K] float32 (probabilities) to train on" if content.has_soft_labels else ""
+    return [
+        ("distilled.safetensors", f"{images}, labels [N] int64{soft}"),
+        ("preprocessing.safetensors", "the transform between pixels and model space"),
+        ("config.yaml", "every setting, the data set, versions, seed"),
+        ("metrics.jsonl", "the loss of each step, by term"),
+        ("scores.json", "every evaluation with its protocol"),
+    ]

@@ -1,0 +1,127 @@
+"""The card as Markdown: what the set is, a picture, its scores, how to use it, how it was made, its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atom_distill.artifact.card import text
+from atom_distill.artifact.card.content import IMPORTED, CardContent
+from atom_distill.artifact.card.header import header
+from atom_distill.artifact.card.layout import GRID_FILE, Layout, run_layout
+from atom_distill.artifact.origins import UNKNOWN_LICENSE, Origin
+from atom_distill.artifact.scores import Score
+from atom_distill.base import markdown
+
+_SETTINGS = (
+    *("method", "ipc", "budget", "steps", "init", "batch_real", "image_optimizer", "image_lr", "image_average"),
+    *("arch", "depth", "width", "norm", "preprocess", "augment", "parameterization", "seed"),
+)
+"""The settings that say how a set was made; the others are in config.yaml."""
+
+
+def render_card(content: CardContent, layout: Layout | None = None) -> str:
+    """Return the card as Markdown, with the front matter that the Hugging Face hub reads.
+
+    Args:
+        content: what to show of the set.
+        layout: of the folder; None for that of a run.
+    """
+    layout, source = layout or run_layout(content), content.source
+    return header(content, layout.data) + text.TEMPLATE.format(
+        title=content.title,
+        source=source.title if source.homepage is None else f"[{source.title}]({source.homepage})",
+        train_size=content.dataset.get("train_size", "?"),
+        images=content.images,
+        per_class=_per_class(content.per_class),
+        classes=len(content.class_names),
+        shape="x".join(map(str, content.image_shape)),
+        made=_made(content),
+        version=content.record.get("atom_distill", "?"),
+        grid=GRID_FILE,
+        how=_how(content),
+        scores=_scores(content.scores),
+        use=layout.use.strip(),
+        files=markdown.table(("file", "content"), [(f"`{name}`", what) for name, what in layout.files]),
+        matched=_matched(content),
+        license=_license(source),
+    )
+
+
+def _per_class(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low} per class" if low == high else f"{low} to {high} per class"
+
+
+def _made(content: CardContent) -> str:
+    imported = content.record.get("imported")
+    if imported is None:
+        best = ", the best of its run on held-out training images" if content.which == "best" else ""
+        return f"made by {content.method_title} in {content.steps} steps{best}"
+    by = "" if content.method == IMPORTED else f"made by {content.method_title}, "
+    return f"{by}imported from {', '.join(imported['files'])} ({imported['format']})"
+
+
+def _how(content: CardContent) -> str:
+    """Return the method's paper and a table of the settings that matter."""
+    rows = [
+        (f"`{name}`", f"`{content.settings[name]}`") for name in _SETTINGS if content.settings.get(name) is not None
+    ]
+    rows += [("data set fingerprint", f"`{str(content.dataset.get('fingerprint', '?'))[:16]}`")]
+    rows += [("torch", f"`{content.record.get('torch', '?')}`")]
+    paper = ""
+    if content.paper is not None:
+        link = f"[arXiv {content.paper}](https://arxiv.org/abs/{content.paper})"
+        paper = f"The method is {content.method_title} ({link}).\n\n"
+    return paper + markdown.table(("setting", "value"), rows)
+
+
+def _matched(content: CardContent) -> str:
+    """Return for which networks the images were made, where that is known."""
+    arch, norm = content.settings.get("arch"), content.settings.get("norm")
+    if arch is None:
+        return "networks chosen by its makers"
+    return f"one kind of network (`{arch}`{f', {norm} norm' if norm else ''})"
+
+
+def _scores(scores: Sequence[Score]) -> str:
+    if not scores:
+        return "Not evaluated yet: `atom evaluate` adds its scores to the card of a run."
+    told = "Networks were trained from scratch on the set that each row names, and tested on the real test images."
+    return f"{told}\n\n{scores_table(scores).strip()}"
+
+
+def _license(source: Origin) -> str:
+    if source.license != UNKNOWN_LICENSE:
+        return f"That of {source.title}, from which the images are derived: `{source.license}`."
+    where = f"; see [its page]({source.homepage})" if source.homepage else ""
+    return (
+        f"The images are derived from {source.title}, whose terms apply to them. Its license is not known to the tool "
+        f"that wrote this card{where}; ask before you pass the images on."
+    )
+
+
+def scores_table(scores: Sequence[Score]) -> str:
+    """Return scores as Markdown tables, one for each protocol; empty if there are no scores."""
+    parts = []
+    for protocol in dict.fromkeys(score.protocol.name for score in scores):
+        rows = [_row(score) for score in scores if score.protocol.name == protocol]
+        parts += [
+            f"Protocol `{protocol}`, test accuracy in percent, mean and standard deviation over networks:",
+            "",
+            markdown.table(("trained on", "network", "images", "accuracy", "networks", "precision"), rows),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _row(score: Score) -> list[str]:
+    norm = f" ({score.shape['norm']} norm)" if score.shape.get("norm") else ""
+    best, soft = score.which == "best", score.labels == "soft"
+    return [
+        ", ".join([score.subject, *(["best"] if best else []), *(["soft labels"] if soft else [])]),
+        f"{score.arch}{norm}",
+        str(score.images),
+        f"{score.mean:.1f} +- {score.std:.1f}",
+        str(len(score.runs)),
+        score.precision,
+    ]

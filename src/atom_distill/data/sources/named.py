@@ -1,0 +1,200 @@
+"""The named data sets, and the places where each is looked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from atom_distill.base.errors import ConfigError, DataError
+from atom_distill.base.files import cache_root
+from atom_distill.base.progress import note
+from atom_distill.base.registry import Registry
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import EncodedSplit, Item, LoadOptions, NotHereError, RawDataset
+from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.data.sources import cifar, hugging_face, npm, tiny_imagenet
+from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from atom_distill.data.sources.digits import load_digits
+from atom_distill.data.sources.hugging_face import HubSet
+from atom_distill.data.sources.splits import needless_fraction
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a named set is to be loaded, at its own size.
+
+    Attributes:
+        data_dir: where a published copy may be, or None.
+        options: whether to skip unreadable images.
+        refresh: whether to replace the cached copy.
+    """
+
+    data_dir: Path | None
+    options: LoadOptions
+    refresh: bool
+
+
+Source: TypeAlias = Callable[[Request], ImageDataset]
+SOURCES: Registry[Source] = Registry("data set")
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """A set that others publish, looked for in the cache, in `data_dir`, on the hub, and in one more place.
+
+    Attributes:
+        name: also that of its folder in the cache.
+        find: reads a published copy from a folder or file.
+        hub_set: where it is on the hub.
+        advice: which file to fetch by hand, and from where.
+        last: fetches it from one more place, or None.
+    """
+
+    name: str
+    find: Callable[[Path], RawDataset]
+    hub_set: HubSet
+    advice: str
+    last: Callable[[], RawDataset] | None = None
+
+    @property
+    def slot(self) -> store.Slot:
+        """Return its place in the cache."""
+        return store.Slot(cache_root() / self.name, self.name, self.name)
+
+    def __call__(self, request: Request) -> ImageDataset:
+        """Open the set from the first place that has it, and keep it in the cache."""
+        if not request.refresh and self.slot.is_filled():
+            return store.load(self.slot)
+        return store.save(self._first_found(request), self.slot, request.options)
+
+    def _first_found(self, request: Request) -> RawDataset:
+        tried = [f"the cache ({self.slot.folder}{', not used because of `refresh`' if request.refresh else ''})"]
+        data_dir = request.data_dir
+        places: list[Callable[[], RawDataset]] = [lambda: hugging_face.fetch(self.hub_set)]
+        if data_dir is not None:
+            places.insert(0, lambda: self._from_folder(data_dir))
+        else:
+            tried.append("`data_dir` (not given)")
+        if self.last is not None:
+            places.append(self.last)
+        for place in places:
+            try:
+                return place()
+            except NotHereError as error:
+                tried.append(str(error))
+        raise DataError(
+            f"data set {self.name} was not found. Tried: {'; '.join(tried)}. "
+            f"What to do: {self.advice}, and pass its folder as `data_dir`; "
+            "or point ATOM_DATA to a cache folder that has the set"
+        )
+
+    def _from_folder(self, data_dir: Path) -> RawDataset:
+        if not data_dir.exists():
+            raise DataError(f"`data_dir={data_dir}` does not exist")
+        try:
+            return self.find(data_dir)
+        except NotHereError as error:
+            note(f"{error}; looking elsewhere")
+            raise
+
+
+def is_named(name_or_path: str | Path) -> bool:
+    """Return whether this is the name of a set; a `Path` never is."""
+    return isinstance(name_or_path, str) and name_or_path in SOURCES
+
+
+def needs_no_fetching(name: str) -> bool:
+    """Return whether a named set comes with a library or is in the cache."""
+    source = SOURCES.get(name)
+    return not isinstance(source, PublishedSet) or source.slot.folder.exists()
+
+
+def load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
+    """Load a named set, resized if `options` ask for another size than its own.
+
+    Raises:
+        DataError: the set cannot be found or read.
+        CacheError: its cached copy is damaged.
+        ConfigError: an option does not fit the set.
+    """
+    if options.test_fraction is not None:
+        raise needless_fraction(name)
+    dataset = SOURCES.get(name)(Request(data_dir, LoadOptions(skip_unreadable=options.skip_unreadable), refresh))
+    if options.image_size is None or dataset.image_shape[1:] == (options.image_size, options.image_size):
+        return dataset
+    return _resized(dataset, options, refresh=refresh)
+
+
+def _resized(dataset: ImageDataset, options: LoadOptions, *, refresh: bool) -> ImageDataset:
+    """Return a set at another size, cached beside the original."""
+    folder = cache_root() / f"{dataset.name}-{options.image_size}px"
+    origin = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()
+    slot = store.Slot(folder, dataset.name, f"{dataset.name} --image-size {options.image_size}", origin)
+    if not refresh and slot.is_filled():
+        return store.load(slot)
+    raw = RawDataset(_reopen(dataset.train), _reopen(dataset.test), dataset.class_names, dataset.source)
+    return store.save(raw, slot, options)
+
+
+def _reopen(split: Split) -> EncodedSplit:
+    """Return decoded images in the form of images to open, so that they are resized as files are."""
+    from PIL import Image
+
+    def item(index: int) -> Item:
+        pixels = split.images[index].permute(1, 2, 0).numpy()
+        gray = pixels.shape[2] == 1
+        return Item(f"image {index}", lambda: Image.fromarray(pixels[..., 0] if gray else np.ascontiguousarray(pixels)))
+
+    return EncodedSplit(split.labels.numpy(), lambda: map(item, range(len(split))))
+
+
+@SOURCES.register("digits")
+def _digits(request: Request) -> ImageDataset:
+    if request.data_dir is not None:
+        raise ConfigError("digits come with scikit-learn, not from a folder; leave out `data_dir`")
+    return load_digits()
+
+
+def _find_cifar10(where: Path) -> RawDataset:
+    try:
+        return npm.find_cifar10(where)
+    except NotHereError:
+        return cifar.find_cifar10(where)
+
+
+_CIFAR_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+_CIFAR100_ADVICE = f"fetch cifar-100-python.tar.gz from {_CIFAR_PAGE}"
+
+for _published in (
+    PublishedSet(
+        "cifar10",
+        _find_cifar10,
+        HubSet("uoft-cs/cifar10", "img", "label", CIFAR10_CLASSES),
+        advice=f"fetch cifar-10-python.tar.gz from {_CIFAR_PAGE}",
+        last=npm.fetch_cifar10,
+    ),
+    PublishedSet(
+        "cifar100",
+        cifar.find_cifar100,
+        HubSet("uoft-cs/cifar100", "img", "fine_label", CIFAR100_CLASSES),
+        advice=_CIFAR100_ADVICE,
+    ),
+    PublishedSet(
+        "cifar100-coarse",
+        cifar.find_cifar100_coarse,
+        HubSet("uoft-cs/cifar100", "img", "coarse_label", CIFAR100_SUPERCLASSES),
+        advice=_CIFAR100_ADVICE,
+    ),
+    PublishedSet(
+        "tiny-imagenet",
+        tiny_imagenet.find,
+        HubSet("zh-plus/tiny-imagenet", "image", "label"),
+        advice="fetch tiny-imagenet-200.zip from http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    ),
+):
+    SOURCES.register(_published.name)(_published)

@@ -1,0 +1,60 @@
+"""Loading the data set at a path, whatever its format."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+from atom_distill.base.errors import DataError
+from atom_distill.base.files import cache_root
+from atom_distill.data.cache import store
+from atom_distill.data.cache.raw import LoadOptions, RawDataset
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.sources.folders import Listing, read_folders, scan
+from atom_distill.data.sources.hugging_face import read_saved
+from atom_distill.data.sources.parquet import read_parquet
+
+_SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
+
+
+def load_path(path: Path, options: LoadOptions, *, refresh: bool) -> ImageDataset:
+    """Load the set at an existing path, from the cache if it has not changed since.
+
+    Raises:
+        DataError: there is no data set that can be read.
+        CacheError: its cached copy is damaged.
+    """
+    path = path.resolve()
+    listing = scan(path) if path.is_dir() else _single(path)
+    slot = _slot(path, listing, options)
+    if not refresh and slot.is_filled():
+        return store.load(slot)
+    return store.save(_read(path, listing, options), slot, options)
+
+
+def _single(path: Path) -> Listing:
+    stat = path.stat()
+    return Listing(path.parent, ((path.name, stat.st_size, stat.st_mtime_ns),), ())
+
+
+def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
+    """Return the slot of a path and options; its origin tells whether the files are still the same."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "data"
+    key = hashlib.sha256(json.dumps([str(path), asdict(options)]).encode()).hexdigest()
+    origin = hashlib.sha256(json.dumps([listing.files, listing.folders]).encode()).hexdigest()
+    return store.Slot(cache_root() / "folders" / f"{name}-{key[:12]}", name, str(path), origin)
+
+
+def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:
+    names = {name for name, _, _ in listing.files}
+    if path.is_dir() and (_SAVED_DICT in names or names >= _SAVED_SINGLE):
+        return read_saved(path, options)
+    tables = [listing.root / name for name in sorted(names) if name.endswith(".parquet")]
+    if tables:
+        return read_parquet(tables, path, options)
+    if path.is_file():
+        raise DataError(f"{path} is a file but not parquet; give a *.parquet file or a folder of images")
+    return read_folders(listing, options)

@@ -1,0 +1,57 @@
+"""Check of whether imported images look like images of the model space they are said to be in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from atom_distill.ops.preprocessing import Preprocessing
+
+# Standard deviations of intensities, measured on CIFAR-10. Sets distilled under ZCA have up to 2.0, normalized images
+# taken for whitened ones 4 or more.
+_LARGE_STD = 3.0
+# Real images have 0.24, whitened images taken for normalized ones 0.07, plain intensities 0.06.
+_SMALL_STD = 0.1
+_MANY_OUTSIDE = 0.01
+_TOLERANCE = 0.01
+
+
+def space_mismatch(images: Tensor, preprocessing: Preprocessing, others: Mapping[str, Preprocessing]) -> str | None:
+    """Return why images are probably not in the model space of a transform; None if nothing speaks against it.
+
+    Images that were initialized with real ones are within [0, 1] after the right inverse, and vary as photographs do.
+    Distillation moves them away from there, so this can be a warning only.
+
+    Args:
+        images: float [N, C, H, W], as imported.
+        preprocessing: the transform to check.
+        others: transforms that may be the right one instead, by name.
+    """
+    name, intensities = preprocessing.kind, preprocessing.invert(images)
+    std, mean = float(intensities.std()), float(intensities.mean())
+    if _share_outside(images) == 0:
+        return (
+            "all values are in 0..1: they look like plain intensities, not like images in model space; import pixels "
+            "as uint8 tensors or class folders of PNGs"
+        )
+    if _share_outside(intensities) > _MANY_OUTSIDE:
+        for other, transform in others.items():
+            inverted = transform.invert(images)
+            if _share_outside(inverted) == 0 and float(inverted.std()) > _SMALL_STD:
+                return (
+                    f"{100 * _share_outside(intensities):.0f} % of the values are outside 0..1 after the inverse of "
+                    f"{name}, and none after that of {other}: is {other} the right `preprocess`?"
+                )
+    problem = None
+    if std > _LARGE_STD:
+        problem = f"most intensities range from {mean - 2 * std:.1f} to {mean + 2 * std:.1f}, far outside 0..1"
+    elif std < _SMALL_STD:
+        problem = f"the images are nearly flat (standard deviation {std:.2f})"
+    if problem is None:
+        return None
+    return f"after the inverse of {name} {problem}: probably another `preprocess` is right; look at grid.png"
+
+
+def _share_outside(intensities: Tensor) -> float:
+    return float(((intensities < -_TOLERANCE) | (intensities > 1 + _TOLERANCE)).float().mean())

@@ -1,0 +1,51 @@
+"""Images that do not look like images of the model space they are said to be in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from atom_distill.data.fit_preprocessing import fit_preprocessing
+from atom_distill.importing.import_distilled import import_distilled
+from atom_distill.importing.space_check import space_mismatch
+from atom_distill.ops.preprocessing import ChannelNormalization
+from distillation.toys import toy_dataset
+
+# Smooth pictures, as photographs are: whitening then shrinks what varies most, and its inverse stretches it.
+DATA = toy_dataset((60, 60), shape=(3, 8, 8))
+RAMP = torch.linspace(0, 1, 8)
+SMOOTH = (255 * torch.rand(120, 3, 1, 1, generator=torch.Generator().manual_seed(0)) * RAMP).round().to(torch.uint8)
+DATA.train.images[:] = SMOOTH.expand(-1, -1, 8, -1)
+REAL = DATA.train.images[:40]
+SPACES = {kind: fit_preprocessing(kind, DATA) for kind in ("normalize", "zca")}
+NARROW = ChannelNormalization(SPACES["normalize"].mean, SPACES["normalize"].std * 0.8, "legacy-normalize")
+
+
+@pytest.mark.parametrize("kind", ["normalize", "zca"])
+def test_the_right_space_raises_none(kind):
+    others = {other: space for other, space in SPACES.items() if other != kind}
+    assert space_mismatch(SPACES[kind].apply(REAL), SPACES[kind], others) is None
+
+
+def test_images_that_fit_another_space_exactly():
+    images = NARROW.apply(REAL)
+    told = space_mismatch(images, SPACES["normalize"], {"legacy-normalize": NARROW})
+    assert "outside 0..1 after the inverse of normalize, and none after that of legacy-normalize" in told
+    assert space_mismatch(images, NARROW, {"normalize": SPACES["normalize"]}) is None
+
+
+def test_far_outside_and_nearly_flat():
+    assert "far outside 0..1" in space_mismatch(SPACES["normalize"].apply(REAL) * 20, SPACES["normalize"], {})
+    assert "nearly flat" in space_mismatch(SPACES["normalize"].apply(REAL) / 20, SPACES["normalize"], {})
+
+
+def test_plain_intensities():
+    assert "they look like plain intensities" in space_mismatch(REAL / 255, SPACES["normalize"], {})
+
+
+def test_an_import_warns_of_it(tmp_path, capfd):
+    path = tmp_path / "set.pt"
+    order = torch.argsort(DATA.train.labels, stable=True)
+    torch.save((SPACES["normalize"].apply(DATA.train.images)[order] * 30, DATA.train.labels[order]), path)
+    import_distilled(path, DATA, "normalize")
+    assert "warning: after the inverse of normalize most intensities range from" in capfd.readouterr().err
