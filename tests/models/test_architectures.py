@@ -1,4 +1,4 @@
-"""AlexNet, VGG-11, ResNet-18 and ViT: their sizes by hand, what they show, and what they refuse."""
+"""AlexNet, VGG-11, ResNet-18 and ViT: parameter counts by hand, features, and refused inputs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_images_need_not_be_square():
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_gradient_reaches_the_images_through_all_that_is_shown(name):
+def test_gradients_reach_the_images_through_all_features(name):
     torch.manual_seed(0)
     network = build_model(name, (3, 32, 32), 5, SMALL[name])
     images = torch.randn(2, 3, 32, 32, requires_grad=True)
@@ -250,7 +250,7 @@ def test_images_that_do_not_fit_are_refused(name, image_shape, told):
 
 
 @pytest.mark.parametrize(("name", "side"), [("alexnet", 8), ("vgg11", 32), ("resnet18", 9), ("vit", 8)])
-def test_the_smallest_images_still_count(name, side):
+def test_the_smallest_images_still_affect_the_logits(name, side):
     torch.manual_seed(0)
     shape = SMALL[name] if name == "vit" else NetworkShape(width=SMALL[name].width, norm="instance")
     logits = build_model(name, (3, side, side), 5, shape)(torch.randn(2, 3, side, side))
@@ -270,7 +270,7 @@ SETTINGS = {"depth": 2, "width": 64, "norm": "batch", "activation": "sigmoid", "
     ],
 )
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_a_setting_counts_or_is_refused(name, has, setting):
+def test_a_setting_has_an_effect_or_is_refused(name, has, setting):
     shape = NetworkShape(**{setting: SETTINGS[setting]})
     if setting not in has:
         with pytest.raises(ConfigError, match=rf"{name} does not support {setting}.* it supports {' and '.join(has)}$"):
@@ -322,6 +322,6 @@ def test_the_final_depth_of_a_convnet_is_that_of_its_resolution(resolution, dept
     assert build_model("convnet", (3, resolution, resolution), 10).shape.depth == depth
 
 
-def test_the_width_of_a_vit_is_whole_heads():
+def test_the_width_of_a_vit_is_a_multiple_of_the_head():
     with pytest.raises(ConfigError, match="vit needs a width that is a multiple of 64, got 100"):
         build_model("vit", (3, 32, 32), 10, NetworkShape(width=100))

@@ -1,4 +1,4 @@
-"""ConvNet against a float64 oracle, its sizes by hand, and all its settings."""
+"""ConvNet against a float64 oracle, parameter counts by hand, and all settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from atom_distill.models.registry import MODELS
 
 
 def seeded(network: nn.Module) -> nn.Module:
-    """Random weights in the norms too: at 1 and 0 they would hide a mistake."""
+    """Set random weights in the norms too: the default 1 and 0 would hide errors."""
     generator = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         nn.init.uniform_(parameter, -0.5, 1.0, generator=generator)

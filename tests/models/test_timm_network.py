@@ -1,4 +1,4 @@
-"""timm's models through a stand-in for timm: torchvision, which timm needs, is not everywhere."""
+"""timm models, with a stand-in for timm, which needs torchvision and may not be installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from atom_distill.models.initialization import reinitialize
 
 
 class Opaque(nn.Module):
-    """What timm's models share: how they are built, initialized and called; with a parameter of no known layer."""
+    """The common interface of timm models, with a parameter that belongs to no known layer."""
 
     def __init__(self, num_classes: int, in_chans: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def test_a_model_by_name():
     assert not mixes_images(build_model("convnet", (1, 8, 8), 2))
 
 
-def test_a_model_of_one_size_is_told_the_size():
+def test_a_model_of_fixed_size_gets_the_image_size():
     assert build_model("timm:fixed_224", (3, 24, 16), 5).model.img_size == (24, 16)
 
 
@@ -95,7 +95,7 @@ def test_weights_are_timms_own_and_follow_the_generator():
     assert torch.equal(torch.get_rng_state(), before)
     assert [tensor.data_ptr() for tensor in first.state_dict().values()] == pointers
     assert first.model.norm.num_batches_tracked == 0
-    assert 0 < first.model.scale.abs().max() < 0.1  # not PyTorch's default, which does not know it
+    assert 0 < first.model.scale.abs().max() < 0.1  # initialized by the model itself
     twin = copy.deepcopy(second)
     for network in (second, twin):
         reinitialize(network, torch.Generator().manual_seed(1))
@@ -106,7 +106,7 @@ def test_weights_are_timms_own_and_follow_the_generator():
         assert not torch.equal(first.state_dict()[key], second.state_dict()[key]), key
 
 
-def test_a_model_that_shows_no_features_gives_logits_only():
+def test_a_model_without_features_returns_logits_only():
     network = build_model("timm:opaque11", (3, 8, 8), 5)
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
     with pytest.raises(ConfigError, match="timm:opaque11 cannot be the matching network: timm does not offer"):
