@@ -39,7 +39,7 @@ def main() -> None:
     options = _options()
     dataset = load_dataset("cifar10")
     rows = [_row(dataset, ipc, options) for ipc in options.ipc]
-    print("| ipc | plain s | ours s | times faster | plain accuracy % | ours % |")
+    print("| ipc | plain s | ours s | speedup | plain accuracy % | ours % |")
     print("|---|---|---|---|---|---|")
     for row in rows:
         print(

@@ -99,7 +99,7 @@ def _exponent(axis: str, field: str, rows: list[dict[str, Any]]) -> float:
 
 
 def _print(axis: str, field: str, found: dict[str, Any]) -> None:
-    print(f"\n| {field} | s a step | peak MB |\n|---|---|---|")
+    print(f"\n| {field} | s per step | peak MB |\n|---|---|---|")
     for row in found["rows"]:
         print(f"| {row[field]} | {row['seconds']:.3f} | {row['peak_mb']:.0f} |")
     print(f"\ntime grows with {axis} to the power of {found['exponent']:.2f}")

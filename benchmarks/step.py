@@ -212,7 +212,7 @@ def _first_images(case: Case) -> Tensor:
 
 
 def _print(rows: list[dict[str, float]]) -> None:
-    print("| ipc | plain s | ours s | times faster | floor s | ours / floor | plain MB | ours MB |")
+    print("| ipc | plain s | ours s | speedup | lower bound s | ours / lower bound | plain MB | ours MB |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(

@@ -1,4 +1,4 @@
-"""Compiled, or not where compiling fails."""
+"""Compilation, and the fallback to eager mode if it fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def failing_compiler(error: Exception):
     return compile_
 
 
-def test_a_failed_compilation_is_told_once_and_the_plain_function_goes_on(monkeypatch, capsys):
+def test_a_failed_compilation_warns_once_and_continues_in_eager_mode(monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", failing_compiler(Unsupported("no")))
     double = CompiledOrEager(lambda x: 2 * x, compiled=True)
     assert [double(2), double(3)] == [4, 6]
@@ -33,13 +33,13 @@ def test_other_errors_are_not_hidden(monkeypatch):
         CompiledOrEager(lambda x: x, compiled=True)(1)
 
 
-def test_nothing_is_compiled_unasked(monkeypatch):
+def test_nothing_is_compiled_unless_requested(monkeypatch):
     monkeypatch.setattr(torch, "compile", failing_compiler(AssertionError()))
     assert CompiledOrEager(lambda x: x + 1, compiled=False)(1) == 2
 
 
-def test_many_structures_are_compiled_each_once(monkeypatch):
-    counter = CompileCounter()  # traces, and runs what it traced as it is
+def test_each_of_many_structures_is_compiled_once(monkeypatch):
+    counter = CompileCounter()  # traces, and runs the traced graph in eager mode
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda function, **options: real(function, backend=counter, **options))
 
@@ -48,7 +48,7 @@ def test_many_structures_are_compiled_each_once(monkeypatch):
 
     networks = [torch.nn.Sequential(*[torch.nn.Linear(2, 2)] * depth) for depth in range(1, 13)]
     before = torch._dynamo.config.recompile_limit
-    assert before < len(networks)  # else there is nothing to see here
+    assert before < len(networks)  # otherwise the test shows nothing
     for _ in range(2):
         for network in networks:
             call = CompiledOrEager(apply, compiled=True)

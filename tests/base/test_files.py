@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all."""
+"""Atomic writes: files and folders appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_json_is_readable_by_people_and_machines(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-def test_modes_are_those_of_a_plain_open_and_mkdir(tmp_path):
+def test_permissions_are_those_of_open_and_mkdir(tmp_path):
     old = os.umask(0o027)
     try:
         write_text(tmp_path / "a.txt", "")

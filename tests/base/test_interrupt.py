@@ -1,4 +1,4 @@
-"""The first signal sets a flag, the second interrupts, and the old handlers come back."""
+"""The first signal sets a flag, the second interrupts, and the previous handlers are restored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atom_distill.base.interrupt import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_interrupts(number):
+def test_the_first_signal_sets_a_flag_and_the_second_interrupts(number):
     before = signal.getsignal(number)
     with StopRequest() as stop:
         assert not stop.received
@@ -22,7 +22,7 @@ def test_the_first_signal_asks_and_the_second_interrupts(number):
     assert signal.getsignal(number) is before
 
 
-def test_the_handlers_come_back_after_an_error():
+def test_the_handlers_are_restored_after_an_error():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(RuntimeError), StopRequest():
         raise RuntimeError

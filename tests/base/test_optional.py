@@ -1,4 +1,4 @@
-"""Optional packages: found, or asked for in a way a user can follow."""
+"""Optional packages: imported, or missing with a message that says how to install them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_package_that_cannot_be_imported_says_why_and_what_to_do(tmp_path, mon
     )
 
 
-def test_looking_does_not_import():
+def test_checking_does_not_import():
     sys.modules.pop("antigravity", None)
     assert is_available("wave")
     assert is_available("xml.etree.ElementTree")

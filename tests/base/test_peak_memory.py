@@ -1,4 +1,4 @@
-"""The peak of memory: of the work at hand, and not of what came before it."""
+"""Peak memory of a block of code, unaffected by what ran before."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from atom_distill.base.peak_memory import PeakMemory
 CPU = torch.device("cpu")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can begin a peak anew")
-def test_a_peak_is_that_of_the_work_since():
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can reset the peak")
+def test_the_peak_is_that_of_the_block():
     with PeakMemory(CPU) as before:
         small = peak_memory.held_bytes() / 2**20
         large = torch.ones(64 * 2**18)  # 64 MiB of float32
         assert before.mib > 64
         high = before.mib
-        while before.own_mib < small + 50:  # it is looked at now and then
+        while before.own_mib < small + 50:  # it is sampled at intervals
             time.sleep(0.01)
         del large
     with PeakMemory(CPU) as after:
@@ -31,8 +31,8 @@ def test_a_peak_is_that_of_the_work_since():
     assert after.own_mib < before.own_mib - 40
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells them apart")
-def test_the_pages_of_a_mapped_file_are_told_apart(tmp_path):
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux distinguishes them")
+def test_pages_of_a_mapped_file_are_excluded_from_own_memory(tmp_path):
     (tmp_path / "file").write_bytes(bytes(64 * 2**20))
     with PeakMemory(CPU) as peak:
         before = peak.mib
@@ -41,7 +41,7 @@ def test_the_pages_of_a_mapped_file_are_told_apart(tmp_path):
     assert peak.own_mib < peak.mib - 50
 
 
-def test_where_it_cannot_begin_anew_it_is_the_peak_since_the_process_began(monkeypatch, tmp_path):
+def test_where_it_cannot_be_reset_it_is_the_peak_of_the_process(monkeypatch, tmp_path):
     monkeypatch.setattr(peak_memory, "_CLEAR", tmp_path)  # a folder cannot be written
     monkeypatch.setattr(peak_memory, "_STATUS", tmp_path / "nothing")
     assert PeakMemory(CPU).mib > 50

@@ -1,4 +1,4 @@
-"""Setting a process up: in a process of its own each time, for it cannot be undone."""
+"""Tuning of a process, each in a new process since it cannot be undone."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def run(program: str, *arguments: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc/self/status")
 def test_freed_memory_is_kept():
-    assert int(run(HELD, "plain")) > 150  # MB given back
+    assert int(run(HELD, "plain")) > 150  # MB returned to the system
     assert int(run(HELD, "tuned")) < 50
 
 
-def test_what_the_user_set_stays():
+def test_variables_set_by_the_user_are_kept():
     program = (
         "import os; from pathlib import Path; from atom_distill.base.process import tune_process;"
         "tune_process(Path('/there')); print(os.environ['GOMP_SPINCOUNT'], os.environ['TORCHINDUCTOR_CACHE_DIR'])"
@@ -51,7 +51,7 @@ def test_what_the_user_set_stays():
     assert run(program, GOMP_SPINCOUNT="7", TORCHINDUCTOR_CACHE_DIR="/mine") == "7 /mine"
 
 
-def test_it_is_not_done_by_importing_and_needs_no_torch():
+def test_importing_changes_nothing_and_does_not_import_torch():
     program = (
         "import sys, os; os.environ.pop('TORCHINDUCTOR_CACHE_DIR', None); import atom_distill.base.process;"
         "print('torch' in sys.modules, 'TORCHINDUCTOR_CACHE_DIR' in os.environ)"

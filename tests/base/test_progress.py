@@ -1,4 +1,4 @@
-"""Progress goes to standard error, in lines where there is no terminal."""
+"""Progress on standard error, as lines if there is no terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atom_distill.base.progress import Progress, duration, note
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A clock that moves when told."""
+    """A clock that the test sets."""
     now = SimpleNamespace(seconds=1000.0)
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
@@ -60,7 +60,7 @@ def test_a_resumed_run_counts_its_own_speed(clock, capsys):
     with Progress("train", total=1000, done=900, unit="epochs") as bar:
         clock.seconds += 20
         bar.advance(10)
-        assert bar.rate == 0  # the first may have compiled, and says nothing of the next
+        assert bar.rate == 0  # the first unit is left out, as it may include compilation
         clock.seconds += 20
         bar.advance(10)
         assert bar.rate == 0.5
@@ -68,7 +68,7 @@ def test_a_resumed_run_counts_its_own_speed(clock, capsys):
     assert "train: 920/1000  0.5 epochs/s  2 min 40 s left" in capsys.readouterr().err
 
 
-def test_a_short_task_says_nothing(clock, capsys):
+def test_a_short_task_prints_nothing(clock, capsys):
     with Progress("quick", total=2) as bar:
         clock.seconds += 1
         bar.advance(2)
@@ -81,7 +81,7 @@ def test_no_time_passed_is_no_division_by_zero(clock):
     assert "? left" in bar._describe({})
 
 
-def test_disabled_says_nothing(clock, capsys):
+def test_disabled_prints_nothing(clock, capsys):
     with Progress("x", total=5, enabled=False) as bar:
         clock.seconds += 100
         bar.advance(5)

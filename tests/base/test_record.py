@@ -1,4 +1,4 @@
-"""The record of what a result was made with."""
+"""The record of versions, machine and command."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_command_is_written_as_it_was_typed(monkeypatch):
     assert run_record()["command"] == "python"
 
 
-def test_a_script_is_named_by_its_place_below_here_and_never_above(monkeypatch, tmp_path):
+def test_a_script_is_named_relative_to_the_working_folder_or_by_name_only(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["bench/step.py", "--rounds", "5"])
     assert run_record()["command"] == "python bench/step.py --rounds 5"
@@ -37,7 +37,7 @@ def test_a_script_is_named_by_its_place_below_here_and_never_above(monkeypatch, 
     assert run_record()["command"] == "python step.py"
 
 
-def test_the_commit_is_that_of_the_source_and_says_where_it_was_changed(tmp_path):
+def test_the_commit_is_that_of_the_source_and_marks_changes(tmp_path):
     def git(*arguments: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""Registries: names to objects, and the message for a wrong name."""
+"""Registries: registration, look-up, and the message for a wrong name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_error_is_ours_and_a_key_error(shelf):
         shelf.get("zzz")
 
 
-def test_a_name_is_taken_once(shelf):
+def test_a_taken_name_is_refused(shelf):
     with pytest.raises(ValueError, match="tool 'saw' is registered already"):
         shelf.register("saw")(3)
     assert shelf.get("saw") == 1

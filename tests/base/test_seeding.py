@@ -1,4 +1,4 @@
-"""Randomness by (seed, stream, indices): distinct, and the same everywhere."""
+"""Random numbers by (seed, stream, indices): distinct, and the same on every machine."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_another_process_derives_the_same_seeds():
         assert done.stdout.strip() == here
 
 
-def test_seeds_are_those_of_the_runs_already_made():
+def test_seeds_are_those_of_existing_runs():
     assert derive_seed(0, "network", 0) == 8640002547104949693, (
         "changing this changes every stored run: it could not be resumed"
     )

@@ -1,4 +1,4 @@
-"""Files of tensors: whole, or not at all."""
+"""Tensor files are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def test_what_is_written_is_read(tmp_path):
     assert all(torch.equal(tensor, written[name]) for name, tensor in load_file(tmp_path / "file").items())
 
 
-def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path):
-    """In a process of its own, whose files may have 1000 bytes."""
+def test_a_full_disk_is_an_os_error_and_leaves_the_old_file(tmp_path):
+    """In a new process with a limit of 1000 bytes per file."""
     code = """
 import resource, signal, sys, torch
 from pathlib import Path

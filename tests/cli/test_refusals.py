@@ -51,7 +51,7 @@ def pets(tmp_path: Path) -> Path:
         ),
         ("distill digits --ipc 1 --image-lr 0", "image_lr: Input should be greater than 0"),
         ("distill digits --ipc 1 --augment blur", "unknown operation 'blur'; join some of color, crop"),
-        ("distill digits --ipc 1 --depth 9", "depth 9 pools a 8x8 image away: use a depth of at most 3"),
+        ("distill digits --ipc 1 --depth 9", "depth 9 pools 8x8 images to nothing: use a depth of at most 3"),
         ("distill digits --ipc 1 --device nonsense", "device 'nonsense' is not available here; use auto or cpu"),
         ("distill digits --ipc 1 --device nonsense --dry-run", "device 'nonsense' is not available here"),
         ("distill digits --ipc 1 --config nowhere.yaml", "--config nowhere.yaml cannot be read"),

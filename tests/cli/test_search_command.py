@@ -61,7 +61,7 @@ def test_the_sample_is_listed(atom, runs):
     listed = atom(f"search {runs[1]} --sample 5 --dry-run --json").json
     assert len(listed["architectures"]) == 5
     assert len(listed["unfit"]) == 120
-    assert "pools a 8x8 image away" in listed["unfit"][0]["reason"]
+    assert "pools 8x8 images to nothing" in listed["unfit"][0]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
         ({"ipc": 10}, ConfigError, "ipc 10 is more than the 9 training images of class 'class 0'"),
         ({"method": "atum"}, UnknownNameError, "unknown method 'atum'. Did you mean 'atom'"),
         ({"arch": "covnet"}, UnknownNameError, "unknown architecture 'covnet'. Did you mean 'convnet'"),
-        ({"depth": 9}, ConfigError, "depth 9 pools a 8x8 image away"),
+        ({"depth": 9}, ConfigError, "depth 9 pools 8x8 images to nothing"),
         ({"imagelr": 1}, UnknownNameError, "unknown setting 'imagelr'. Did you mean 'image_lr'"),
         ({"augment": "flip_blur"}, ConfigError, "unknown operation 'blur'"),
         ({"device": "nonsense"}, ConfigError, "device 'nonsense' is not available here"),

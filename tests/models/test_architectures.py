@@ -1,4 +1,4 @@
-"""AlexNet, VGG-11, ResNet-18 and ViT: their sizes by hand, what they show, and what they refuse."""
+"""AlexNet, VGG-11, ResNet-18 and ViT: parameter counts by hand, features, and refused inputs."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_vit_parameters_by_hand(side, patch):
 
 
 def shapes(name: str, image_shape: tuple[int, int, int]) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
-    maps, embedding = build_model(name, image_shape, 5, SMALL[name]).features(torch.zeros(2, *image_shape))
-    return [tuple(each.shape) for each in maps], tuple(embedding.shape)
+    features = build_model(name, image_shape, 5, SMALL[name]).features(torch.zeros(2, *image_shape))
+    return [tuple(each.shape) for each in features.maps], tuple(features.embedding.shape)
 
 
 @pytest.mark.parametrize("side", [32, 64])
@@ -112,11 +112,12 @@ def test_images_need_not_be_square():
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_gradient_reaches_the_images_through_all_that_is_shown(name):
+def test_gradients_reach_the_images_through_all_features(name):
     torch.manual_seed(0)
     network = build_model(name, (3, 32, 32), 5, SMALL[name])
     images = torch.randn(2, 3, 32, 32, requires_grad=True)
-    maps, embedding = network.features(images)
+    features = network.features(images)
+    maps, embedding = features.maps, features.embedding
     for shown in (*maps, embedding, network(images)):
         (gradient,) = torch.autograd.grad(shown.square().sum(), images, retain_graph=True)
         assert torch.isfinite(gradient).all()
@@ -132,7 +133,9 @@ def test_logits_are_the_classifier_of_the_embedding(name, training):
     logits = network(images)
     assert logits.shape == (2, 5)
     weight, bias = network.classifier.parameters()
-    torch.testing.assert_close(logits, network.features(images).embedding @ weight.T + bias)
+    features = network.features(images)
+    torch.testing.assert_close(logits, features.embedding @ weight.T + bias)
+    torch.testing.assert_close(features.logits, logits)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg11", "resnet18"])
@@ -153,7 +156,8 @@ def test_an_alexnet_by_hand():
         padding = block.conv.weight.shape[-1] // 2
         want.append(nn.functional.conv2d(out, block.conv.weight, block.conv.bias, padding=padding).relu())
         out = nn.functional.max_pool2d(want[-1], 2) if index in (0, 1, 4) else want[-1]
-    maps, embedding = network.features(images)
+    features = network.features(images)
+    maps, embedding = features.maps, features.embedding
     torch.testing.assert_close(maps, want)
     torch.testing.assert_close(embedding, out.flatten(1))
 
@@ -198,8 +202,8 @@ def test_a_transformer_block_by_hand(training):
     block = network.blocks[0]
 
     def normal(tokens, layer):
-        centerd = tokens - tokens.mean(-1, keepdim=True)
-        return centerd / (centerd.square().mean(-1, keepdim=True) + layer.eps).sqrt() * layer.weight + layer.bias
+        centered = tokens - tokens.mean(-1, keepdim=True)
+        return centered / (centered.square().mean(-1, keepdim=True) + layer.eps).sqrt() * layer.weight + layer.bias
 
     attention = block.self_attn
     projected = normal(tokens, block.norm1) @ attention.in_proj_weight.T + attention.in_proj_bias
@@ -210,7 +214,8 @@ def test_a_transformer_block_by_hand(training):
     inner = inner * (1 + torch.erf(inner / 2**0.5)) / 2
     tokens = tokens + inner @ block.linear2.weight.T + block.linear2.bias
 
-    maps, embedding = network.features(images)
+    features = network.features(images)
+    maps, embedding = features.maps, features.embedding
     torch.testing.assert_close(maps[0][:, :, 2, 5], tokens[:, 2 * 8 + 5])
     torch.testing.assert_close(embedding, normal(tokens, network.norm).mean(1))
 
@@ -245,7 +250,7 @@ def test_images_that_do_not_fit_are_refused(name, image_shape, told):
 
 
 @pytest.mark.parametrize(("name", "side"), [("alexnet", 8), ("vgg11", 32), ("resnet18", 9), ("vit", 8)])
-def test_the_smallest_images_still_count(name, side):
+def test_the_smallest_images_still_affect_the_logits(name, side):
     torch.manual_seed(0)
     shape = SMALL[name] if name == "vit" else NetworkShape(width=SMALL[name].width, norm="instance")
     logits = build_model(name, (3, side, side), 5, shape)(torch.randn(2, 3, side, side))
@@ -265,7 +270,7 @@ SETTINGS = {"depth": 2, "width": 64, "norm": "batch", "activation": "sigmoid", "
     ],
 )
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_a_setting_counts_or_is_refused(name, has, setting):
+def test_a_setting_has_an_effect_or_is_refused(name, has, setting):
     shape = NetworkShape(**{setting: SETTINGS[setting]})
     if setting not in has:
         with pytest.raises(ConfigError, match=rf"{name} does not support {setting}.* it supports {' and '.join(has)}$"):
@@ -317,6 +322,6 @@ def test_the_final_depth_of_a_convnet_is_that_of_its_resolution(resolution, dept
     assert build_model("convnet", (3, resolution, resolution), 10).shape.depth == depth
 
 
-def test_the_width_of_a_vit_is_whole_heads():
-    with pytest.raises(ConfigError, match="the width of a vit must be a multiple of 64, got 100"):
+def test_the_width_of_a_vit_is_a_multiple_of_the_head():
+    with pytest.raises(ConfigError, match="vit needs a width that is a multiple of 64, got 100"):
         build_model("vit", (3, 32, 32), 10, NetworkShape(width=100))

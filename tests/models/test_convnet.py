@@ -1,4 +1,4 @@
-"""ConvNet against a float64 oracle, its sizes by hand, and all its settings."""
+"""ConvNet against a float64 oracle, parameter counts by hand, and all settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from atom_distill.models.registry import MODELS
 
 
 def seeded(network: nn.Module) -> nn.Module:
-    """Random weights in the norms too: at 1 and 0 they would hide a mistake."""
+    """Set random weights in the norms too: the default 1 and 0 would hide errors."""
     generator = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         nn.init.uniform_(parameter, -0.5, 1.0, generator=generator)
@@ -39,7 +39,8 @@ def test_forward_matches_the_oracle(image_shape, depth, dtype, randn, near):
     weight, bias = (p.detach().double().numpy() for p in network.classifier.parameters())
     each = [oracle.features(image, blocks) for image in images.double().numpy()]
 
-    maps, embedding = network.features(images)
+    features = network.features(images)
+    maps, embedding = features.maps, features.embedding
     loose = {"atol": 1e-5} if dtype == torch.float32 else {}
     for layer in range(depth):
         near(maps[layer], np.stack([maps_of_one[layer] for maps_of_one, _ in each]), **loose)
@@ -49,7 +50,8 @@ def test_forward_matches_the_oracle(image_shape, depth, dtype, randn, near):
 
 def test_maps_are_taken_after_the_activation_and_before_the_pooling(randn):
     network = build_model("convnet", (3, 16, 16), 4, NetworkShape(width=8))
-    maps, embedding = network.features(randn(1, 2, 3, 16, 16).float())
+    features = network.features(randn(1, 2, 3, 16, 16).float())
+    maps, embedding = features.maps, features.embedding
     assert [tuple(m.shape) for m in maps] == [(2, 8, 16, 16), (2, 8, 8, 8), (2, 8, 4, 4)]
     assert all(m.min() == 0 for m in maps)
     assert torch.equal(embedding, nn.functional.avg_pool2d(maps[-1], 2).flatten(1))
@@ -63,7 +65,8 @@ def test_every_combination_builds_and_gives_the_right_shapes(norm, activation, p
         shape = NetworkShape(depth=depth, width=4, norm=norm, activation=activation, pooling=pooling)
         network = build_model("convnet", (3, side, side), 5, shape)
         images = randn(2, 2, 3, side, side).float().requires_grad_()
-        maps, embedding = network.features(images)
+        features = network.features(images)
+        maps, embedding = features.maps, features.embedding
         shrink = 1 if pooling == "none" else 2
         assert [tuple(m.shape) for m in maps] == [(2, 4, side // shrink**i, side // shrink**i) for i in range(depth)]
         assert embedding.shape == (2, 4 * (side // shrink**depth) ** 2)
@@ -111,7 +114,7 @@ def test_default_depth(resolution, depth):
 
 
 def test_a_depth_that_pools_the_image_away_is_explained():
-    with pytest.raises(ConfigError, match=r"depth 4 pools a 8x8 image away: use a depth of at most 3, or pooling none"):
+    with pytest.raises(ConfigError, match=r"depth 4 pools 8x8 images to nothing: use .* at most 3, or pooling none"):
         build_model("convnet", (3, 8, 8), 10, NetworkShape(depth=4))
     with pytest.raises(ConfigError, match="at most 2"):
         build_model("convnet", (3, 32, 6), 10, NetworkShape(depth=3))

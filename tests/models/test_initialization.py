@@ -1,4 +1,4 @@
-"""Re-initialization in place: repeatable, complete, and distributed as PyTorch's own."""
+"""Re-initialization in place: repeatable, complete, and with the distribution of PyTorch's default."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def small(norm: str = "instance") -> nn.Module:
 
 
 def disturb(network: nn.Module) -> None:
-    """As training would: every parameter and buffer somewhere else."""
+    """Change every parameter and buffer, as training would."""
     with torch.no_grad():
         for tensor in (*network.parameters(), *network.buffers()):
             tensor.fill_(7)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_seed_means_a_network_whatever_it_was_before(norm):
+def test_a_seed_determines_the_network_whatever_it_was_before(norm):
     first, second = small(norm), small(norm)
     disturb(second)
     reinitialize(first, generator(1))
@@ -40,7 +40,7 @@ def test_a_seed_means_a_network_whatever_it_was_before(norm):
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
-def test_another_seed_means_another_network():
+def test_another_seed_gives_another_network():
     first, second = small(), small()
     reinitialize(first, generator(1))
     reinitialize(second, generator(2))
@@ -55,7 +55,7 @@ def test_layers_differ_from_each_other():
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_tensors_stay_where_they_are(norm):
+def test_tensors_stay_the_same_objects(norm):
     network = small(norm)
     before = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
     parameters = [id(p) for p in network.parameters()]

@@ -1,4 +1,4 @@
-"""timm's models through a stand-in for timm: torchvision, which timm needs, is not everywhere."""
+"""timm models, with a stand-in for timm, which needs torchvision and may not be installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from atom_distill.models.initialization import reinitialize
 
 
 class Opaque(nn.Module):
-    """What timm's models share: how they are built, initialized and called; with a parameter of no known layer."""
+    """The common interface of timm models, with a parameter that belongs to no known layer."""
 
     def __init__(self, num_classes: int, in_chans: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Shown(Opaque):
         last = (first * self.scale).relu()
         return last, [first, last]
 
-    def forward_head(self, last, pre_logits):
+    def forward_head(self, last, pre_logits=False):
         pooled = last.mean((2, 3))
         return pooled if pre_logits else self.fc(pooled)
 
@@ -69,10 +69,12 @@ def test_a_model_by_name():
     assert network.training
     assert network.shape == NetworkShape()
     images = torch.randn(3, 1, 9, 7, requires_grad=True)
-    logits, (maps, embedding) = network(images), network.features(images)
+    logits, features = network(images), network.features(images)
+    maps, embedding = features.maps, features.embedding
     assert logits.shape == (3, 5)
     assert [tuple(each.shape) for each in maps] == [(3, 4, 7, 5)] * 2
     torch.testing.assert_close(logits, network.model.fc(embedding))
+    torch.testing.assert_close(features.logits, logits)
     for shown in (*maps, embedding, logits):
         (gradient,) = torch.autograd.grad(shown.square().sum(), images, retain_graph=True)
         assert gradient.abs().max() > 0
@@ -80,7 +82,7 @@ def test_a_model_by_name():
     assert not mixes_images(build_model("convnet", (1, 8, 8), 2))
 
 
-def test_a_model_of_one_size_is_told_the_size():
+def test_a_model_of_fixed_size_gets_the_image_size():
     assert build_model("timm:fixed_224", (3, 24, 16), 5).model.img_size == (24, 16)
 
 
@@ -93,7 +95,7 @@ def test_weights_are_timms_own_and_follow_the_generator():
     assert torch.equal(torch.get_rng_state(), before)
     assert [tensor.data_ptr() for tensor in first.state_dict().values()] == pointers
     assert first.model.norm.num_batches_tracked == 0
-    assert 0 < first.model.scale.abs().max() < 0.1  # not PyTorch's default, which does not know it
+    assert 0 < first.model.scale.abs().max() < 0.1  # initialized by the model itself
     twin = copy.deepcopy(second)
     for network in (second, twin):
         reinitialize(network, torch.Generator().manual_seed(1))
@@ -104,10 +106,10 @@ def test_weights_are_timms_own_and_follow_the_generator():
         assert not torch.equal(first.state_dict()[key], second.state_dict()[key]), key
 
 
-def test_a_model_that_shows_no_features_gives_logits_only():
+def test_a_model_without_features_returns_logits_only():
     network = build_model("timm:opaque11", (3, 8, 8), 5)
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
-    with pytest.raises(ConfigError, match="timm:opaque11 cannot be the matching network: timm gives no intermediate"):
+    with pytest.raises(ConfigError, match="timm:opaque11 cannot be the matching network: timm does not offer"):
         network.features(torch.zeros(2, 3, 8, 8))
 
 
@@ -115,8 +117,8 @@ def test_a_model_that_shows_no_features_gives_logits_only():
     ("name", "image_shape", "shape", "kind", "told"),
     [
         ("timm:shown81", (3, 8, 8), None, UnknownNameError, "timm has no model 'shown81'. Did you mean 'timm:shown18'"),
-        ("timm:zzz", (3, 8, 8), None, UnknownNameError, "timm has no model 'zzz'. timm.list_models() names them all"),
-        ("timm:shown18", (3, 2, 2), None, ConfigError, "timm:shown18 cannot take 3x2x2 images (RuntimeError: "),
+        ("timm:zzz", (3, 8, 8), None, UnknownNameError, "timm has no model 'zzz'. timm.list_models() lists"),
+        ("timm:shown18", (3, 2, 2), None, ConfigError, "timm:shown18 does not work with 3x2x2 images (RuntimeError: "),
         (
             "timm:shown18",
             (3, 8, 8),

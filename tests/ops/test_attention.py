@@ -1,4 +1,4 @@
-"""Attention against its float64 oracle, and what must hold of it."""
+"""Attention against a float64 oracle, and its invariants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selections against brute force in numpy, and a run traced by hand."""
+"""Coreset selection against brute force in numpy, and forgetting events traced by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_k_center_starts_in_the_middle_and_goes_to_the_farthest(seed):
 
 
 def test_the_greedy_centers_cover_within_twice_the_best_radius():
-    """The theorem behind the algorithm, from every choice of three centers."""
+    """The approximation guarantee of the algorithm, checked over all choices of three centers."""
     rows = points(12)
     distances = torch.cdist(rows, rows)
     radius = lambda chosen: float(distances[list(chosen)].min(dim=0).values.max())  # noqa: E731

@@ -1,4 +1,4 @@
-"""Each DSA operation against a one-image oracle, then draws, rows and gradients."""
+"""Each DSA operation against an oracle for one image; draws, rows and gradients."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_each_operation_matches_the_oracle(operation, shape, dtype, device, rand
         near(got, want, **({"atol": 2e-5} if dtype == torch.float32 else {}))
 
 
-def test_an_oblong_image_is_turned_and_not_sheared():
-    """Of a picture that is as bright as its column's number, the turned one is as bright as the place it shows."""
+def test_an_oblong_image_is_rotated_and_not_sheared():
+    """Pixel values are column numbers, so that a rotated image shows the column that it was sampled from."""
     height, width, turned = 9, 33, 0.9
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     picture = x.double().expand(1, 1, height, width)
@@ -117,8 +117,8 @@ def test_a_mixed_batch_equals_each_image_alone(rows, device, randn):
     draw, rows = mixed_draw(), torch.tensor(rows)
     images = randn(5, len(rows), 3, 8, 8).to(device)
     together = augment(images, draw, rows)
-    for i, owner in enumerate(rows.tolist()):
-        alone = augment(images[i : i + 1], Draw(draw.operation[owner : owner + 1], draw.uniforms[owner : owner + 1]))
+    for i, row in enumerate(rows.tolist()):
+        alone = augment(images[i : i + 1], Draw(draw.operation[row : row + 1], draw.uniforms[row : row + 1]))
         torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=1e-14)
 
 
@@ -141,7 +141,7 @@ def test_gradcheck(operation, randn):
     assert torch.autograd.gradcheck(lambda x: augment(x, draw), images)
 
 
-def test_the_input_is_left_alone(randn):
+def test_the_input_is_not_modified(randn):
     images = randn(8, 8, 3, 8, 8)
     before = images.clone()
     augment(images, mixed_draw())
@@ -226,7 +226,7 @@ def test_the_constants_are_the_papers():
 
 
 def test_images_in_any_order_are_augmented_as_in_order(randn):
-    """Few runs of one operation are augmented as views, many are gathered; nothing else may differ."""
+    """Few runs of one operation are augmented as views, many are sorted first; results must be equal."""
     draw = draw_per_class(6, OPERATIONS, generator(4))
     rows = torch.arange(6).repeat_interleave(10)
     images = randn(1, 60, 3, 8, 8)

@@ -1,4 +1,4 @@
-"""The gradients' distance against its formula, entry by entry in numpy float64."""
+"""The gradient distance against its formula, entry by entry in numpy float64."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_it_is_the_sum_of_one_minus_cosine_over_rows(seed):
     assert float(gradient_distance(real, synthetic)) == pytest.approx(want, rel=1e-12)
 
 
-def test_equal_gradients_are_at_no_distance_and_opposite_ones_at_twice_the_rows():
+def test_equal_gradients_have_distance_zero_and_opposite_ones_twice_the_rows():
     real = gradients(0)
     assert float(gradient_distance(real, real)) == pytest.approx(0, abs=1e-5)
     assert float(gradient_distance(real, [-gradient for gradient in real])) == pytest.approx(2 * 9, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Preprocessing against numpy float64, and back: through its inverse, and through its stored tensors."""
+"""Preprocessing against numpy float64; its inverse, and its stored tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHAPE = (3, 6, 6)
 
 @cache
 def pixels() -> torch.Tensor:
-    """Smooth random pictures (whitening should have something to do), with both extremes in them."""
+    """Return smooth random images (so that pixels are correlated), including both extreme values."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(150, *SHAPE[:1], 3, 3, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, size=SHAPE[1:], mode="bilinear", align_corners=True)
@@ -95,14 +95,14 @@ def test_whitening_in_chunks_equals_whitening_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("build", BOTH)
-def test_low_precision_is_good_to_a_hundredth(build):
+def test_low_precision_is_accurate_to_one_percent(build):
     full, low = build().apply(pixels()), build().apply(pixels(), torch.bfloat16)
     assert low.dtype == torch.bfloat16
     assert (low.float() - full).norm() < 0.01 * full.norm()
 
 
 @pytest.mark.parametrize("build", BOTH)
-def test_the_pixels_are_left_alone(build):
+def test_the_pixels_are_not_modified(build):
     before = pixels().clone()
     build().apply(pixels())
     assert torch.equal(pixels(), before)

@@ -1,1 +1,1 @@
-"""Slow float64 twins of our formulas: numpy loops written from the paper, importing nothing from the package."""
+"""Slow float64 references of the formulas: numpy loops written from the papers, independent of the package."""

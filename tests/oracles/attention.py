@@ -8,7 +8,7 @@ import numpy as np
 
 
 def spatial_attention(features: np.ndarray, power: float) -> np.ndarray:
-    """features [C, H, W] give [H * W]: sum over channels of |f|^power at each place, over its L2 norm."""
+    """Return the sum over channels of |f|^power at each position, divided by its L2 norm: [C, H, W] to [H * W]."""
     channels, height, width = features.shape
     energy = np.zeros(height * width)
     for y in range(height):
@@ -19,7 +19,7 @@ def spatial_attention(features: np.ndarray, power: float) -> np.ndarray:
 
 
 def channel_attention(features: np.ndarray, power: float) -> np.ndarray:
-    """features [C, H, W] give [C]: sum over places of |f|^power in each channel, over its L2 norm."""
+    """Return the sum over positions of |f|^power in each channel, divided by its L2 norm: [C, H, W] to [C]."""
     channels, height, width = features.shape
     energy = np.zeros(channels)
     for c in range(channels):
@@ -30,6 +30,6 @@ def channel_attention(features: np.ndarray, power: float) -> np.ndarray:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """The vector over its L2 norm; zeros stay zeros."""
+    """Return the vector divided by its L2 norm; zeros stay zeros."""
     norm = math.sqrt(math.fsum(float(v) ** 2 for v in vector))
     return vector / norm if norm > 0 else vector

@@ -20,7 +20,7 @@ class Block:
 
 
 def features(image: np.ndarray, blocks: Sequence[Block]) -> tuple[list[np.ndarray], np.ndarray]:
-    """image [C, H, W] gives the maps after each ReLU, before the pooling, and the flattened last pooled map."""
+    """Return for an image [C, H, W] the maps after each ReLU, before pooling, and the flattened last pooled map."""
     maps = []
     for block in blocks:
         normed = instance_norm(convolve(image, block.weight, block.bias), block.scale, block.shift)
@@ -35,7 +35,7 @@ def logits(embedding: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.nd
 
 
 def convolve(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """3x3, stride 1, one pixel of zeros around; not mirrored (cross-correlation)."""
+    """3x3 cross-correlation, stride 1, one pixel of zero padding."""
     channels, height, width = image.shape
     padded = np.zeros((channels, height + 2, width + 2))
     padded[:, 1:-1, 1:-1] = image
@@ -48,7 +48,7 @@ def convolve(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndar
 
 
 def instance_norm(maps: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Each channel to mean 0 and variance 1 (biased, eps 1e-5), then scaled and shifted."""
+    """Normalize each channel to mean 0 and variance 1 (biased, eps 1e-5), then scale and shift."""
     out = np.empty(maps.shape)
     for c in range(len(maps)):
         mean = maps[c].mean()

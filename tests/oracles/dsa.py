@@ -8,7 +8,7 @@ import numpy as np
 
 
 def apply(operation: str, image: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-    """Turn numbers in [0, 1) into the operation's parameters, and apply it."""
+    """Convert numbers in [0, 1) to the parameters of the operation, and apply it."""
     height, width = image.shape[1:]
     u = [float(number) for number in uniforms]
     match operation:
@@ -37,7 +37,7 @@ def apply(operation: str, image: np.ndarray, uniforms: np.ndarray) -> np.ndarray
 
 
 def pick(u: float, count: int) -> int:
-    """One of 0..count-1, each for an equal part of [0, 1)."""
+    """Return one of 0..count-1, each for an equal part of [0, 1)."""
     return min(int(u * count), count - 1)
 
 
@@ -61,7 +61,7 @@ def color(image: np.ndarray, *, brightness: float, saturation: float, contrast: 
 
 
 def shift(image: np.ndarray, down: int, right: int) -> np.ndarray:
-    """The image seen from a window moved by (down, right); zeros where the window leaves the image."""
+    """Return the image shifted by (-down, -right), filled with zeros."""
     channels, height, width = image.shape
     out = np.zeros(image.shape)
     for y in range(height):
@@ -73,7 +73,7 @@ def shift(image: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def erase(image: np.ndarray, top: int, left: int, size_y: int, size_x: int) -> np.ndarray:
-    """Zeros in a rectangle, as far as it lies on the image."""
+    """Set a rectangle to zero, clipped at the border."""
     out = np.array(image, dtype=np.float64)
     for y in range(top, top + size_y):
         for x in range(left, left + size_x):
@@ -83,7 +83,7 @@ def erase(image: np.ndarray, top: int, left: int, size_y: int, size_x: int) -> n
 
 
 def mirror(image: np.ndarray) -> np.ndarray:
-    """Left becomes right."""
+    """Mirror left to right."""
     width = image.shape[2]
     out = np.empty(image.shape)
     for x in range(width):
@@ -92,7 +92,7 @@ def mirror(image: np.ndarray) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: list[list[float]]) -> np.ndarray:
-    """Each output pixel reads the input at matrix @ (x, y), in coordinates where corner pixels are at -1 and 1."""
+    """Sample the input for each output pixel at matrix @ (x, y), in coordinates where corner pixels are at -1 and 1."""
     channels, height, width = image.shape
     out = np.zeros(image.shape)
     for i in range(height):
@@ -107,7 +107,7 @@ def warp(image: np.ndarray, matrix: list[list[float]]) -> np.ndarray:
 
 
 def bilinear(plane: np.ndarray, row: float, column: float) -> float:
-    """The plane [H, W] at a place between pixels; all outside is zero."""
+    """Return the bilinear value of a plane [H, W] between pixels; zero outside."""
     top, left = math.floor(row), math.floor(column)
     total = 0.0
     for y, weight_y in ((top, 1 - (row - top)), (top + 1, row - top)):

@@ -1,4 +1,4 @@
-"""The objective of ATOM and its family, one term after the other."""
+"""The objective of ATOM, DataDAM and DM, term by term."""
 
 from __future__ import annotations
 

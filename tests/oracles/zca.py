@@ -6,11 +6,11 @@ import numpy as np
 
 
 def fit(rows: np.ndarray, eps: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """rows [N, D] of intensities give mean [D] and transform [D, D] = E (V + eps)^(-1/2) E^T, symmetric."""
+    """Return for intensities [N, D] the mean [D] and the symmetric transform [D, D] = E (V + eps)^(-1/2) E^T."""
     mean = rows.mean(axis=0)
-    centerd = rows - mean
+    centered = rows - mean
     covariance = np.zeros((rows.shape[1], rows.shape[1]))
-    for row in centerd:
+    for row in centered:
         covariance += np.outer(row, row)
     values, vectors = np.linalg.eigh(covariance / (len(rows) - 1))
     transform = np.zeros_like(covariance)

@@ -76,7 +76,7 @@ def test_a_depth_that_pools_the_image_away_is_reported_and_left_out():
     assert {one.candidate.shape.depth for one in unfit} == {4}
     assert {one.candidate.shape.pooling for one in unfit} == {"max", "avg"}
     assert len(unfit) == 4 * 5 * 3 * 2
-    assert "pools a 8x8 image away: use a depth of at most 3" in unfit[0].reason
+    assert "pools 8x8 images to nothing: use a depth of at most 3" in unfit[0].reason
 
 
 def test_a_sample_is_part_of_the_space_and_the_same_again():

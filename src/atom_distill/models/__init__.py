@@ -1,1 +1,1 @@
-"""Layer 2: networks by name; each gives logits and features."""
+"""Layer 2: networks by name; each returns logits and features."""

@@ -1,4 +1,4 @@
-"""AlexNet in the small form that the dataset-distillation papers evaluate on."""
+"""AlexNet for small images, as evaluated in the dataset-distillation papers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LAYERS = (
 
 @MODELS.register("alexnet")
 def alexnet(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> BlockNetwork:
-    """Build five convolutions with three 2x2 max-poolings, and a linear classifier.
+    """Return a network of five convolutions with three 2x2 max-poolings, and a linear classifier.
 
-    Five maps; the embedding has 192 * H/8 * W/8 values. Gray images are first padded by 2 pixels more on each side,
-    which makes 32x32 of the 28x28 of MNIST.
+    Five maps; the embedding has 192 * H/8 * W/8 values. Gray images are first padded by 2 more pixels on each side,
+    so that 28x28 (MNIST) becomes 32x32.
 
     Args:
-        image_shape: (C, H, W); at least 8x8, or 4x4 where C is 1.
+        image_shape: (C, H, W); at least 8x8, or 4x4 if C is 1.
         num_classes: K.
-        shape: norm (default: "none", as in the DC code, which evaluates it so), activation ("relu").
+        shape: norm (default "none", as evaluated by the DC code), activation ("relu").
 
     Raises:
         ConfigError: the images are too small, or another setting is given.

@@ -1,4 +1,4 @@
-"""BatchNorm, the one layer through which an image's features depend on the other images of its batch."""
+"""BatchNorm, the only layer that makes the features of an image depend on the other images of its batch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from atom_distill.base.errors import ConfigError
 
 
 def mixes_images(network: nn.Module) -> bool:
-    """Return whether an image's features depend on the batch that it is in, as BatchNorm makes them."""
+    """Return whether the features of an image depend on the other images of its batch, as with BatchNorm."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def synchronized(network: nn.Module, device: torch.device) -> None:
-    """Let every BatchNorm of a network normalize over the images of all processes, in place, on GPUs.
-
-    The layers become torch's SyncBatchNorm.
+    """Replace every BatchNorm of a network, in place, by torch's SyncBatchNorm over all processes.
 
     Raises:
-        ConfigError: the device is no GPU, on which alone SyncBatchNorm runs; or a layer does more than normalize, as
-            some of timm's, which have the activation inside.
+        ConfigError: the device is not a GPU, as SyncBatchNorm requires; or a layer is a variant of BatchNorm, e.g. that
+            of some timm models, which includes the activation.
     """
     kinds = {type(module) for module in network.modules() if isinstance(module, _BatchNorm)}
     advice = "start it without torchrun, or with another architecture or norm (e.g. norm instance)"

@@ -1,4 +1,4 @@
-"""Build a network by name."""
+"""Networks by name."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def build_model(
     num_classes: int,
     shape: NetworkShape | None = None,
 ) -> Network:
-    """Build a network by name.
+    """Return a new network.
 
     Args:
-        name: an architecture, e.g. "convnet", or "timm:" and the name of a timm model.
+        name: an architecture, e.g. "convnet", or "timm:" followed by the name of a timm model.
         image_shape: (C, H, W).
         num_classes: K.
-        shape: departures from the architecture's defaults.
+        shape: settings that differ from the architecture's defaults.
 
     Raises:
-        UnknownNameError: no such architecture.
-        ConfigError: the image is too small for it, or it does not have a setting of `shape`.
-        MissingExtraError: a timm model without timm.
+        UnknownNameError: there is no such architecture.
+        ConfigError: the images are too small, or the architecture does not have a setting of `shape`.
+        MissingExtraError: timm is needed and not installed.
     """
     if name.startswith(PREFIX):
         return timm_network(name, image_shape, num_classes, shape or NetworkShape())

@@ -1,4 +1,4 @@
-"""ConvNet, the encoder of the dataset-distillation papers."""
+"""ConvNet, the standard network of the dataset-distillation papers."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from atom_distill.models.layers import Activations, Block, BlockNetwork, normali
 from atom_distill.models.registry import MODELS
 
 _SMALLEST = 2
-"""Side of the smallest image, in pixels: one block can still pool it."""
+"""Smallest height and width in pixels: one block can still pool the image."""
 
 
 class ConvNet(BlockNetwork):
-    """`depth` blocks of 3x3 convolution, norm, activation and 2x2 pooling; then a linear classifier.
+    """`depth` blocks of 3x3 convolution, norm, activation and 2x2 pooling, followed by a linear classifier.
 
     One map per block, [B, width, H / 2^l, W / 2^l].
 
     Args:
         image_shape: (C, H, W) of the images.
         num_classes: K.
-        shape: depth (default: 3 at 32x32 and below, one more for each doubling of the shorter side), width (128), norm
+        shape: depth (default 3 at 32x32 and below, one more for each doubling of the shorter side), width (128), norm
             ("instance"), activation ("relu"), pooling ("avg").
 
     Raises:
-        ConfigError: so many poolings leave nothing of the image.
+        ConfigError: the images are too small for so many poolings.
 
     Source: DC (Zhao, Mopuri & Bilen, ICLR 2021) and the papers since.
     """
@@ -37,13 +37,13 @@ class ConvNet(BlockNetwork):
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> None:
         channels, height, width = image_shape
         if min(height, width) < _SMALLEST:
-            raise ConfigError(f"a ConvNet needs images of at least {_SMALLEST}x{_SMALLEST}, got {height}x{width}")
+            raise ConfigError(f"convnet needs images of at least {_SMALLEST}x{_SMALLEST}, got {height}x{width}")
         depth = default_depth(min(height, width)) if shape.depth is None else shape.depth
         filters, norm, activation = shape.width or 128, shape.norm or "instance", shape.activation or "relu"
         pooling: Pooling = shape.pooling or "avg"
         if pooling != "none" and min(height, width) < 2**depth:
             raise ConfigError(
-                f"a ConvNet of depth {depth} pools a {height}x{width} image away: "
+                f"a ConvNet of depth {depth} pools {height}x{width} images to nothing: "
                 f"use a depth of at most {int(math.log2(min(height, width)))}, or pooling none"
             )
         blocks: list[Block] = []
@@ -65,20 +65,20 @@ class ConvNet(BlockNetwork):
 
 @MODELS.register("convnet")
 def convnet(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> ConvNet:
-    """ConvNet-3 at 32x32, ConvNet-4 at 64x64, and so on."""
+    """Return a ConvNet; by default ConvNet-3 at 32x32, ConvNet-4 at 64x64, and so on."""
     return ConvNet(image_shape, num_classes, shape)
 
 
 def default_depth(resolution: int) -> int:
-    """3 blocks up to 32 pixels, one more for each doubling; fewer where the image is smaller than 8."""
+    """Return 3 up to 32 pixels, one more for each doubling, and fewer below 8 pixels."""
     return min(max(3, math.ceil(math.log2(resolution)) - 2), int(math.log2(resolution)))
 
 
 class _AveragePool(nn.Module):
     """2x2 average pooling.
 
-    torch.compile differentiates `avg_pool2d` into a gather with four conditions for each pixel; a mean over a reshaped
-    view becomes a plain copy, and training a third faster.
+    torch.compile turns the derivative of `avg_pool2d` into a gather with four conditions per pixel. That of a mean over
+    a reshaped view is a plain copy, which makes training a third faster.
     """
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the convolutional networks are made of."""
+"""Building blocks of the convolutional networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atom_distill.models.network import Network
 from atom_distill.ops.features import Features
 
 _GROUPS = 4
-"""Groups of `norm="group"`, as in the DC code."""
+"""Number of groups of `norm="group"`, as in the DC code."""
 
 Activations: dict[Activation, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -23,10 +23,10 @@ Activations: dict[Activation, Callable[[], nn.Module]] = {
 
 
 def normalization(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
-    """Build a norm for maps of shape (C, H, W).
+    """Return a normalization layer for maps of shape (C, H, W).
 
     Raises:
-        ConfigError: group norm of channels that its groups do not divide.
+        ConfigError: the channels cannot be divided into the groups of group norm.
     """
     channels = shape[0]
     match kind:
@@ -37,7 +37,7 @@ def normalization(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
         case "layer":
             return nn.LayerNorm(shape)
         case "instance":
-            # What the papers call InstanceNorm: it has an affine part, and no running statistics.
+            # The papers' InstanceNorm: affine, without running statistics.
             return nn.GroupNorm(channels, channels)
         case "group":
             if channels % _GROUPS:
@@ -46,10 +46,10 @@ def normalization(kind: Norm, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def require_size(architecture: str, image_shape: tuple[int, int, int], smallest: int) -> None:
-    """Refuse images that an architecture leaves nothing of.
+    """Check that images are large enough for an architecture.
 
     Raises:
-        ConfigError: a side is below `smallest` pixels.
+        ConfigError: a side is shorter than `smallest` pixels.
     """
     _, height, width = image_shape
     if min(height, width) < smallest:
@@ -60,24 +60,24 @@ def require_size(architecture: str, image_shape: tuple[int, int, int], smallest:
 
 
 class Block(nn.Module):
-    """Convolution, norm and activation; the pooling is kept apart so that maps can be seen before it."""
+    """Convolution, norm and activation; pooling is separate, so that maps can be taken before it."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module, activation: nn.Module, pool: nn.Module) -> None:
         super().__init__()
         self.conv, self.norm, self.activation, self.pool = conv, norm, activation, pool
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give the map before pooling."""
+        """Return the map before pooling."""
         out: Tensor = self.activation(self.norm(self.conv(images)))
         return out
 
 
 class BlockNetwork(Network):
-    """Blocks one after another, and a linear classifier of what the last one's pooling leaves.
+    """A sequence of blocks, followed by a linear classifier.
 
     Args:
-        blocks: from the images on.
-        embedding: values of an image after the last pooling.
+        blocks: in order.
+        embedding: size of an image's embedding, i.e. of the last pooled map.
         num_classes: K.
     """
 
@@ -97,7 +97,7 @@ class BlockNetwork(Network):
 
 
 class Convolution(NamedTuple):
-    """A block of a network that is a list of blocks: filters, kernel, and whether 2x2 max-pooling follows."""
+    """One block of `max_pooled_network`: filters, kernel size, and whether 2x2 max-pooling follows."""
 
     filters: int
     kernel: int
@@ -112,12 +112,12 @@ def max_pooled_network(
     norm: Norm,
     activation: Activation,
 ) -> BlockNetwork:
-    """Build a network of convolutions, some with 2x2 max-pooling, and a linear classifier.
+    """Return a network of convolutions, some followed by 2x2 max-pooling, and a linear classifier.
 
-    Gray images are first padded by 2 pixels more on each side, as in the DC code: that makes 32x32 of MNIST's 28x28.
+    Gray images are first padded by 2 more pixels on each side, as in the DC code: 28x28 (MNIST) becomes 32x32.
 
     Raises:
-        ConfigError: the poolings would leave nothing of the images.
+        ConfigError: the images are too small for the poolings.
     """
     channels, height, width = image_shape
     margin = 2 if channels == 1 else 0

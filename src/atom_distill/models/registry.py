@@ -10,10 +10,10 @@ from atom_distill.models.network import Network
 
 
 class Builder(Protocol):
-    """How an architecture is made for images of a shape and a number of classes."""
+    """Builds an architecture for images of a shape and a number of classes."""
 
     def __call__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> Network:
-        """Build it for images (C, H, W)."""
+        """Return a network for images (C, H, W), with the architecture's defaults where `shape` is None."""
 
 
 MODELS: Registry[Builder] = Registry("architecture")

@@ -1,4 +1,4 @@
-"""ResNet-18 in the small form that the dataset-distillation papers evaluate on."""
+"""ResNet-18 for small images, as evaluated in the dataset-distillation papers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from atom_distill.models.registry import MODELS
 from atom_distill.ops.features import Features
 
 _SMALLEST = 9
-"""Pixels from which the last stage has more than one: instance norm of a single pixel gives zero, whatever it was."""
+"""Smallest height and width that leave the last stage more than one pixel; instance norm of one pixel is always 0."""
 
 _Size = tuple[int, int, int]
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution where the shape changes."""
 
     def __init__(self, before: _Size, after: _Size, norm: Norm, activation: Activation) -> None:
         super().__init__()
@@ -39,13 +39,13 @@ class _Residual(nn.Module):
 
 
 class ResNet18(Network):
-    """A 3x3 convolution, four stages of two residual blocks, the mean over pixels, a linear classifier.
+    """A 3x3 convolution, four stages of two residual blocks, mean over pixels, linear classifier.
 
-    The first stage has `width` filters and the images' size; each further one twice the filters at half the size.
-    One map per stage; the embedding has 8 * width values.
+    The first stage has `width` filters at the resolution of the images; each further stage doubles the filters and
+    halves the resolution. One map per stage; the embedding has 8 * width values.
 
     Args:
-        image_shape: (C, H, W); at least 9x9, else the last stage sees a single pixel.
+        image_shape: (C, H, W); at least 9x9, so that the last stage has more than one pixel.
         num_classes: K.
         shape: width (64), norm ("instance", as in the DC code's `ResNet18`; "batch" is its `ResNet18BN`), activation
             ("relu").
@@ -92,5 +92,5 @@ class ResNet18(Network):
 
 @MODELS.register("resnet18")
 def resnet18(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> ResNet18:
-    """See `ResNet18`."""
+    """Return a `ResNet18`."""
     return ResNet18(image_shape, num_classes, shape)

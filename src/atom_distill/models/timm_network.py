@@ -1,4 +1,4 @@
-"""Any classifier of the timm library, by its name there."""
+"""Any classifier of the timm library by its timm name."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ from atom_distill.models.network import Network
 from atom_distill.ops.features import Features
 
 PREFIX = "timm:"
-"""What an architecture's name begins with if the rest is timm's."""
+"""Prefix of the name of a timm architecture."""
 
 
 class TimmNetwork(Network):
-    """A timm model as a network of ours.
+    """A timm model as a `Network`.
 
-    Maps are the stages or blocks that timm's `forward_intermediates` shows; the embedding is what `forward_head` gives
-    before the logits.
+    Maps are the stages or blocks that timm's `forward_intermediates` returns; the embedding is what `forward_head`
+    returns before the logits.
 
     Args:
         name: with the prefix, for messages.
-        fresh: builds the model with timm's own random initialization, on the CPU.
+        build: returns the model with timm's own random initialization, on the CPU.
     """
 
-    def __init__(self, name: str, fresh: Callable[[], Any]) -> None:
+    def __init__(self, name: str, build: Callable[[], Any]) -> None:
         super().__init__()
         self.name = name
-        self._fresh = fresh
-        self.model: Any = fresh()
+        self._build = build
+        self.model: Any = build()
 
     def features(self, images: Tensor) -> Features:
         """See `Network.features`.
 
         Raises:
-            ConfigError: timm does not show the inside of this model.
+            ConfigError: timm does not offer the intermediate features of this model.
         """
         if not hasattr(self.model, "forward_intermediates"):
             raise ConfigError(
-                f"{self.name} cannot be the matching network: timm gives no intermediate features of it "
-                "(no forward_intermediates); choose another, e.g. timm:resnet18"
+                f"{self.name} cannot be the matching network: timm does not offer its intermediate features "
+                "(forward_intermediates); choose another one, e.g. timm:resnet18"
             )
         last, maps = self.model.forward_intermediates(images, output_fmt="NCHW")
         embedding = self.model.forward_head(last, pre_logits=True).flatten(1)
         return Features.of_maps(maps, embedding, lambda: self.model.forward_head(last))
 
     def forward(self, images: Tensor) -> Tensor:
-        """See `Network.forward`; some heads of timm are more than a linear layer."""
+        """See `Network.forward`."""
         logits: Tensor = self.model(images)
         return logits
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Take over the weights of a new model: timm's layers have initializations of their own."""
+        """Copy the weights of a newly built model, since timm initializes each model in its own way."""
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            fresh = self._fresh()
+            fresh = self._build()
         for old, new in zip(
             chain(self.model.parameters(), self.model.buffers()),
             chain(fresh.parameters(), fresh.buffers()),
@@ -74,17 +74,17 @@ class TimmNetwork(Network):
 
 
 def timm_network(name: str, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> TimmNetwork:
-    """Build a timm model without pretrained weights.
+    """Return a timm model without pretrained weights.
 
     Args:
-        name: "timm:" and a name that `timm.list_models()` has.
+        name: "timm:" followed by a name in `timm.list_models()`.
         image_shape: (C, H, W).
         num_classes: K.
-        shape: must leave everything to timm: a timm model has no settings but its name.
+        shape: must be empty, since a timm model is determined by its name.
 
     Raises:
-        ConfigError: a setting is given, or the model cannot take such images.
-        MissingExtraError: timm is absent or broken.
+        ConfigError: a setting is given, or the model does not work with images of this shape.
+        MissingExtraError: timm is not installed or cannot be imported.
         UnknownNameError: timm has no such model.
     """
     shape.allow(name)
@@ -93,24 +93,24 @@ def timm_network(name: str, image_shape: tuple[int, int, int], num_classes: int,
     if not timm.is_model(inner):
         near = difflib.get_close_matches(inner, timm.list_models(), n=2, cutoff=0.5)
         hint = f"Did you mean {' or '.join(repr(PREFIX + each) for each in near)}? " if near else ""
-        raise UnknownNameError(f"timm has no model {inner!r}. {hint}timm.list_models() names them all")
+        raise UnknownNameError(f"timm has no model {inner!r}. {hint}timm.list_models() lists all of them")
     channels, height, width = image_shape
     settings: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels}
     if getattr(timm.get_pretrained_cfg(inner), "fixed_input_size", False):
         settings["img_size"] = (height, width)
     try:
         network = TimmNetwork(name, partial(timm.create_model, inner, pretrained=False, **settings))
-        _try_out(network, image_shape)
+        _check_forward(network, image_shape)
     except Exception as error:
         raise ConfigError(
-            f"{name} cannot take {channels}x{height}x{width} images ({type(error).__name__}: {error}); "
+            f"{name} does not work with {channels}x{height}x{width} images ({type(error).__name__}: {error}); "
             "choose another architecture, or load the data with a larger image size"
         ) from error
     return network
 
 
 @torch.no_grad()
-def _try_out(network: nn.Module, image_shape: tuple[int, int, int]) -> None:
-    """Let what does not fit the images fail here and not in the first step."""
+def _check_forward(network: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    """Run one forward pass, so that a model that does not fit the images fails here and not in the first step."""
     network.eval()(torch.zeros(1, *image_shape))
     network.train()

@@ -1,4 +1,4 @@
-"""VGG-11 in the small form that the dataset-distillation papers evaluate on."""
+"""VGG-11 for small images, as evaluated in the dataset-distillation papers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from atom_distill.models.layers import BlockNetwork, Convolution, max_pooled_net
 from atom_distill.models.registry import MODELS
 
 _LAYERS = ((1, True), (2, True), (4, False), (4, True), (8, False), (8, True), (8, False), (8, True))
-"""Filters, as a multiple of the first convolution's, and whether 2x2 max-pooling follows."""
+"""Filters as a multiple of those of the first convolution, and whether 2x2 max-pooling follows."""
 
 
 @MODELS.register("vgg11")
 def vgg11(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> BlockNetwork:
-    """Build eight 3x3 convolutions with five 2x2 max-poolings, and one linear classifier.
+    """Return a network of eight 3x3 convolutions with five 2x2 max-poolings, and one linear classifier.
 
-    Eight maps; the embedding has 512 * H/32 * W/32 values. Gray images are first padded by 2 pixels more on each
-    side, which makes 32x32 of the 28x28 of MNIST.
+    Eight maps; the embedding has 512 * H/32 * W/32 values at the default width. Gray images are first padded by 2 more
+    pixels on each side, so that 28x28 (MNIST) becomes 32x32.
 
     Args:
-        image_shape: (C, H, W); at least 32x32, or 28x28 where C is 1.
+        image_shape: (C, H, W); at least 32x32, or 28x28 if C is 1.
         num_classes: K.
         shape: width (filters of the first convolution, default 64; the last have eight times as many), norm
             ("instance", as in the DC code's `VGG11`; "batch" is its `VGG11BN`), activation ("relu").

@@ -12,13 +12,13 @@ from atom_distill.models.registry import MODELS
 from atom_distill.ops.features import Features
 
 _GRID = 8
-"""Patches along each side of an image."""
+"""Number of patches along each side of an image."""
 _HEAD = 64
 """Channels of one attention head."""
 _POSITION_STD = 0.02
 
 
-class _Positions(nn.Module):
+class _PositionEmbedding(nn.Module):
     """Adds a learned vector to each token."""
 
     def __init__(self, tokens: int, width: int) -> None:
@@ -28,7 +28,7 @@ class _Positions(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None) -> None:
-        """Draw the vectors anew, on the CPU; see `initialization.SelfInitialized`."""
+        """Draw the vectors anew on the CPU; see `initialization.SelfInitialized`."""
         self.weight.copy_(torch.empty(self.weight.shape).normal_(std=_POSITION_STD, generator=generator))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -36,19 +36,19 @@ class _Positions(nn.Module):
 
 
 class VisionTransformer(Network):
-    """Patches of an eighth of the image's side, pre-norm transformer blocks, the mean token, a linear classifier.
+    """8x8 patches, pre-norm transformer blocks, mean over tokens, linear classifier.
 
-    So there are 64 tokens at every resolution: patches of 4x4 pixels at 32x32, of 8x8 at 64x64. One map per block,
-    its tokens laid out as [B, width, 8, 8]; the embedding is the mean of the normalized tokens, [B, width].
+    There are 64 tokens at every resolution: patches have 4x4 pixels at 32x32 and 8x8 at 64x64. One map per block, its
+    tokens arranged as [B, width, 8, 8]; the embedding is the mean of the normalized tokens, [B, width].
 
     Args:
         image_shape: (C, H, W), H and W multiples of 8.
         num_classes: K.
-        shape: depth (6), width (192, a multiple of 64: the channels of one head).
+        shape: depth (6), width (192; a multiple of 64, the channels per head).
 
     Raises:
-        ConfigError: the images cannot be cut into 8x8 patches, the width has no whole number of heads, or another
-            setting is given.
+        ConfigError: the images cannot be cut into 8x8 patches, the width is not a multiple of 64, or another setting is
+            given.
 
     Source: Dosovitskiy et al., ICLR 2021, with the width, heads and MLP of DeiT-Tiny (Touvron et al., ICML 2021) and
     half its depth.
@@ -65,11 +65,11 @@ class VisionTransformer(Network):
             )
         depth, size = shape.depth or 6, shape.width or 3 * _HEAD
         if size % _HEAD:
-            raise ConfigError(f"the width of a vit must be a multiple of {_HEAD}, got {size}")
+            raise ConfigError(f"vit needs a width that is a multiple of {_HEAD}, got {size}")
         self.shape = NetworkShape(depth=depth, width=size)
         patch = (height // _GRID, width // _GRID)
         self.patches = nn.Conv2d(channels, size, patch, stride=patch)
-        self.positions = _Positions(_GRID * _GRID, size)
+        self.positions = _PositionEmbedding(_GRID * _GRID, size)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 size, size // _HEAD, 4 * size, dropout=0, activation="gelu", batch_first=True, norm_first=True
@@ -80,7 +80,7 @@ class VisionTransformer(Network):
         self.classifier = nn.Linear(size, num_classes)
 
     def features(self, images: Tensor) -> Features:
-        """See `Network.features`; maps are the tokens after each block."""
+        """See `Network.features`; the maps are the tokens after each block."""
         tokens = self.positions(self.patches(images).flatten(2).mT)
         maps = []
         for block in self.blocks:
@@ -92,5 +92,5 @@ class VisionTransformer(Network):
 
 @MODELS.register("vit")
 def vit(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> VisionTransformer:
-    """See `VisionTransformer`."""
+    """Return a `VisionTransformer`."""
     return VisionTransformer(image_shape, num_classes, shape)
