@@ -36,8 +36,8 @@ def as_options(message: str, flags: Mapping[str, str]) -> str:
 def flags_of(command: str) -> dict[str, str]:
     """Return the option of each argument of a command, e.g. {"image_size": "--image-size"}.
 
-    They are the fields of the class that the command parses, `DataCommand` for `data`. Positional arguments have none. The settings of
-    all methods count as well.
+    They are the fields of the class that the command parses, `DataCommand` for `data`, and the settings of all methods.
+    Positional arguments have none.
     """
     module = sys.modules.get(f"atom_distill.cli.{command}")
     if module is None:
