@@ -49,7 +49,7 @@ figures: install  ## draw the figures of the documentation anew
 	$(BIN)/python tools/docs/figures.py
 
 results: install  ## write docs/results.md from the committed results
-	$(BIN)/python -m atom_distill.reproduce.document results/tables docs/results.md
+	$(BIN)/python -m atom_distill.reproduce.results_page results/tables docs/results.md
 
 notebooks: install  ## run the notebooks and store what they print and draw
 	$(BIN)/python examples/run_notebooks.py

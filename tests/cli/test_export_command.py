@@ -133,10 +133,10 @@ def test_nothing_is_written_where_the_hub_cannot_be_reached(refused, run_folder,
     ("line", "told"),
     [
         ("export", "to which format? Give --to pt, npz, parquet, imagefolder or hf"),
-        ("export --to pt --push jane/digits", "hf, not pt"),
-        ("export --to hf --private", "push"),
-        ("export --to hf --push digits", "must be USER/NAME"),
-        ("export --to pt --out set.tar", "whose name must end in .pt"),
+        ("export --to pt --push jane/digits", "give --to hf, not --to pt"),
+        ("export --to hf --private", "--private is for --push"),
+        ("export --to hf --push digits", "--push 'digits' must be USER/NAME"),
+        ("export --to pt --out set.tar", "--to pt writes one file: the name of --out must end in .pt, got set.tar"),
         ("export --to pt --which best", "has no best set: it was distilled without"),
     ],
 )
@@ -148,7 +148,8 @@ def test_wrong_lines(refused, run_folder, line, told):
 def test_a_place_in_use_is_refused(atom, refused, run_folder):
     atom("export --to npz", run_folder)
     before = run_folder.with_name("run.npz").read_bytes()
-    assert "run.npz exists already" in refused("export --to npz", run_folder)
+    told = refused("export --to npz", run_folder)
+    assert "run.npz exists already: give another --out, or --force to replace it" in told
     assert run_folder.with_name("run.npz").read_bytes() == before
     assert atom("export --to npz --force", run_folder).code == 0
     assert "is not an export of this format" in refused("export --to hf --force --out", run_folder, run_folder)

@@ -74,7 +74,7 @@ def test_code_in_a_file_is_refused_and_not_run(refused, tmp_path):
         ),
         ("import --as digit --preprocess zca", "unknown data set 'digit'. Did you mean 'digits'"),
         ("import --as digits --preprocess legacy-normalize", "no legacy constants for digits"),
-        ("import --as digits --preprocess zca --experiment 3", "has experiments 0 to 0, and not 3"),
+        ("import --as digits --preprocess zca --experiment 3", "and not 3; give one of them as --experiment"),
         ("import --as digits --preprocess zca --labels nowhere.pt", "nowhere.pt does not exist"),
     ],
 )

@@ -31,8 +31,8 @@ def test_cells_are_listed_and_picked(atom, tmp_path):
     assert "no cell matches atm/*" in wrong.err
 
 
-def test_a_budget_shrinks_steps_and_networks(atom):
-    cells = atom("reproduce table1 --methods dm dsa random --ipc 1 --budget 0.05 --dry-run --json").json["cells"]
+def test_less_effort_shrinks_steps_and_networks(atom):
+    cells = atom("reproduce table1 --methods dm dsa random --ipc 1 --effort 0.05 --dry-run --json").json["cells"]
     assert [cell.get("steps") for cell in cells] == [400, 50, None]
 
 
@@ -59,9 +59,9 @@ def test_a_wrong_method_is_told_with_the_known_ones(atom, tmp_path):
         ("table1 --archs vit", "--archs changes nothing in table1"),
         ("cost --epochs 3", "--epochs changes nothing in cost"),
         ("cross-arch --datasets digits --ipc 1 --norm batch --archs vit", "vit does not support norm"),
-        ("table1 --datasets digits --ipc 500 --methods herding", "use --ipc 139 or less"),
+        ("table1 --datasets digits --ipc 500 --methods herding", "ipc 500 is more than the 139"),
         ("table1 --datasets nope", "unknown data set 'nope'"),
-        ("cost --methods herding --ipc 1", "herding take no steps"),
+        ("cost --methods herding --ipc 1", "herding take none"),
     ],
 )
 def test_what_cannot_be_run_is_told_before_anything_is(atom, tmp_path, line, told):

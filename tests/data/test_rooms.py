@@ -21,9 +21,11 @@ def imports() -> dict[str, set[str]]:
     }
     found = {}
     for name, path in modules.items():
-        froms = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
-        assert not any(node.level for node in froms), f"{name} has a relative import"
-        named = {f"{node.module}{end}" for node in froms for end in ("", *(f".{alias.name}" for alias in node.names))}
+        statements = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+        assert not any(node.level for node in statements), f"{name} has a relative import"
+        named = {
+            f"{node.module}{end}" for node in statements for end in ("", *(f".{alias.name}" for alias in node.names))
+        }
         found[name] = named & modules.keys()
     return found
 

@@ -175,6 +175,6 @@ def test_networks_together_take_the_digits_as_they_lie():
     digits = load_dataset("digits")
     assert digits.test.images.stride() != digits.test.images.clone(memory_format=torch.contiguous_format).stride()
     runs = [
-        evaluation(wishes=ExecutionOptions(at_once=count)).of_random(digits, 2, "normalize").runs for count in (1, 2)
+        evaluation(execution=ExecutionOptions(at_once=count)).of_random(digits, 2, "normalize").runs for count in (1, 2)
     ]
     assert runs[0] == pytest.approx(runs[1], abs=1)

@@ -153,7 +153,7 @@ def test_what_is_scored_already_is_not_trained_again(tiny, trained, capsys):
         {"repeats": 1},
         {"protocol": QUICK.changed(lr=0.02)},
         {"shape": NetworkShape(depth=1, width=5)},
-        {"wishes": ExecutionOptions(precision="bfloat16")},
+        {"execution": ExecutionOptions(precision="bfloat16")},
     ],
 )
 def test_any_difference_is_trained(tiny, trained, changes):

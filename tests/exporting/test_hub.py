@@ -114,7 +114,7 @@ def test_a_hub_that_cannot_be_written_to_is_told_before_anything_is_written(
 @pytest.mark.parametrize("error", [answer(403), httpx2.ConnectError("gone"), OSError("gone")])
 def test_what_could_not_be_sent_is_kept(tmp_path, data, distill, hub, place, error):
     hub(**{place: error})
-    with pytest.raises(HubError, match=r"the export is complete in .*set: send it again .*`force`"):
+    with pytest.raises(HubError, match=r"the export is complete in .*set: send it again .*`force=True`"):
         export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy")
     assert (tmp_path / "set" / "run" / "distilled.safetensors").exists()
     ours = hub([])
@@ -125,7 +125,7 @@ def test_what_could_not_be_sent_is_kept(tmp_path, data, distill, hub, place, err
 def test_what_is_on_the_hub_is_not_written_over(tmp_path, data, distill, hub):
     ours = hub([".gitattributes", "README.md", "data/train.parquet"])
     with pytest.raises(
-        ConfigError, match=r"jane/toy on the hub holds files already \(README.md, data/.*or `force` for"
+        ConfigError, match=r"jane/toy on the hub holds files already \(README.md, data/.*or `force=True` for"
     ):
         export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy")
     assert not (tmp_path / "set").exists()

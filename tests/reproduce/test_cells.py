@@ -13,15 +13,16 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import load_scores, save_scores
 from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.reproduce import runner as module
-from atom_distill.reproduce.cell import Budget, Cell, Result
+from atom_distill.reproduce import cell_runner as module
+from atom_distill.reproduce.cell import Cell, Effort, Result
+from atom_distill.reproduce.cell_runner import CellRunner
+from atom_distill.reproduce.comparisons import difference
 from atom_distill.reproduce.cost import Cost
-from atom_distill.reproduce.document import document
-from atom_distill.reproduce.findings import difference
 from atom_distill.reproduce.plot import plot
-from atom_distill.reproduce.render import grid, markdown, notes
 from atom_distill.reproduce.results import Results, load_results
-from atom_distill.reproduce.runner import Runner
+from atom_distill.reproduce.results_page import results_page
+from atom_distill.reproduce.table_layout import grid, markdown
+from atom_distill.reproduce.table_notes import notes
 from distillation.toys import SETTINGS, go, toy_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +38,9 @@ def cell(method: str = "dm", column: str = "toy", **more) -> Cell:
 def runner(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "load_dataset", lambda _name: DATA)
 
-    def make(**budget) -> Runner:
-        budget = Budget(**{"repeats": 2, "epochs": 3, **budget})
-        return Runner(tmp_path, budget, judge=lambda *_: 0.0, arch_shape=NetworkShape(width=8), device="cpu")
+    def make(**effort) -> CellRunner:
+        spent = Effort(**{"repeats": 2, "epochs": 3, **effort})
+        return CellRunner(tmp_path, spent, shape=NetworkShape(width=8), device="cpu")
 
     return make
 
@@ -67,8 +68,8 @@ def test_a_cell_is_found_again_and_not_computed_twice(runner, nothing_is_compute
 def test_another_effort_is_another_score_of_the_same_set(runner):
     first, second = runner().run(cell(), None), runner(epochs=4).run(cell(), None)
     assert (first.protocol, second.protocol) == ("dm(epochs=3)", "dm(epochs=4)")
-    assert second.distil_seconds is None  # the set was there
-    assert first.distil_seconds > 0
+    assert second.distill_seconds is None  # the set was there
+    assert first.distill_seconds > 0
 
 
 def test_the_set_is_that_of_a_run_alone(runner, tmp_path):
@@ -137,10 +138,8 @@ def result(
         column=column,
         published=published,
         runs=(mean - 1, mean + 1),
-        mean=mean,
-        std=2**0.5,
         arch="convnet",
-        distil_seconds=None,
+        distill_seconds=None,
         evaluate_seconds=1.0,
         **facts,
     )
@@ -159,7 +158,7 @@ def test_results_are_kept_after_each_cell_and_added_to(tmp_path):
     assert [(cell.row, cell.mean) for cell in found.cells] == [("dm", 40.0), ("atom", 30.0)]
     assert found.accuracy("dm", "cifar10 ipc 1").mean == 40.0
     assert found.accuracy("dm", "elsewhere") is None
-    with pytest.raises(ArtifactError, match="holds the table table1; give another --out"):
+    with pytest.raises(ArtifactError, match="holds the table table1; give another `out`"):
         load_results(path, "powers")
     path.write_text(path.read_text()[:100])
     with pytest.raises(ArtifactError, match="is damaged"):
@@ -216,7 +215,7 @@ def test_every_departure_is_told_by_row():
     assert "8000: atom" in text
     assert "dm: random, dsa; dm(epochs=9): atom" in text
     assert "best evaluation on the test split" in text
-    assert "a draw of its own" in text
+    assert "a random subset of its own" in text
 
 
 def test_points_of_a_curve_stand_in_order_whenever_they_were_found():
@@ -258,8 +257,8 @@ def test_what_attention_and_whitening_add_is_worked_out():
 def test_two_networks_prove_little_and_one_nothing():
     pair = [result("dm", mean=30.0), result("atom", mean=34.0)]  # t = 2.8 with 2 degrees of freedom: p = 0.11
     assert "+4.0 ± 1.4, which may be chance" in "\n".join(notes(pair))
-    assert difference(pair[1], pair[0]).chance == pytest.approx(0.1056, abs=1e-4)
-    single = [one.model_copy(update={"runs": (one.mean,), "std": 0.0}) for one in pair]
+    assert difference(pair[1], pair[0]).p_value == pytest.approx(0.1056, abs=1e-4)
+    single = [one.model_copy(update={"runs": (one.mean,)}) for one in pair]
     assert "+4.0 ± 0.0, which may be chance" in "\n".join(notes(single))
 
 
@@ -272,7 +271,7 @@ def test_only_what_differs_in_one_thing_is_compared():
 
 
 def test_published_figures_of_another_preprocessing_are_told():
-    told = "Published behind channel normalization: random, herding, dc, dsa and dm"
+    told = "Published with channel normalization: random, herding, dc, dsa and dm"
     same = [result("atom", published=34.8), result("dm", published=26.0, preprocess="normalize")]
     assert told not in "\n".join(notes(same))
     assert told in "\n".join(notes([*same, result("dm", "b", published=26.0)]))
@@ -286,7 +285,7 @@ def test_a_plot_is_written_for_bars_and_curves(tmp_path):
 
 
 def test_the_page_of_results_is_that_of_the_committed_files():
-    assert (ROOT / "docs" / "results.md").read_text("utf-8") == document(ROOT / "results" / "tables"), (
+    assert (ROOT / "docs" / "results.md").read_text("utf-8") == results_page(ROOT / "results" / "tables"), (
         "run `make results`"
     )
 
@@ -298,7 +297,7 @@ def test_the_page_names_file_command_and_commit(tmp_path, monkeypatch):
     results.records[0] = results.records[0].model_copy(update={"commit": "abc1234"})
     results.save(tmp_path / "table1.json")
     Results(table="powers").save(tmp_path / "a.json")
-    page = document(tmp_path)
+    page = results_page(tmp_path)
     assert "30.0 ± 1.4 (34.8)" in page
     assert "A remark." in page
     assert "`atom reproduce table1` at commit abc1234" in page

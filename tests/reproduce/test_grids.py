@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.config.presets import SetFacts, resolve
+from atom_distill.config.presets import SetFacts
 from atom_distill.distillation.methods import METHODS
-from atom_distill.reproduce.cell import Budget, Cell
-from atom_distill.reproduce.tables import TABLES, Request
+from atom_distill.distillation.resolve import resolve
+from atom_distill.reproduce.cell import Cell, Effort
+from atom_distill.reproduce.grids import TABLES, Request
 from distillation.toys import toy_dataset
 
 DATA = toy_dataset()
@@ -25,8 +26,9 @@ def test_every_cell_has_a_place_of_its_own_and_settings_that_hold(table):
     found = TABLES.get(table)(request)
     assert len({(cell.row, cell.column) for cell in found}) == len(found)
     for cell in found:
-        config = resolve(CIFAR10, cell.settings).config
-        METHODS.get(config.method)(config)
+        resolved = resolve(CIFAR10, cell.settings)
+        config = resolved.general
+        METHODS.get(config.method).check(config, resolved.own)
         assert (config.norm, config.seed) == ("batch", 5)
         assert "norm batch seed 5" in cell.column
 
@@ -40,7 +42,7 @@ def test_table1_has_every_method_and_the_published_figures():
 
 
 def test_steps_are_for_methods_that_have_some():
-    found = cells("table1", ipc=(1,), budget=Budget(steps=500))
+    found = cells("table1", ipc=(1,), effort=Effort(steps=500))
     with_steps = {row for (row, _), cell in found.items() if "steps" in cell.settings}
     assert with_steps == {"dc", "dsa", "dm", "datadam", "atom"}
     assert found["atom", "cifar10 ipc 1"].settings["steps"] == 500
@@ -55,9 +57,9 @@ def test_both_preprocessings_are_two_columns():
 
 
 def test_components_are_all_combinations_and_known_ones_share_their_set_with_table1():
-    found = cells("components", ipc=(1,), budget=Budget(steps=500))
+    found = cells("components", ipc=(1,), effort=Effort(steps=500))
     assert len(found) == 7
-    table1 = cells("table1", ipc=(1,), budget=Budget(steps=500))
+    table1 = cells("table1", ipc=(1,), effort=Effort(steps=500))
     for row, method in (
         ("embedding", "dm"),
         ("spatial + embedding", "datadam"),
@@ -89,7 +91,7 @@ def test_architectures_share_the_set_and_carry_the_published_figure():
 
 
 def test_each_point_of_a_curve_continues_the_one_before():
-    points = [cell for (row, _), cell in cells("curve", ipc=(1,), budget=Budget(steps=160)).items() if row == "dm"]
+    points = [cell for (row, _), cell in cells("curve", ipc=(1,), effort=Effort(steps=160)).items() if row == "dm"]
     assert [cell.settings["steps"] for cell in points] == [10, 20, 40, 80, 120, 160]
     assert [cell.continues for cell in points] == [None, *points[:-1]]
 
@@ -98,9 +100,10 @@ def test_what_is_named_twice_is_one_column_and_one_row():
     assert len(cells("table1", ipc=(1, 1), methods=("dm", "dm"), datasets=("cifar10", "cifar10"))) == 1
 
 
-def test_selections_have_no_cost_to_time():
-    with pytest.raises(ConfigError, match="random take no steps"):
-        cells("cost", methods=("dm", "random"))
+@pytest.mark.parametrize("table", ["cost", "curve"])
+def test_a_table_about_steps_refuses_methods_without(table):
+    with pytest.raises(ConfigError, match="random take none: leave them out of `methods`"):
+        cells(table, methods=("dm", "random"))
 
 
 def test_a_path_names_a_folder_inside_and_other_images_another():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -55,9 +56,9 @@ def watched_training(data, monkeypatch, proxy, *, epochs: int) -> list[torch.Ten
     batches: list[torch.Tensor] = []
     loss = OneNetwork.loss
 
-    def watched(self: OneNetwork, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def watched(self: OneNetwork, images: torch.Tensor, *rest: Any) -> torch.Tensor:
         batches.append(images)
-        return loss(self, images, labels)
+        return loss(self, images, *rest)
 
     protocol = PROTOCOLS.get("search").changed(epochs=epochs, batch_size=20)
     trial = Trial(Candidate("convnet", NetworkShape(1, 4)), proxy, protocol, 0)

@@ -31,7 +31,8 @@ class Linear(Network):
         self.classifier = nn.Linear(int(torch.tensor(image_shape).prod()), num_classes)
 
     def features(self, images: torch.Tensor) -> Features:
-        return Features([], images.flatten(1))
+        pixels = images.flatten(1)
+        return Features([], pixels, lambda: self.classifier(pixels))
 
 
 def test_custom_networks_are_ranked_beside_named_ones(tmp_path, capsys):
@@ -97,7 +98,7 @@ def test_a_name_that_is_not_known_is_not_taken_for_one_that_does_not_fit(tmp_pat
 
 
 def test_nothing_that_fits_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="no architecture of the space fits the images; .*depth 5"):
+    with pytest.raises(ConfigError, match=r"no architecture of the space fits the images; .*depth 5"):
         search_architectures(
             [go(data=DATA, steps=1)], DATA, [Candidate("convnet", NetworkShape(depth=5))], SHORT, out=tmp_path
         )

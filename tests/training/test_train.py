@@ -224,7 +224,7 @@ def test_other_architectures_train_together_as_alone_and_in_low_precision(arch, 
         group = networks_for(build_model(arch, (3, 16, 16), 3, shape), execution, len(numbers))
         group.initialize([generator(number, "y") for number in numbers])
         loss = group.loss(pixels[numbers], labels[numbers])
-        return loss.item(), list(torch.autograd.grad(loss, group.parameters())), group.right(pixels[0], labels[0])
+        return loss.item(), list(torch.autograd.grad(loss, group.parameters())), group.correct(pixels[0], labels[0])
 
     together, stacked, right = step([0, 1], torch.float32)
     first, gradients, right_first = step([0], torch.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from pydantic import BaseModel, Field
@@ -17,30 +17,37 @@ from atom_distill.base.progress import note
 from atom_distill.cli.options import Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.config.distill import Precision, Preprocess
+from atom_distill.reproduce.titles import TITLES, TableName
 
 if TYPE_CHECKING:
-    from atom_distill.reproduce.cell import Budget, Cell
+    from atom_distill.reproduce.cell import Cell, Effort
+    from atom_distill.reproduce.grids import Request
     from atom_distill.reproduce.results import Results
-    from atom_distill.reproduce.tables import Request
 
 _DESCRIPTION = (
-    "Run a table of the papers. Every cell is kept as soon as it is found: the same command goes on where it was "
-    "stopped, and another --cells or --methods adds to the table. Reduced effort is named under the table."
+    "Run a table of the papers. Every cell is saved as soon as it is finished: the same command continues where it was "
+    "stopped, and another --cells or --methods adds to the table. Notes under the table name every departure from the "
+    "papers."
 )
-_PAPER_NETWORKS = 5
 _SUFFIXES = (".json", ".md", ".png")
-"""Of a table's files; the first is what a later command goes on from."""
+"""Of a table's files; a later command continues from the first."""
 _COST_STEPS = 10
+_UNUSED = {
+    "table1": {"archs"},
+    "curve": {"archs"},
+    "components": {"archs", "methods"},
+    "powers": {"archs", "methods"},
+    "cost": {"archs", "effort", "repeats", "epochs", "precision"},
+}
+"""Options that change nothing in a table."""
 
 
 class ReproduceCommand(BaseModel):
     """Options of `atom reproduce`."""
 
-    table: tyro.conf.Positional[Literal["table1", "cross-arch", "components", "powers", "curve", "cost"]] = Field(
-        description="Which table."
-    )
-    out: Path = Field(default=Path("runs/reproduce"), description="Folder for sets, scores and the tables.")
-    datasets: tuple[str, ...] = Field(default=("cifar10",), min_length=1, description="Data sets by name, or paths.")
+    table: tyro.conf.Positional[TableName] = Field(description="Which table.")
+    out: Path = Field(default=Path("runs/reproduce"), description="Folder for sets, scores and tables.")
+    datasets: tuple[str, ...] = Field(default=("cifar10",), min_length=1, description="Data sets: names or paths.")
     ipc: Annotated[tuple[int, ...], shown("the table's own")] = Field(default=(), description="Images per class.")
     methods: Annotated[tuple[str, ...], shown("the table's own")] = Field(
         default=(), description="Methods, where rows are methods."
@@ -58,17 +65,19 @@ class ReproduceCommand(BaseModel):
     cells: tuple[str, ...] = Field(
         default=("*",), min_length=1, description="Cells to run: patterns of row/column, e.g. 'atom/*'."
     )
-    budget: float = Field(default=1.0, gt=0, le=1, description="Share of the papers' steps and networks to spend.")
-    steps: Annotated[int | None, shown("the papers', by --budget")] = Field(
-        default=None, ge=1, description="Steps of each distillation; for cost, those that are timed (steps)."
+    effort: float = Field(default=1.0, gt=0, le=1, description="Share of the papers' steps and networks.")
+    steps: Annotated[int | None, shown("the papers', by --effort")] = Field(
+        default=None, ge=1, description="Steps of each distillation; for cost, timed steps (steps)."
     )
-    repeats: Annotated[int | None, shown("5, by --budget")] = Field(default=None, ge=1, description="Networks a cell.")
+    repeats: Annotated[int | None, shown("5, by --effort")] = Field(
+        default=None, ge=1, description="Networks per cell."
+    )
     epochs: Annotated[int | None, shown("1000")] = Field(
         default=None, ge=1, description="Length of each network's training (epochs)."
     )
     precision: Precision = Field(
         default="auto",
-        description="Of the networks' convolutions; auto: bfloat16 where that is faster, which is rough on deep "
+        description="Of the networks' convolutions; auto: bfloat16 where that is faster, which is inaccurate for deep "
         "networks with instance norm.",
     )
     dry_run: Flag = Field(default=False, description="List the cells and stop.")
@@ -78,46 +87,38 @@ class ReproduceCommand(BaseModel):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom reproduce`."""
     options = parse(ReproduceCommand, command="reproduce", description=_DESCRIPTION, arguments=arguments)
-    from atom_distill.reproduce.render import grid, notes, title
+    from atom_distill.reproduce.grids import TABLES
     from atom_distill.reproduce.results import load_results
-    from atom_distill.reproduce.tables import TABLES
+    from atom_distill.reproduce.table_layout import grid
+    from atom_distill.reproduce.table_notes import notes
 
-    _refuse_stray_options(options)
-    cells = _wanted(TABLES.get(options.table)(_request(options)), options.cells)
+    _refuse_unused_options(options)
+    cells = _matching(TABLES.get(options.table)(_request(options)), options.cells)
     if options.dry_run:
         _list(cells, as_json=options.json_output)
         return
     _refuse_foreign_files(options)
     results = load_results(options.out / f"{options.table}.json", options.table)
     _run(cells, results, options)
-    header, rows = grid(results.cells)
     if options.json_output:
         print_json({**results.model_dump(mode="json"), "notes": notes(results.cells)})
         return
-    print_table(title(options.table), header, rows)
-    for told in notes(results.cells):
-        print_line(f"- {told}")
+    print_table(TITLES[options.table], *grid(results.cells))
+    for line in notes(results.cells):
+        print_line(f"- {line}")
     written = [suffix for suffix in _SUFFIXES if (options.out / f"{options.table}{suffix}").exists()]
     print_line(f"files: {options.out / options.table}{', '.join(written)}")
 
 
-def _refuse_stray_options(options: ReproduceCommand) -> None:
-    """Refuse what would be ignored: a user who gives it expects it to count."""
-    effort = {"budget", "repeats", "epochs", "precision"}
-    unused = {
-        "table1": {"archs"},
-        "curve": {"archs"},
-        "components": {"archs", "methods"},
-        "powers": {"archs", "methods"},
-        "cost": {"archs", *effort},
-    }
-    for name in sorted(unused.get(options.table, set()) & options.model_fields_set):
+def _refuse_unused_options(options: ReproduceCommand) -> None:
+    """Refuse options that would change nothing: a user who gives one expects it to count."""
+    for name in sorted(_UNUSED.get(options.table, set()) & options.model_fields_set):
         if getattr(options, name) != ReproduceCommand.model_fields[name].default:
             raise ConfigError(f"--{name} changes nothing in {options.table}: leave it out")
 
 
 def _refuse_foreign_files(options: ReproduceCommand) -> None:
-    """Refuse a place where something lies that no earlier command of ours has put there."""
+    """Refuse to write over files that no earlier command has written."""
     if options.out.exists() and not options.out.is_dir():
         raise ArtifactError(f"--out {options.out} is a file; give a folder")
     paths = [options.out / f"{options.table}{suffix}" for suffix in _SUFFIXES]
@@ -127,41 +128,34 @@ def _refuse_foreign_files(options: ReproduceCommand) -> None:
 
 
 def _request(options: ReproduceCommand) -> Request:
-    from atom_distill.reproduce.tables import Request
+    from atom_distill.reproduce.grids import Request
 
-    settings: dict[str, Any] = {"norm": options.norm} if options.norm else {}
-    if options.seed:
-        settings["seed"] = options.seed
+    given = {"norm": options.norm, "seed": options.seed}
     return Request(
-        datasets=options.datasets,
-        ipc=options.ipc,
-        methods=options.methods,
-        preprocess=options.preprocess,
-        archs=options.archs,
-        settings=settings,
-        budget=_budget(options),
+        **options.model_dump(include={"datasets", "ipc", "methods", "preprocess", "archs"}),
+        settings={name: value for name, value in given.items() if value},
+        effort=_effort(options),
     )
 
 
-def _budget(options: ReproduceCommand) -> Budget:
-    from atom_distill.reproduce.cell import Budget
+def _effort(options: ReproduceCommand) -> Effort:
+    from atom_distill.reproduce.cell import Effort
 
-    repeats = options.repeats or max(1, round(options.budget * _PAPER_NETWORKS))
-    return Budget(options.budget, options.steps, repeats, options.epochs, options.precision)
+    return Effort(options.effort, options.steps, options.repeats, options.epochs, options.precision)
 
 
-def _wanted(cells: list[Cell], patterns: Sequence[str]) -> list[Cell]:
-    found = [cell for cell in cells if any(fnmatch(cell.name, pattern) for pattern in patterns)]
-    if not found:
+def _matching(cells: list[Cell], patterns: Sequence[str]) -> list[Cell]:
+    matching = [cell for cell in cells if any(fnmatch(cell.name, pattern) for pattern in patterns)]
+    if not matching:
         some = ", ".join(repr(cell.name) for cell in cells[:4])
         raise ConfigError(f"no cell matches {' '.join(patterns)}; there are {some}, ... (--dry-run lists them)")
-    return found
+    return matching
 
 
 def _list(cells: list[Cell], *, as_json: bool) -> None:
     if as_json:
-        facts = ({"row": c.row, "column": c.column, "dataset": c.dataset, "arch": c.arch} for c in cells)
-        print_json({"cells": [{**told, **cell.settings} for told, cell in zip(facts, cells, strict=True)]})
+        places = ({"row": c.row, "column": c.column, "dataset": c.dataset, "arch": c.arch} for c in cells)
+        print_json({"cells": [{**place, **cell.settings} for place, cell in zip(places, cells, strict=True)]})
         return
     rows = [
         [cell.name, cell.dataset, cell.arch, ", ".join(f"{k} {v}" for k, v in cell.settings.items())] for cell in cells
@@ -170,14 +164,14 @@ def _list(cells: list[Cell], *, as_json: bool) -> None:
 
 
 def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None:
+    """Run cells, and write the table's files after each."""
     from atom_distill.base.network_shape import NetworkShape
+    from atom_distill.reproduce.cell_runner import CellRunner
     from atom_distill.reproduce.cost import measure
     from atom_distill.reproduce.plot import plot
-    from atom_distill.reproduce.render import markdown
-    from atom_distill.reproduce.runner import Runner
+    from atom_distill.reproduce.table_layout import markdown
 
-    shape = NetworkShape(norm=options.norm)
-    runner = Runner(options.out, _budget(options), arch_shape=shape, seed=options.seed)
+    runner = CellRunner(options.out, _effort(options), shape=NetworkShape(norm=options.norm), seed=options.seed)
     path = options.out / f"{options.table}.json"
     runner.check(cells)
     for number, cell in enumerate(cells, start=1):

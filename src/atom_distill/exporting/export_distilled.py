@@ -67,7 +67,7 @@ def export_distilled(
     """
     form = FORMATS.get(to)
     if push is not None and not form.hub:
-        raise ConfigError(f"`push` sends a folder laid out for the hub: give `to` hf, not {to}")
+        raise ConfigError(f'`push` sends a folder laid out for the hub: give `to="hf"`, not `to="{to}"`')
     if private and push is None:
         raise ConfigError("`private` is for `push` USER/NAME: it hides the data set on the hub")
     path = _place(distilled, to, form, out)
@@ -93,7 +93,7 @@ def _place(distilled: DistilledDataset, to: str, form: Format, out: str | Path |
     if out is not None:
         path = Path(out).expanduser()
         if form.suffix and path.suffix != form.suffix:
-            raise ConfigError(f"`out` {path}: `to` {to} writes one file, whose name must end in {form.suffix}")
+            raise ConfigError(f'`to="{to}"` writes one file: the name of `out` must end in {form.suffix}, got {path}')
         return path
     if distilled.folder is None:
         raise ConfigError("the set is in memory only: give the place of the export as `out`")
@@ -108,7 +108,7 @@ def _check_free(path: Path, form: Format, *, force: bool) -> None:
     if not (path.is_file() if form.suffix else _is_export(path)):
         raise ArtifactError(f"{path} exists already and is not an export of this format: give another `out`")
     if not force:
-        raise ArtifactError(f"{path} exists already: give another `out`, or `force` to replace it")
+        raise ArtifactError(f"{path} exists already: give another `out`, or `force=True` to replace it")
 
 
 def _is_export(folder: Path) -> bool:

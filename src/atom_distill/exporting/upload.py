@@ -46,7 +46,7 @@ class Destination:
         if held and not force:
             raise ConfigError(
                 f"{repository} on the hub holds files already ({', '.join(sorted(held)[:3])}, ...): give another name, "
-                "or `force` for a new version of it; the hub keeps the old one"
+                "or `force=True` for a new version of it; the hub keeps the old one"
             )
 
     def _files(self) -> set[str]:
@@ -64,7 +64,7 @@ class Destination:
         Raises:
             HubError: the hub did not accept it.
         """
-        with _hub_errors(f"the export is complete in {folder}: send it again in the same way with `force`"):
+        with _hub_errors(f"the export is complete in {folder}: send it again in the same way with `force=True`"):
             address = self._api.create_repo(
                 self.repository, repo_type="dataset", private=self._private or None, exist_ok=True
             )

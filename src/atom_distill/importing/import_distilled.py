@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from atom_distill.artifact.card.content import IMPORTED
 from atom_distill.artifact.distilled import DistilledDataset
@@ -70,6 +69,8 @@ def import_distilled(
         if reason is not None:
             note(f"warning: {reason}")
     rate = {} if published.network_lr is None else {"network_lr": published.network_lr}
+    counts = set(torch.bincount(targets.hard).tolist())  # of every class, none of which is empty
+    size = {"ipc": counts.pop()} if len(counts) == 1 else {"budget": len(images)}
     known = method_record(method)
     return DistilledDataset.from_images(
         images=images.contiguous(),
@@ -77,7 +78,7 @@ def import_distilled(
         soft_labels=targets.soft,
         class_names=dataset.class_names,
         preprocessing=preprocessing,
-        settings={"method": method, **_size(targets.hard, classes), "preprocess": preprocess, **rate},
+        settings={"method": method, **size, "preprocess": preprocess, **rate},
         dataset=dataset.identity(),
         record={**run_record(), **({"method": known} if known else {}), "imported": _origin(published, source)},
     )
@@ -103,8 +104,8 @@ def _read(source: Path, dataset: ImageDataset, labels: Path | None, experiment: 
 
 def _check_images(published: PublishedSet, dataset: ImageDataset) -> None:
     images, labels = published.images, published.labels
-    soft = published.soft_labels
-    if not (_is_plain(images) and _is_plain(labels) and (soft is None or _is_plain(soft))):
+    tensors = [tensor for tensor in (images, labels, published.soft_labels) if tensor is not None]
+    if any(tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu" for tensor in tensors):
         raise DataError("images and labels must be dense tensors with values, not sparse, quantized or meta tensors")
     count = len(labels) if labels.ndim else 0
     if images.shape[1:] != dataset.image_shape or len(images) != count or count == 0:
@@ -118,16 +119,6 @@ def _check_images(published: PublishedSet, dataset: ImageDataset) -> None:
     broken = int((~torch.isfinite(images.float())).flatten(1).any(1).sum())  # float64 can overflow in float32
     if broken:
         raise DataError(f"{broken} of the {len(images)} images hold NaN or infinite values; the set is damaged")
-
-
-def _size(labels: Tensor, classes: int) -> dict[str, int]:
-    """Return the number of images per class, or in total if the classes differ."""
-    counts = set(torch.bincount(labels, minlength=classes).tolist())
-    return {"ipc": counts.pop()} if len(counts) == 1 else {"budget": len(labels)}
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
 
 
 def _others(chosen: Preprocessing, dataset: ImageDataset) -> dict[str, Preprocessing]:

@@ -1,4 +1,4 @@
-"""One cell of a table: a set, how networks are trained on it, and what came out."""
+"""One cell of a table: a distilled set, the networks trained on it, and their accuracies."""
 
 from __future__ import annotations
 
@@ -8,52 +8,58 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, Field
 
+from atom_distill.artifact.scores import Runs
 from atom_distill.config.distill import Precision
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.distillation.methods import METHODS
+from atom_distill.distillation.methods import find_method
 
 AFTER = " after "
-"""Stands in the column of a curve's point between the series and the steps."""
+"""Separates label and steps in the column of a curve's point."""
+_PAPER_NETWORKS = 5
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How much of the published effort is spent.
+class Effort:
+    """How much of the papers' computation is done.
 
     Attributes:
-        share: of each method's published updates of the images.
-        steps: updates of the images, in place of a share.
-        repeats: networks a cell.
-        epochs: of each network's training; None for the protocol's own.
-        precision: of their convolutions.
+        share: of each method's published steps, and of the papers' five networks per cell.
+        steps: of every distillation; None for the share.
+        repeats: networks per cell; None for the share.
+        epochs: of each network's training; None for the protocol's.
+        precision: of the networks' convolutions.
     """
 
     share: float = 1.0
     steps: int | None = None
-    repeats: int = 5
+    repeats: int | None = None
     epochs: int | None = None
     precision: Precision = "auto"
 
     def steps_of(self, method: str) -> int:
-        """Give the updates of the images; 0 for a selection."""
-        if not METHODS.get(method).takes_steps:
-            return 0
-        return self.steps or max(1, round(self.share * METHODS.get(method).published_steps))
+        """Return the steps of a method; 0 for one that takes none."""
+        chosen = find_method(method)
+        return (self.steps or max(1, round(self.share * chosen.published_steps))) if chosen.takes_steps else 0
+
+    @property
+    def networks(self) -> int:
+        """Networks per cell."""
+        return self.repeats or max(1, round(self.share * _PAPER_NETWORKS))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be found out.
+    """What is distilled and evaluated for one place of a table.
 
     Attributes:
-        row, column: where it stands.
-        dataset: by name.
+        row, column: its place.
+        dataset: name or path.
         settings: of the distillation, by name; at least method and ipc.
         arch: architecture of the networks trained on the set.
         published: the published accuracy, percent.
-        continues: the cell whose set this one is a later state of.
+        continues: the cell whose run is continued, with more steps, to make this one's set.
     """
 
     row: str
@@ -66,48 +72,42 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Row and column, as `--cells` finds it."""
+        """Row and column, as the patterns of `--cells` match it."""
         return f"{self.row}/{self.column}"
 
     def folder(self, dataset: ImageDataset) -> str:
-        """Name the folder of its set: cells with the same set share it, and other images are another set.
+        """Return the name of its set's folder: equal for cells with the same settings and images, else different.
 
         Args:
-            dataset: what the cell names.
+            dataset: the cell's, loaded.
         """
-        readable = "-".join(str(self.settings.get(part)) for part in ("method", "ipc"))
+        readable = f"{self.settings['method']}-{self.settings['ipc']}"
         key = json.dumps([dataset.fingerprint, dict(self.settings)], sort_keys=True)
         return f"{dataset.name}-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
-class Result(BaseModel):
-    """What a cell came to.
+class Result(Runs):
+    """The accuracies of a cell.
 
     Attributes:
-        row, column: where it stands.
+        row, column: its place.
         published: the published accuracy, percent.
         runs: test accuracy of each network, percent.
-        mean, std: of them.
-        steps: updates of the images; 0 where real images were chosen.
+        steps: of the distillation; 0 for real images.
         settings: of the distillation, as given.
         preprocess, arch, protocol, precision: of the evaluation.
-        distil_seconds: wall clock of the distillation, where it ran in one go just now.
+        distill_seconds: wall clock of the distillation; None if it was resumed or found.
         evaluate_seconds: wall clock of the evaluation.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     row: str
     column: str
     published: float | None
-    runs: tuple[float, ...]
-    mean: float
-    std: float
     steps: int
     settings: dict[str, Any]
     preprocess: str
     arch: str
     protocol: str
     precision: str
-    distil_seconds: float | None
+    distill_seconds: float | None = Field(validation_alias=AliasChoices("distill_seconds", "distil_seconds"))
     evaluate_seconds: float

@@ -1,4 +1,4 @@
-"""What a step costs: timed in a process of its own, so that its peak memory is its own."""
+"""Time and memory of a step, measured in a process of its own, so that its peak memory is its own."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from atom_distill.base.errors import AtomError
 from atom_distill.reproduce.cell import Cell
 
 _WARM_UP = 2
-"""Steps whose time does not count: they compile."""
+"""Steps that are not timed: they compile."""
 
 
 class Cost(BaseModel):
-    """What a method's step costs.
+    """Time and memory of a method's step.
 
     Attributes:
-        row, column: where it stands.
-        seconds_per_step: wall clock, evaluation and start left out.
-        peak_mb: most resident memory of the process, MiB; on a GPU, most of its own memory.
-        steps: timed.
+        row, column: its place in the table.
+        seconds_per_step: wall clock, without start and end of a run.
+        peak_mb: peak resident memory of the process, MiB; on a GPU, peak GPU memory.
+        steps: number of timed steps.
         settings: of the distillation, as given.
     """
 
@@ -40,24 +40,24 @@ class Cost(BaseModel):
 
 
 def measure(cell: Cell, steps: int) -> Cost:
-    """Time `steps` steps of a cell.
+    """Return what a step of a cell costs, over `steps` steps.
 
     Raises:
-        AtomError: the process failed; the message is its last line.
+        AtomError: the process failed, and the message is its last line; or `steps` are too few.
     """
     case = json.dumps({"dataset": cell.dataset, "settings": dict(cell.settings), "steps": steps})
     done = subprocess.run([sys.executable, "-m", __name__, case], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise AtomError(f"{cell.name} could not be measured: {reason[0]}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    if found["seconds_per_step"] <= 0:
-        raise AtomError(f"{cell.name} is too fast to be timed in {steps} steps: give more --steps")
-    return Cost(row=cell.row, column=cell.column, steps=steps, settings=dict(cell.settings), **found)
+    measured = json.loads(done.stdout.strip().splitlines()[-1])
+    if measured["seconds_per_step"] <= 0:
+        raise AtomError(f"{cell.name} is too fast to be timed in {steps} steps: give more `steps`")
+    return Cost(row=cell.row, column=cell.column, steps=steps, settings=dict(cell.settings), **measured)
 
 
 def _probe(case: Mapping[str, Any]) -> dict[str, float]:
-    """Run in this process: a few steps that compile, then the steps that count."""
+    """Measure in this process: a run that compiles, then a short run and a long one, whose difference counts."""
     from atom_distill.api import distill
     from atom_distill.base.device import pick_device
     from atom_distill.base.peak_memory import PeakMemory
@@ -67,14 +67,13 @@ def _probe(case: Mapping[str, Any]) -> dict[str, float]:
 
     def seconds(steps: int) -> float:
         started = time.perf_counter()
-        given = {**case["settings"], "steps": steps, "compile": "on"}
-        distill(dataset, show_progress=False, **given)
+        distill(dataset, show_progress=False, **{**case["settings"], "steps": steps, "compile": "on"})
         return time.perf_counter() - started
 
     with PeakMemory(pick_device("auto")) as peak:
         seconds(_WARM_UP)
-        without = seconds(_WARM_UP)
-        per_step = (seconds(_WARM_UP + case["steps"]) - without) / case["steps"]
+        short = seconds(_WARM_UP)
+        per_step = (seconds(_WARM_UP + case["steps"]) - short) / case["steps"]
     return {"seconds_per_step": per_step, "peak_mb": peak.mib}
 
 

@@ -7,19 +7,20 @@ from pathlib import Path
 
 from atom_distill.base.errors import AtomError
 from atom_distill.base.files import write_text
-from atom_distill.reproduce.render import TITLES, markdown
 from atom_distill.reproduce.results import Record, Results, load_results
+from atom_distill.reproduce.table_layout import markdown
+from atom_distill.reproduce.titles import TITLES
 
 _HEAD = """\
 # Results
 
-Built by `make results` from what `atom reproduce` left in `results/tables/`. Each table names its file, where
-the accuracies of all networks, the settings that were given, the versions and the machine are.
+Built by `make results` from what `atom reproduce` wrote to `results/tables/`. Each table names its file, which holds
+the accuracies of all networks, the settings, the versions and the machine.
 """
 
 
-def document(folder: Path) -> str:
-    """Give the page of all tables in a folder of results.
+def results_page(folder: Path) -> str:
+    """Return the page of all tables in a folder of results.
 
     Raises:
         ArtifactError: a file is damaged.
@@ -30,20 +31,20 @@ def document(folder: Path) -> str:
 
 
 def _section(name: str, results: Results) -> str:
-    """Write a table, what it comes to, and how it was made."""
+    """Return a table, its remark, and how it was made."""
     remark = f"{results.remark}\n\n" if results.remark else ""
-    made = "\n".join(f"- {_making(record)}" for record in results.records)
+    made = "\n".join(f"- {_line(record)}" for record in results.records)
     file = f"[{name}](../results/tables/{name})"
     return f"{markdown(results.table, results.cells)}\n{remark}Every figure is in {file}, made by\n\n{made}\n"
 
 
-def _making(record: Record) -> str:
+def _line(record: Record) -> str:
     machine = f"{record.machine}, {record.threads} threads"
     return f"`{record.command}` at commit {record.commit or 'unknown'}, torch {record.torch}, {machine}"
 
 
 if __name__ == "__main__":
     try:
-        write_text(Path(sys.argv[2]), document(Path(sys.argv[1])))
+        write_text(Path(sys.argv[2]), results_page(Path(sys.argv[1])))
     except AtomError as error:
         sys.exit(str(error))

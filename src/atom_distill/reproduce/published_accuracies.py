@@ -31,27 +31,27 @@ PUBLISHED: Mapping[str, Mapping[str, Mapping[int, float]]] = {
         "atom": {1: 9.1, 10: 19.5, 50: 29.1},
     },
 }
-"""Data set, method, ipc. ATOM's and DataDAM's are best evaluations over a run; all after the methods' full lengths."""
+"""By data set, method and ipc; all after the published number of steps."""
 
-WHITENED = frozenset({"datadam", "atom"})
-"""Methods whose published figures on CIFAR are behind ZCA whitening; the code of DC, DSA and DM, which also gave those
-of random and herding, normalizes channels."""
+DATADAM_CODE = frozenset({"datadam", "atom"})
+"""Methods whose published figures come from DataDAM's code: with ZCA whitening on CIFAR, and of the best evaluation in
+a run. The figures of the others come from the code of DC, DSA and DM, which normalizes channels."""
 
 CROSS_ARCHITECTURE: Mapping[str, Mapping[str, float]] = {
     "dm": {"convnet": 63.0, "alexnet": 60.1, "vgg11": 57.4, "resnet18": 52.9},
     "datadam": {"convnet": 67.0, "alexnet": 63.9, "vgg11": 64.8, "resnet18": 60.2},
     "atom": {"convnet": 68.8, "alexnet": 64.1, "vgg11": 66.4, "resnet18": 64.5},
 }
-"""Method, architecture; CIFAR-10 at ipc 50."""
+"""By method and architecture; CIFAR-10 at ipc 50."""
 
 
 def published(dataset: str, method: str, ipc: int) -> float | None:
-    """Give the published accuracy, None where there is none."""
+    """Return the published accuracy; None if there is none."""
     return PUBLISHED.get(dataset, {}).get(method, {}).get(ipc)
 
 
 def published_transfer(dataset: str, method: str, ipc: int, arch: str) -> float | None:
-    """Give the published accuracy of an architecture trained on a set that was made with the ConvNet."""
+    """Return the published accuracy of an architecture trained on a set made with a ConvNet; None if there is none."""
     if arch == "convnet":
         return published(dataset, method, ipc)
     return CROSS_ARCHITECTURE.get(method, {}).get(arch) if (dataset, ipc) == ("cifar10", 50) else None

@@ -1,0 +1,152 @@
+"""Run cells: distill or load the set, evaluate it or load its score."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from atom_distill.api import distill, evaluate, plan_distillation
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores, save_scores
+from atom_distill.base.device import pick_device
+from atom_distill.base.errors import ArtifactError
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.base.progress import note
+from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.load import load_dataset
+from atom_distill.distillation.method import RunPlan
+from atom_distill.distillation.methods import find_method
+from atom_distill.distillation.selection_methods import RANDOM
+from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.models.build import build_model
+from atom_distill.reproduce.cell import Cell, Effort, Result
+from atom_distill.training.training_execution import ExecutionOptions
+
+
+class CellRunner:
+    """Runs cells in a folder, and keeps their sets in `sets/`.
+
+    Args:
+        folder: of the tables.
+        effort: networks per cell, their epochs and precision.
+        shape: departures of the evaluated networks from their architecture.
+        seed: of the evaluations.
+        device: cpu, cuda, ..., or auto.
+    """
+
+    def __init__(
+        self, folder: Path, effort: Effort, *, shape: NetworkShape, seed: int = 0, device: str = "auto"
+    ) -> None:
+        protocol = PROTOCOLS.get("dm")
+        self._sets, self._device, self._shape = folder / "sets", device, shape
+        self._options: dict[str, Any] = {
+            "shape": shape,
+            "repeats": effort.networks,
+            "protocol": protocol if effort.epochs is None else protocol.changed(epochs=effort.epochs),
+            "seed": seed,
+            "execution": ExecutionOptions(effort.precision),
+        }
+        self._dataset = cache(load_dataset)
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Make sure that every cell can be run, before the first one takes its hours.
+
+        Raises:
+            AtomError: a data set, a setting or an architecture is wrong.
+        """
+        for cell in cells:
+            dataset = self._dataset(cell.dataset)
+            _plan(cell, dataset)
+            build_model(cell.arch, dataset.image_shape, dataset.num_classes, self._shape)
+
+    def run(self, cell: Cell, before: Result | None) -> Result:
+        """Return the accuracies of a cell; what is in the folder already is not computed again.
+
+        Args:
+            cell: what to run.
+            before: the cell's earlier result, for the time that its distillation took.
+
+        Raises:
+            AtomError: the cell's settings do not hold together, or its files are damaged.
+        """
+        dataset = self._dataset(cell.dataset)
+        if cell.settings["method"] == RANDOM.name:
+            score, seconds = self._random_score(cell, dataset), None
+        else:
+            distilled, seconds = self._distill(cell, dataset)
+            if seconds is None and before is not None:
+                seconds = before.distill_seconds
+            score = self._score(cell, distilled, dataset)
+        return Result(
+            row=cell.row,
+            column=cell.column,
+            published=cell.published,
+            steps=score.steps or 0,
+            settings=dict(cell.settings),
+            protocol=score.protocol.name,
+            distill_seconds=seconds,
+            evaluate_seconds=score.seconds,
+            **score.model_dump(include={"runs", "preprocess", "arch", "precision"}),
+        )
+
+    def _folder(self, cell: Cell) -> Path:
+        return self._sets / cell.folder(self._dataset(cell.dataset))
+
+    def _distill(self, cell: Cell, dataset: ImageDataset) -> tuple[DistilledDataset, float | None]:
+        """Return the set, and the seconds it took if it was made here from its first step to its last."""
+        out = self._folder(cell)
+        if cell.continues is not None and self._folder(cell.continues).exists() and not out.exists():
+            _copy(self._folder(cell.continues), out)
+        is_new = not out.exists()
+        started = time.perf_counter()
+        try:
+            distilled = distill(dataset, out=out, resume=not is_new, **cell.settings)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}. Or remove {out}: the table then makes that set again") from None
+        return distilled, time.perf_counter() - started if is_new else None
+
+    def _score(self, cell: Cell, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
+        of_set = [score for score in distilled.scores if score.subject == "distilled" and score.which == "last"]
+        return self._stored(cell, of_set) or evaluate(
+            distilled, dataset, cell.arch, device=self._device, **self._options
+        )
+
+    def _random_score(self, cell: Cell, dataset: ImageDataset) -> Score:
+        """Return the score of random images, each network trained on a subset of its own."""
+        folder = self._folder(cell)
+        scores = load_scores(folder)
+        score = self._stored(cell, scores)
+        if score is None:
+            plan = _plan(cell, dataset)
+            score = self._evaluation(cell).of_random(dataset, plan.images_per_class, plan.settings.preprocess)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_scores(folder, [*scores, score])
+        return score
+
+    def _stored(self, cell: Cell, scores: Sequence[Score]) -> Score | None:
+        """Return the first of some scores that the cell's evaluation would repeat."""
+        return next(filter(self._evaluation(cell).would_repeat, scores), None)
+
+    def _evaluation(self, cell: Cell) -> Evaluation:
+        return Evaluation(arch=cell.arch, device=pick_device(self._device), **self._options)
+
+
+def _plan(cell: Cell, dataset: ImageDataset) -> RunPlan:
+    """Return the plan of a cell, without the settings that only its evaluation uses: they would be noted as unused."""
+    unused = find_method(cell.settings["method"]).unused
+    return plan_distillation(dataset, {name: value for name, value in cell.settings.items() if name not in unused})
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a run in order to continue it; an interrupted copy never has the name of `target`."""
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    note(f"continuing {source}")
+    shutil.copytree(source, partial)
+    (partial / SCORES_FILE).unlink(missing_ok=True)  # they are of fewer steps
+    partial.rename(target)

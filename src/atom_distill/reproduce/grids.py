@@ -1,0 +1,182 @@
+"""The papers' tables as grids of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, NamedTuple, TypeVar
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.registry import Registry
+from atom_distill.distillation.methods import METHODS, find_method
+from atom_distill.reproduce.cell import AFTER, Cell, Effort
+from atom_distill.reproduce.published_accuracies import published, published_transfer
+
+T = TypeVar("T")
+
+MATCHING = ("dm", "datadam", "atom")
+"""The methods of the papers' figures on steps and architectures."""
+
+
+class Column(NamedTuple):
+    """The sets of one column: label, data set, and the settings that all methods share."""
+
+    label: str
+    dataset: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The wanted part of a table; an empty tuple means the table's own choice.
+
+    Attributes:
+        datasets: names or paths.
+        ipc: images per class.
+        methods: rows, where rows are methods.
+        preprocess: "zca", "normalize" or both; empty for the papers' choice.
+        archs: columns, where columns are architectures.
+        settings: of every distillation, by name; they become part of the columns' names.
+        effort: steps, networks, their epochs and precision.
+    """
+
+    datasets: tuple[str, ...] = ()
+    ipc: tuple[int, ...] = ()
+    methods: tuple[str, ...] = ()
+    preprocess: tuple[str, ...] = ()
+    archs: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    effort: Effort = field(default_factory=Effort)
+
+    def columns(self, ipc: Sequence[int]) -> Iterator[Column]:
+        """Yield the columns; `ipc` is the table's own choice."""
+        kinds: list[str | None] = _chosen(self.preprocess, (None,))
+        for dataset, count, kind in product(_chosen(self.datasets, ("cifar10",)), _chosen(self.ipc, ipc), kinds):
+            preprocess = {"preprocess": kind} if kind else {}
+            extra = [*preprocess.values(), *(f"{name} {value}" for name, value in self.settings.items())]
+            label = " ".join([f"{dataset} ipc {count}", *extra])
+            yield Column(label, dataset, {"ipc": count, **preprocess, **self.settings})
+
+    def settings_of(self, column: Column, method: str, **own: Any) -> dict[str, Any]:
+        """Return a cell's settings: the method, its own settings, the column's, and the steps if it takes any."""
+        steps = self.effort.steps_of(method)
+        return {"method": method, **own, **column.settings, **({"steps": steps} if steps else {})}
+
+
+def _chosen(given: Sequence[T], default: Sequence[T]) -> list[T]:
+    """Return what is asked for, each once; or else the default."""
+    return list(dict.fromkeys(given or default))
+
+
+def _require_steps(methods: Sequence[str]) -> None:
+    wrong = [name for name in methods if not find_method(name).takes_steps]
+    if wrong:
+        raise ConfigError(f"the table is about steps, and {', '.join(wrong)} take none: leave them out of `methods`")
+
+
+Grid = Callable[[Request], list[Cell]]
+TABLES: Registry[Grid] = Registry("table")
+"""The cells of each table in `titles.TITLES`."""
+
+
+@TABLES.register("table1")
+def table1(request: Request) -> list[Cell]:
+    """Return accuracy by method, data set and ipc (the ATOM paper's table 1)."""
+    return [
+        Cell(
+            method,
+            column.label,
+            column.dataset,
+            request.settings_of(column, method),
+            published=published(column.dataset, method, column.settings["ipc"]),
+        )
+        for column in request.columns(ipc=(1, 10, 50))
+        for method in _chosen(request.methods, METHODS.in_order())
+    ]
+
+
+@TABLES.register("cross-arch")
+def cross_arch(request: Request) -> list[Cell]:
+    """Return accuracy of other architectures, trained on sets made with a ConvNet (the paper's table 2)."""
+    return [
+        Cell(
+            method,
+            arch if column.label == "cifar10 ipc 50" else f"{column.label} {arch}",
+            column.dataset,
+            request.settings_of(column, method),
+            arch=arch,
+            published=published_transfer(column.dataset, method, column.settings["ipc"], arch),
+        )
+        for column in request.columns(ipc=(50,))
+        for method in _chosen(request.methods, ("random", *MATCHING))
+        for arch in _chosen(request.archs, ("convnet", "alexnet", "vgg11", "resnet18", "vit"))
+    ]
+
+
+@TABLES.register("components")
+def components(request: Request) -> list[Cell]:
+    """Return accuracy by the terms of ATOM's objective (the paper's ablation of components)."""
+    # Under their own names these share their sets with other tables.
+    named = {("embedding",): "dm", ("spatial", "embedding"): "datadam", ("spatial", "channel", "embedding"): "atom"}
+    cells = []
+    for column in request.columns(ipc=(10,)):
+        for switches in product((False, True), repeat=3):
+            terms = dict(zip(("spatial", "channel", "embedding"), switches, strict=True))
+            on = tuple(term for term in terms if terms[term])
+            if not on:
+                continue
+            method = named.get(on)
+            settings = request.settings_of(column, method or "atom", **({} if method else terms))
+            known = published(column.dataset, method, column.settings["ipc"]) if method else None
+            cells.append(Cell(" + ".join(on), column.label, column.dataset, settings, published=known))
+    return cells
+
+
+@TABLES.register("powers")
+def powers(request: Request) -> list[Cell]:
+    """Return accuracy by the powers of ATOM's attention (the paper's ablation of powers)."""
+    cells = []
+    for column in request.columns(ipc=(10,)):
+        for spatial, channel in product((1, 2, 4, 8), repeat=2):
+            given = {"spatial_power": float(spatial), "channel_power": float(channel)}
+            # The paper's pair is ATOM itself, and shares its set.
+            settings = request.settings_of(column, "atom", **({} if (spatial, channel) == (4, 4) else given))
+            cells.append(Cell(f"p_s {spatial}", f"{column.label} p_c {channel}", column.dataset, settings))
+    return cells
+
+
+@TABLES.register("curve")
+def curve(request: Request) -> list[Cell]:
+    """Return accuracy against steps (the paper's figure 3); each point continues the run of the one before it.
+
+    Raises:
+        ConfigError: a method of the request takes no steps.
+    """
+    _require_steps(request.methods)
+    cells: list[Cell] = []
+    for column in request.columns(ipc=(50,)):
+        for method in _chosen(request.methods, MATCHING):
+            before: Cell | None = None
+            steps = request.effort.steps_of(method)
+            for mark in sorted({max(1, steps * part // 16) for part in (1, 2, 4, 8, 12, 16)}):
+                settings = {"method": method, **column.settings, "steps": mark}
+                before = Cell(method, f"{column.label}{AFTER}{mark}", column.dataset, settings, continues=before)
+                cells.append(before)
+    return cells
+
+
+@TABLES.register("cost")
+def cost(request: Request) -> list[Cell]:
+    """Return seconds per step and peak memory, of methods that take steps.
+
+    Raises:
+        ConfigError: a method of the request takes none.
+    """
+    _require_steps(request.methods)
+    methods = _chosen(request.methods, [name for name in METHODS.in_order() if METHODS.get(name).takes_steps])
+    return [
+        Cell(method, column.label, column.dataset, {"method": method, **column.settings})
+        for column in request.columns(ipc=(1, 10, 50))
+        for method in methods
+    ]

@@ -1,0 +1,46 @@
+"""Results laid out in rows and columns, and written as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from atom_distill.base import markdown as md
+from atom_distill.distillation.methods import METHODS
+from atom_distill.reproduce.cell import Result
+from atom_distill.reproduce.cost import Cost
+from atom_distill.reproduce.table_notes import notes
+from atom_distill.reproduce.titles import TITLES, TableName
+
+
+def grid(results: Sequence[Result | Cost]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table, all texts; a dash where a cell was not run."""
+    rows = ordered(result.row for result in results)
+    columns = ordered(result.column for result in results)
+    texts = {(result.row, result.column): _text(result) for result in results}
+    return ["", *columns], [[row, *(texts.get((row, column), "-") for column in columns)] for row in rows]
+
+
+def markdown(table: TableName, results: Sequence[Result | Cost]) -> str:
+    """Return a table, with its title and notes, as a section of Markdown."""
+    lines = [f"## {TITLES[table]}", "", md.table(*grid(results)), ""]
+    return "\n".join([*lines, *(f"- {note}" for note in notes(results)), ""])
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Return names without duplicates.
+
+    Names that differ in numbers alone are sorted by them, methods are in the order of `METHODS`; others stay.
+    """
+    distinct = list(dict.fromkeys(names))
+    if len({re.sub(r"\d+", "#", name) for name in distinct}) == 1:
+        return sorted(distinct, key=lambda name: [int(digits) for digits in re.findall(r"\d+", name)])
+    methods = METHODS.in_order()
+    return sorted(distinct, key=methods.index) if set(distinct) <= set(methods) else distinct
+
+
+def _text(result: Result | Cost) -> str:
+    if isinstance(result, Cost):
+        return f"{result.seconds_per_step:.3g} s, {result.peak_mb:.0f} MB"
+    published = f" ({result.published:.1f})" if result.published is not None else ""
+    return f"{result.mean:.1f} ± {result.std:.1f}{published}"
