@@ -44,7 +44,7 @@ def pets(tmp_path: Path) -> Path:
         ),
         (
             "distill digits --budget 30 --method dsa",
-            "dsa trains its network for a number of turns set by the ipc: give --ipc",
+            "set by the ipc: give --ipc, not --budget",
         ),
         ("distill digits --ipc 0", "ipc: Input should be greater than or equal to 1, got 0"),
         ("distill digits --ipc 0 --steps 0", "got 0; steps: Input should be"),
