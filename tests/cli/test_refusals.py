@@ -37,12 +37,15 @@ def pets(tmp_path: Path) -> Path:
         ("distill digits --ipc 1 --method atim", "unknown method 'atim'. Did you mean 'atom'"),
         ("distill digits --ipc 1 --arch confnet", "unknown architecture 'confnet'. Did you mean 'convnet'"),
         ("distill digits", "how many images? Give --ipc N a class"),
-        ("distill digits --ipc 1 --budget 30", "how many images? Give one of --ipc N"),
+        ("distill digits --ipc 1 --budget 30", "how many images? Give either --ipc (images per class) or --budget"),
         (
             "distill digits --budget 9",
-            "--budget 9 is out of range: it must be between 10, an image a class, and 1438, all",
+            "--budget 9 is out of range: it must be between 10 (one image per class) and 1438",
         ),
-        ("distill digits --budget 30 --method dsa", "dsa trains its network for so many turns at an ipc: give --ipc"),
+        (
+            "distill digits --budget 30 --method dsa",
+            "set by the ipc: give --ipc, not --budget",
+        ),
         ("distill digits --ipc 0", "ipc: Input should be greater than or equal to 1, got 0"),
         ("distill digits --ipc 0 --steps 0", "got 0; steps: Input should be"),
         (

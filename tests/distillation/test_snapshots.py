@@ -97,7 +97,7 @@ def test_none_where_none_are_wanted_or_nothing_moves(tmp_path, settings):
 
 
 def test_one_is_refused():
-    with pytest.raises(ConfigError, match="--snapshots 1 is one too few"):
+    with pytest.raises(ConfigError, match="`snapshots` must be 0, or at least 2"):
         go(snapshots=1)
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +13,8 @@ import yaml
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.pictures import fit_contrast
-from atom_distill.base.errors import ArtifactError, DataError
-from atom_distill.distillation.run_state import load_newest_checkpoint
+from atom_distill.base.errors import ArtifactError, ConfigError, DataError
+from atom_distill.distillation.run_state import load_newest_checkpoint, save_checkpoint
 from atom_distill.report.comparison import comparison
 from atom_distill.report.gallery import gallery
 from atom_distill.report.network_analysis import Analyzer
@@ -80,6 +79,18 @@ def test_a_damaged_file_costs_what_it_held_and_no_more(copied, name, damage):
     assert all(value for head, value in kept.items() if head != HEADS[name])
 
 
+def test_a_result_that_cannot_be_decoded_is_named_and_the_checkpoint_shown(copied, monkeypatch):
+    folder = copied("atom")
+
+    def fail(_: object) -> None:
+        raise ConfigError("no such parameterization")
+
+    monkeypatch.setattr("atom_distill.report.reading.decoded", fail)
+    view = read_run(folder, RealDatasets())
+    assert "Distilled images: no such parameterization" in view.missing
+    assert view.pictures.shape == (20, 1, 8, 8)
+
+
 @pytest.mark.parametrize("name", ["distilled.safetensors", "preprocessing.safetensors", "config.yaml", "metrics.jsonl"])
 def test_a_file_that_is_gone_is_named_and_the_rest_shown(copied, name):
     folder = copied("atom")
@@ -124,38 +135,42 @@ def test_an_unfinished_run_that_says_nothing_of_itself_is_one_heap(copied):
     folder = copied("atom")
     (folder / "distilled.safetensors").unlink()
     (folder / "config.yaml").write_text("[")
+    assert read_run(folder, RealDatasets()).per_class.tolist() == [2] * 10  # which the checkpoint knows
+    change_checkpoint(folder, None)  # of version 0.1
     view = read_run(folder, RealDatasets())
     assert view.class_names == ("all images",)
     assert len(view.pictures) == 20
     assert "Classes" in heads(view)
 
 
-def test_a_checkpoint_that_has_images_per_class_is_labeled_by_them(copied, monkeypatch):
+def change_checkpoint(folder: Path, images_per_class: torch.Tensor | None) -> None:
+    state = load_newest_checkpoint(folder)
+    assert state is not None
+    save_checkpoint(folder, replace(state, images_per_class=images_per_class))
+
+
+def test_a_checkpoint_that_has_images_per_class_is_labeled_by_them(copied):
     """As of a run with a budget: what was allocated differs from what the whole data set would give."""
     folder = copied("atom")
     (folder / "distilled.safetensors").unlink()
-    state = load_newest_checkpoint(folder)
     uneven = torch.tensor([3, 1, 2, 2, 2, 2, 2, 2, 2, 2])
-    known = SimpleNamespace(step=state.step, result=state.result, images_per_class=uneven)
-    monkeypatch.setattr("atom_distill.report.reading.load_newest_checkpoint", lambda _: known)
+    change_checkpoint(folder, uneven)
     view = read_run(folder, RealDatasets())
     assert view.per_class.tolist() == uneven.tolist()
     assert view.labels[:4].tolist() == [0, 0, 0, 1]
     assert view.class_names == tuple(map(str, range(10)))
-    known.images_per_class = None  # of an older version: by the settings
+    change_checkpoint(folder, None)  # of an older version: by the settings
     assert read_run(folder, RealDatasets()).per_class.tolist() == [2] * 10
-    known.images_per_class = uneven[1:]  # of other images
+    change_checkpoint(folder, uneven[1:])  # of other images
     view = read_run(folder, RealDatasets())
     assert view.class_names == ("all images",)
     assert "Classes" in heads(view)
 
 
-def test_without_the_data_set_a_checkpoint_has_its_classes_still(copied, monkeypatch, no_real_images):
+def test_without_the_data_set_a_checkpoint_has_its_classes_still(copied, no_real_images):
     folder = copied("atom")
     (folder / "distilled.safetensors").unlink()
-    uneven = torch.tensor([15, 5])
-    known = SimpleNamespace(step=12, result=load_newest_checkpoint(folder).result, images_per_class=uneven)
-    monkeypatch.setattr("atom_distill.report.reading.load_newest_checkpoint", lambda _: known)
+    change_checkpoint(folder, torch.tensor([15, 5]))
     view = read_run(folder, no_real_images)
     assert view.per_class.tolist() == [15, 5]
     assert view.class_names == ("class 0", "class 1")
@@ -225,7 +240,8 @@ def test_others_sets_come_in_any_order_and_have_no_history(made, tmp_path):
     own = DistilledDataset.load(made / "atom")
     mixed = torch.randperm(20, generator=torch.Generator().manual_seed(0))
     record = {"imported": {"files": ["theirs.pt"], "format": "a pair"}}
-    other = replace(own, images=own.images[mixed], labels=own.labels[mixed], record=record, history=(), best=None)
+    images = {"images": own.images[mixed]}
+    other = replace(own, stored=images, row_labels=own.labels[mixed], record=record, history=(), best=None)
     other = replace(other, settings={"method": "imported", "ipc": 2}, scores=[], steps=0, folder=None)
     other.save(tmp_path / "theirs")
     view = read_run(tmp_path / "theirs", RealDatasets())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from atom_distill.base.errors import UnknownNameError
 
@@ -70,10 +70,7 @@ class Registry(Generic[T]):
 
 def _is_redefined(old: object, new: object) -> bool:
     """Return whether both come from one definition; instances count only where the main script defines their class."""
-    if hasattr(new, "__qualname__"):
-        return hasattr(old, "__qualname__") and _place(old) == _place(new)
-    return type(new).__module__ == "__main__" and _place(type(old)) == _place(type(new))
-
-
-def _place(definition: Any) -> tuple[str, str]:
-    return definition.__module__, definition.__qualname__
+    if not hasattr(new, "__qualname__") and type(new).__module__ == "__main__":
+        old, new = type(old), type(new)
+    places = {(getattr(each, "__module__", ""), getattr(each, "__qualname__", id(each))) for each in (old, new)}
+    return len(places) == 1

@@ -106,6 +106,13 @@ def _method(arguments: Sequence[str]) -> Method:
     return find_method(found["method"] or DEFAULT_METHOD)
 
 
+def method_settings() -> list[type[BaseModel]]:
+    """Return the settings of all registered methods."""
+    from atom_distill.distillation.methods import METHODS
+
+    return [METHODS.get(name).settings_model for name in METHODS]
+
+
 def _from_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}

@@ -36,10 +36,14 @@ def as_options(message: str, flags: Mapping[str, str]) -> str:
 def flags_of(command: str) -> dict[str, str]:
     """Return the option of each argument of a command, e.g. {"image_size": "--image-size"}.
 
-    They are the fields of the class that the command parses, `DataCommand` for `data`. Positional arguments are none.
+    They are the fields of the class that the command parses, `DataCommand` for `data`, and the settings of all methods.
+    Positional arguments have none.
     """
     module = sys.modules.get(f"atom_distill.cli.{command}")
-    return dict(_flags(getattr(module, f"{command.capitalize()}Command"))) if module else {}
+    if module is None:
+        return {}
+    models = [getattr(module, f"{command.capitalize()}Command"), *getattr(module, "method_settings", list)()]
+    return {name: flag for model in models for name, flag in _flags(model)}
 
 
 def _flags(options: type[BaseModel]) -> Iterator[tuple[str, str]]:

@@ -8,10 +8,7 @@ from typing import Any
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.config.distill import DistillConfig, MethodSettings
-from atom_distill.distillation.gradient_matching import GradientMatchingStep
 from atom_distill.distillation.method import Method, RunPlan, RunResult, RunStart
-from atom_distill.distillation.optimize import optimize, real_images
-from atom_distill.training.training_execution import TrainingExecution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +34,10 @@ class GradientMethod(Method):
 
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
         """See `Method.distill`."""
+        from atom_distill.distillation.gradient_matching import GradientMatchingStep
+        from atom_distill.distillation.optimize import optimize, real_images
+        from atom_distill.training.training_execution import TrainingExecution
+
         device, dtype = plan.execution.device, plan.execution.real_dtype
         step = GradientMatchingStep(
             real_images(plan, start.preprocessing),

@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.peak_memory import held_bytes
 from atom_distill.base.progress import note
 from atom_distill.config.distill import DistillConfig, MethodSettings, default_text
 from atom_distill.config.presets import SetFacts
-from atom_distill.distillation.encoder import Encoder
-from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
 from atom_distill.distillation.method import ChunkRequest, Method, RunPlan, RunResult, RunStart
-from atom_distill.distillation.optimize import optimize, real_images
-from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.batch_norm import mixes_images
-from atom_distill.models.build import build_model
-from atom_distill.ops.matching import Objective, attention_mixer
 
-ObjectiveOf = Callable[[Any], Objective]
+if TYPE_CHECKING:
+    from atom_distill.ops.matching import Objective
+
+ObjectiveOf = Callable[[Any], "Objective"]
 """From a method's own settings to its objective."""
 
 
@@ -61,6 +55,12 @@ class MatchingMethod(Method):
 
     def largest_chunk(self, plan: ChunkRequest, own: MethodSettings) -> int:
         """See `Method.largest_chunk`."""
+        import torch
+
+        from atom_distill.base.peak_memory import held_bytes
+        from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
+        from atom_distill.models.build import build_model
+
         settings, training = plan.settings, plan.training
         assert settings.memory is not None  # without a limit nobody asks
         with torch.device("meta"):  # sizes without memory
@@ -85,6 +85,11 @@ class MatchingMethod(Method):
 
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
         """See `Method.distill`."""
+        from atom_distill.distillation.encoder import Encoder
+        from atom_distill.distillation.optimize import optimize, real_images
+        from atom_distill.distillation.step import MatchingStep
+        from atom_distill.models.batch_norm import mixes_images
+
         execution, mixing = plan.execution, mixes_images(plan.network)
         if mixing and plan.shard.ranks.size > 1:
             execution = replace(execution, compiled=False)  # compiled code cannot wait for other processes
@@ -132,6 +137,8 @@ class EmbeddingSettings(SpatialAttentionSettings):
 def _attention_objective(settings: AttentionSettings) -> Objective:
     if not (settings.spatial or settings.channel or settings.embedding):
         raise ConfigError("spatial, channel and embedding are all off: nothing is left to match")
+    from atom_distill.ops.matching import Objective, attention_mixer
+
     return Objective(partial(attention_mixer, **settings.model_dump()))
 
 

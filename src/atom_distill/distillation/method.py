@@ -7,20 +7,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from atom_distill.config.distill import DistillConfig, MethodSettings
-from atom_distill.config.presets import SetFacts
-from atom_distill.data.dataset import ImageDataset
-from atom_distill.distillation.matching_execution import MatchingExecution
-from atom_distill.distillation.network_sources import NetworkSource
-from atom_distill.distillation.run_state import Best, RunState
-from atom_distill.distillation.shard import Shard
-from atom_distill.models.network import Network
-from atom_distill.ops.parameterization import Parameterization, Stored
-from atom_distill.ops.preprocessing import Preprocessing
+
+if TYPE_CHECKING:  # the settings of methods are options of the command line, whose help must not wait for torch
+    from torch import Tensor
+
+    from atom_distill.config.presets import SetFacts
+    from atom_distill.data.dataset import ImageDataset
+    from atom_distill.distillation.matching_execution import MatchingExecution
+    from atom_distill.distillation.network_sources import NetworkSource
+    from atom_distill.distillation.run_state import Best, RunState
+    from atom_distill.distillation.shard import Shard
+    from atom_distill.models.network import Network
+    from atom_distill.ops.parameterization import Parameterization, Stored
+    from atom_distill.ops.preprocessing import Preprocessing
 
 JUDGING_SETTINGS = frozenset({"eval_epochs", "eval_repeats", "holdout"})
 """General settings that count only where a run evaluates on held-out images."""

@@ -6,19 +6,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from atom_distill.base.seeding import generator
 from atom_distill.config.distill import MethodSettings
-from atom_distill.data.subset import random_subset
 from atom_distill.distillation.method import Method, RunPlan, RunResult, RunStart
-from atom_distill.ops.coresets import herding, k_center, most_forgotten
-from atom_distill.ops.preprocessing import Preprocessing
-from atom_distill.training.reference_network import ReferenceNetwork, ReferenceRecipe, reference_network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from atom_distill.ops.preprocessing import Preprocessing
+    from atom_distill.training.reference_network import ReferenceNetwork
 
 _UNUSED = frozenset(
     [
@@ -54,6 +53,8 @@ class Candidates:
     @cached_property
     def network(self) -> ReferenceNetwork:
         """The network, trained when it is first needed."""
+        from atom_distill.training.reference_network import ReferenceRecipe, reference_network
+
         own, settings = self._plan.method_settings, self._plan.settings
         assert isinstance(own, TrainedSelectionSettings)
         recipe = ReferenceRecipe(
@@ -72,6 +73,8 @@ class Candidates:
             choose: from a label, the indices [n] of its images and the number of images wanted, to positions in these
                 indices.
         """
+        import torch
+
         classes = zip(self.dataset.class_indices(), self.per_class.tolist(), strict=True)
         return torch.cat([indices[choose(label, indices, count)] for label, (indices, count) in enumerate(classes)])
 
@@ -116,23 +119,31 @@ class SelectionMethod(Method):
 
 def at_random(candidates: Candidates) -> Tensor:
     """Draw without replacement."""
+    from atom_distill.data.subset import random_subset
+
     return random_subset(candidates.dataset, candidates.per_class, candidates.seed)
 
 
 def by_herding(candidates: Candidates) -> Tensor:
     """Choose images whose mean embedding stays near that of the class."""
+    from atom_distill.ops.coresets import herding
+
     embeddings = candidates.network.embeddings
     return candidates.class_by_class(lambda _, indices, count: herding(embeddings(indices), count))
 
 
 def by_k_center(candidates: Candidates) -> Tensor:
     """Choose images so that no image of the class is far from a chosen one."""
+    from atom_distill.ops.coresets import k_center
+
     embeddings = candidates.network.embeddings
     return candidates.class_by_class(lambda _, indices, count: k_center(embeddings(indices), count))
 
 
 def by_forgetting(candidates: Candidates) -> Tensor:
     """Choose the images that the network forgot most often."""
+    from atom_distill.base.seeding import generator
+    from atom_distill.ops.coresets import most_forgotten
 
     def choose(label: int, indices: Tensor, count: int) -> Tensor:
         between_equals = generator(candidates.seed, "forgetting", label)

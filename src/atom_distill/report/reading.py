@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
-from atom_distill.artifact.distilled import decoded
+from atom_distill.artifact.distilled import TrainingSet, decoded
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
@@ -142,15 +142,18 @@ def read_run(folder: Path, real_dataset: RealDataset) -> RunView:
 
 def _read_images(view: RunView) -> None:
     """Read the result; if the run is unfinished, the newest checkpoint."""
-    stored = None
-    if (view.folder / _RESULT_FILE).exists():
-        stored = view.attempt("Distilled images", lambda: files.load_values(view.folder, "last"))
-    if stored is not None:
-        made = decoded(stored)
+
+    def result() -> tuple[files.StoredValues, TrainingSet]:
+        values = files.load_values(view.folder, "last")
+        return values, decoded(values)
+
+    found = view.attempt("Distilled images", result) if (view.folder / _RESULT_FILE).exists() else None
+    if found is not None:
+        values, made = found
         order = made.labels.argsort(stable=True)  # an imported set may be in any order
-        view.images, view.labels, view.class_names = made.images[order], made.labels[order], stored.class_names
-        view.steps, view.finished = stored.steps, True
-    if stored is None or (view.is_optimized and last_step(view.folder) > view.steps):
+        view.images, view.labels, view.class_names = made.images[order], made.labels[order], values.class_names
+        view.steps, view.finished = values.steps, True
+    if found is None or (view.is_optimized and last_step(view.folder) > view.steps):
         _read_checkpoint(view)
 
 

@@ -157,7 +157,7 @@ def test_places_are_tried_in_order(monkeypatch, tmp_path):
         )
 
     def load(which, refresh=False, data_dir=tmp_path):
-        return which(named.Request(data_dir, named.LoadOptions(), refresh)).source
+        return which.load(data_dir, named.LoadOptions(), refresh=refresh).source
 
     with pytest.raises(DataError, match="folder has none; hub has none; npm has none"):
         load(source(None, None, None))
@@ -171,6 +171,11 @@ def test_places_are_tried_in_order(monkeypatch, tmp_path):
     assert asked == ["folder"]
     assert load(source(1, 2, 3), refresh=True, data_dir=None) == "hub"
     assert (cache_root() / "toy" / "dataset.json").is_file()
+
+
+def test_a_set_of_a_library_takes_no_data_dir(tmp_path):
+    with pytest.raises(ConfigError, match="digits comes with a library, not from a folder; leave out `data_dir`"):
+        load_dataset("digits", data_dir=tmp_path)
 
 
 def test_a_data_dir_that_is_not_there_is_refused(tmp_path):

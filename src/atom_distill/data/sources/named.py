@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
@@ -22,25 +21,6 @@ from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLAS
 from atom_distill.data.sources.digits import load_digits
 from atom_distill.data.sources.hugging_face import HubSet
 from atom_distill.data.sources.splits import needless_fraction
-
-
-@dataclass(frozen=True)
-class Request:
-    """How a named set is to be loaded, at its own size.
-
-    Attributes:
-        data_dir: where a published copy may be, or None.
-        options: whether to skip unreadable images.
-        refresh: whether to replace the cached copy.
-    """
-
-    data_dir: Path | None
-    options: LoadOptions
-    refresh: bool
-
-
-Source: TypeAlias = Callable[[Request], ImageDataset]
-SOURCES: Registry[Source] = Registry("data set")
 
 
 @dataclass(frozen=True)
@@ -66,15 +46,14 @@ class PublishedSet:
         """Return its place in the cache."""
         return store.Slot(cache_root() / self.name, self.name, self.name)
 
-    def __call__(self, request: Request) -> ImageDataset:
+    def load(self, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
         """Open the set from the first place that has it, and keep it in the cache."""
-        if not request.refresh and self.slot.is_filled():
+        if not refresh and self.slot.is_filled():
             return store.load(self.slot)
-        return store.save(self._first_found(request), self.slot, request.options)
+        return store.save(self._first_found(data_dir, refresh=refresh), self.slot, options)
 
-    def _first_found(self, request: Request) -> RawDataset:
-        tried = [f"the cache ({self.slot.folder}{', not used because of `refresh`' if request.refresh else ''})"]
-        data_dir = request.data_dir
+    def _first_found(self, data_dir: Path | None, *, refresh: bool) -> RawDataset:
+        tried = [f"the cache ({self.slot.folder}{', not used because of `refresh`' if refresh else ''})"]
         places: list[Callable[[], RawDataset]] = [lambda: hugging_face.fetch(self.hub_set)]
         if data_dir is not None:
             places.insert(0, lambda: self._from_folder(data_dir))
@@ -103,6 +82,11 @@ class PublishedSet:
             raise
 
 
+SOURCES: Registry[PublishedSet | Callable[[], ImageDataset]] = Registry("data set")
+"""Sets that others publish, and functions that return a set that comes with a library."""
+SOURCES.register("digits")(load_digits)
+
+
 def is_named(name_or_path: str | Path) -> bool:
     """Return whether this is the name of a set; a `Path` never is."""
     return isinstance(name_or_path, str) and name_or_path in SOURCES
@@ -124,7 +108,13 @@ def load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refres
     """
     if options.test_fraction is not None:
         raise needless_fraction(name)
-    dataset = SOURCES.get(name)(Request(data_dir, LoadOptions(skip_unreadable=options.skip_unreadable), refresh))
+    source = SOURCES.get(name)
+    if isinstance(source, PublishedSet):
+        dataset = source.load(data_dir, LoadOptions(skip_unreadable=options.skip_unreadable), refresh=refresh)
+    elif data_dir is None:
+        dataset = source()
+    else:
+        raise ConfigError(f"{name} comes with a library, not from a folder; leave out `data_dir`")
     if options.image_size is None or dataset.image_shape[1:] == (options.image_size, options.image_size):
         return dataset
     return _resized(dataset, options, refresh=refresh)
@@ -151,13 +141,6 @@ def _reopen(split: Split) -> EncodedSplit:
         return Item(f"image {index}", lambda: Image.fromarray(pixels[..., 0] if gray else np.ascontiguousarray(pixels)))
 
     return EncodedSplit(split.labels.numpy(), lambda: map(item, range(len(split))))
-
-
-@SOURCES.register("digits")
-def _digits(request: Request) -> ImageDataset:
-    if request.data_dir is not None:
-        raise ConfigError("digits come with scikit-learn, not from a folder; leave out `data_dir`")
-    return load_digits()
 
 
 def _find_cifar10(where: Path) -> RawDataset:
