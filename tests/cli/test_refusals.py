@@ -59,7 +59,7 @@ def pets(tmp_path: Path) -> Path:
         ("distill digits --ipc 1 --device nonsense --dry-run", "device 'nonsense' is not available here"),
         ("distill digits --ipc 1 --config nowhere.yaml", "--config nowhere.yaml cannot be read"),
         ("distill digits --resume", "how many images?"),
-        ("distill digits --resume --out nowhere", "nowhere holds no run to go on with"),
+        ("distill digits --resume --out nowhere", "nowhere holds no run to resume"),
         ("distill digits --ipc 1 --test-fraction 0.5", "digits has a test split of its own"),
         ("evaluate nowhere", "nowhere is not a run folder (no config.yaml in it); `atom distill` makes one"),
         ("evaluate digits", "digits is a data set: give the folder of a run, or --random --ipc N, or --whole"),
@@ -183,16 +183,16 @@ def test_a_truncated_artifact(refused, run_folder, name):
 
 def test_an_unfinished_run(refused, run_folder):
     (run_folder / "distilled.safetensors").unlink()
-    assert "the run is not finished (go on with --resume)" in refused("evaluate", run_folder)
+    assert "the run is not finished" in refused("evaluate", run_folder)
 
 
 def test_a_set_that_was_never_judged_has_no_best(refused, run_folder):
-    assert "it was distilled without --eval-every" in refused("evaluate --which best", run_folder)
+    assert "it was distilled without `eval_every`" in refused("evaluate --which best", run_folder)
 
 
 def test_a_folder_that_holds_another_run(refused, run_folder, tmp_path):
     line = f"distill digits --ipc 1 {QUICK}"
-    assert "already holds a run: go on with it by --resume" in refused(f"{line} --out", run_folder)
+    assert "already holds a run: continue it with --resume" in refused(f"{line} --out", run_folder)
     assert "holds another run (seed 0, not 9)" in refused("distill digits --seed 9 --resume --out", run_folder)
     assert "has done 4 steps already" in refused("distill digits --steps 3 --resume --out", run_folder)
     (tmp_path / "full").mkdir()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atom_distill.base.device import can_compile, pick_device
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.network_shape import NetworkShape
+from atom_distill.base.network_shape import NetworkShape, Norm
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
 from atom_distill.data.dataset import ImageDataset
@@ -57,6 +57,7 @@ class Case:
     compiled: bool = False
     depth: int = 3
     method: str = "atom"
+    norm: Norm | None = None
     settings: tuple[tuple[str, object], ...] = ()
 
     @property
@@ -87,7 +88,7 @@ class Case:
         return toy_dataset(self.counts)
 
     def network(self) -> Network:
-        return build_model("convnet", (3, 8, 8), len(self.counts), NetworkShape(self.depth, 8))
+        return build_model("convnet", (3, 8, 8), len(self.counts), NetworkShape(self.depth, 8, self.norm))
 
     def sampler(self) -> ClassSampler:
         return ClassSampler(self.dataset, fit_preprocessing("normalize", self.dataset), self.batch_real, CPU)
