@@ -61,7 +61,7 @@ def test_a_seam_lives_a_whole_life(name, tmp_path, stop_at):
     assert torch.equal(loaded.images, whole.images)
     assert torch.equal(loaded.labels, whole.labels)
     arch = SEAMS[name].get("arch", "convnet")
-    protocol = PROTOCOLS.get("dm").changed(epochs=2)
+    protocol = PROTOCOLS.get("dm").changed(epochs=2, lr=1e-4)
     score = ad.evaluate(loaded, DATA, arch, 1, protocol, device="cpu", show_progress=False)
     assert score.images == len(whole)
     exported = ad.export_distilled(loaded, "npz", tmp_path / "set.npz")
