@@ -1,9 +1,9 @@
-"""Time an evaluation: the plain way (one network after another, eager, augmentation image by image), and ours.
+"""Time an evaluation as published scripts compute it (networks in turn, eager, image by image), and the package's.
 
     python benchmarks/evaluation.py [--ipc 1 10] [--networks 5] [--epochs 50] [--json FILE]
 
-Trains on random real CIFAR-10 images, a share of the usual 1000 epochs, and tests on the 10,000 test images. The two
-run one after the other in one process, several rounds; medians are reported, with the accuracies of both.
+Both train on random real CIFAR-10 images, for fewer than the usual 1000 epochs, and test on the 10,000 test images.
+They run in turn in one process, for several rounds; median times are reported, with the accuracies of both.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ def _row(dataset: ImageDataset, ipc: int, options: argparse.Namespace) -> dict[s
         repeats=options.networks,
         protocol=PROTOCOLS.get("dm").changed(epochs=options.epochs),
         device=device,
-        wishes=ExecutionOptions(compile="on"),  # as in the whole protocol, of which this is a share
+        execution=ExecutionOptions(compile="on"),  # as with all 1000 epochs
         show_progress=False,
     )
     warm = replace(evaluation, repeats=1, protocol=PROTOCOLS.get("dm").changed(epochs=2))
-    warm.of_distilled(tiny, dataset)  # compiling is timed apart: it is done once
+    warm.of_distilled(tiny, dataset)  # compiles, which is not timed
     test_images = preprocessing.apply(dataset.test.images).to(device)
 
     @as_a_plain_script()

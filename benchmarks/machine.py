@@ -1,4 +1,4 @@
-"""What the machine can do at best: matrix rate and memory bandwidth, and the floor they set under a step."""
+"""Matrix rate and memory bandwidth of the machine, and the lower bound that they set for a step."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Machine:
     """Measured rates.
 
     Attributes:
-        low_flops: matrix products in bfloat16 (float32 where that is faster), operations a second.
-        full_flops: in float32.
-        bandwidth: bytes a second, read and written, of a copy larger than any cache.
+        low_flops: of matrix products in bfloat16 (or float32 where that is faster), operations per second.
+        full_flops: the same in float32.
+        bandwidth: bytes per second, read and written, of a copy larger than any cache.
     """
 
     low_flops: float
@@ -25,7 +25,7 @@ class Machine:
 
 
 def measure(device: torch.device) -> Machine:
-    """Measure the rates of a device; takes a second or two."""
+    """Return the rates of a device; takes a second or two."""
     side = 8192 if device.type == "cuda" else 2048
     full = _matrix_rate(side, torch.float32, device)
     low = max(full, _matrix_rate(side, torch.bfloat16, device))
@@ -36,13 +36,13 @@ def measure(device: torch.device) -> Machine:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was told."""
+    """Wait until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def best_seconds(function: Callable[[], object], device: torch.device, rounds: int = 5) -> float:
-    """Seconds of the fastest of several calls, after one to warm up."""
+    """Return the seconds of the fastest of several calls, after one to warm up."""
     function()
     times = []
     for _ in range(rounds):
@@ -55,10 +55,10 @@ def best_seconds(function: Callable[[], object], device: torch.device, rounds: i
 
 
 def step_floor(machine: Machine, *, classes: int, batch_real: int, ipc: int, size: int, depth: int) -> float:
-    """Seconds below which a step cannot go here: its convolutions at the matrix rate, or its bytes, if longer.
+    """Return a lower bound of a step's seconds: of its convolutions at the matrix rate, or of its bytes, if longer.
 
-    The real branch is one forward in the low precision. The synthetic one is a forward and a backward to the images in
-    float32. Bytes: every map is written once and read once, the images twice.
+    The real branch is one forward pass in low precision, the synthetic branch a forward and a backward pass to the
+    images in float32. Bytes: every map is written once and read once, the images twice.
     """
     flops, maps = convolution_cost(size, depth)
     real, synthetic = classes * batch_real, classes * ipc
@@ -68,7 +68,7 @@ def step_floor(machine: Machine, *, classes: int, batch_real: int, ipc: int, siz
 
 
 def convolution_cost(size: int, depth: int, width: int = 128) -> tuple[float, float]:
-    """Operations of the convolutions of one image, and values in all its maps."""
+    """Return the operations of the convolutions of one image, and the number of values in all its maps."""
     flops, values, channels = 0.0, 0.0, 3
     for _ in range(depth):
         flops += 2 * 9 * channels * width * size * size

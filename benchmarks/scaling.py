@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--axes classes pixels ipc ranks] [--rounds 3] [--json FILE]
 
-Each case runs in processes of its own, on random images that lie on disk and are mapped, as prepared sets are. One axis
-is moved at a time. The exponent is the slope of log time over log size: 1 is linear.
+Each case runs in separate processes, on random images in a file that is mapped, as cached data sets are. One quantity
+is varied at a time. The exponent is the slope of log time over log size: 1 is linear.
 """
 
 from __future__ import annotations
@@ -19,29 +19,23 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ours
 import torch
 
-from atom_distill.base.network_shape import NetworkShape
+from atom_distill.api import plan_distillation
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
-from atom_distill.config.presets import SetFacts, resolve
 from atom_distill.data.dataset import ImageDataset, Split
 from atom_distill.data.fit_preprocessing import fit_preprocessing
-from atom_distill.distillation.encoder import Encoder
-from atom_distill.distillation.matching_execution import plan_execution
-from atom_distill.distillation.methods import METHODS
-from atom_distill.distillation.sampler import ClassSampler
-from atom_distill.distillation.shard import Shard
-from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.build import build_model
-from atom_distill.processes.ranks import current_ranks, leave
+from atom_distill.processes.ranks import join, leave
 
 AXES: dict[str, tuple[str, tuple[int, ...]]] = {
     "classes": ("classes", (10, 32, 100, 320, 1000)),
@@ -49,12 +43,12 @@ AXES: dict[str, tuple[str, tuple[int, ...]]] = {
     "ipc": ("ipc", (1, 10, 50)),
     "ranks": ("ranks", (1, 2)),
 }
-"""What is moved, and where to."""
+"""The quantity that an axis varies, and its values."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed: real and synthetic images of so many classes, size x size pixels, by so many processes."""
+    """What is timed."""
 
     classes: int = 10
     size: int = 32
@@ -86,7 +80,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--axes", nargs="+", choices=list(AXES), default=list(AXES))
     parser.add_argument("--batch-real", type=int, default=16, help="real images per class")
-    parser.add_argument("--rounds", type=int, default=3, help="steps that are timed, after two that are not")
+    parser.add_argument("--rounds", type=int, default=3, help="timed steps, after two that are not")
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     parser.add_argument("--json", help="file for the rows")
     return parser.parse_args()
@@ -106,7 +100,7 @@ def _print(axis: str, field: str, found: dict[str, Any]) -> None:
 
 
 def _measured(case: Case) -> dict[str, float]:
-    """Time a case in fresh processes; memory is that of the largest."""
+    """Time a case in new processes; memory is that of the largest."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -134,8 +128,9 @@ def _member(case: Case, rank: int, port: int, pixels: Path, answers: Queue[dict[
     size = str(case.ranks)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": size, "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": size}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    ranks = join()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // case.ranks))
-    step, everyone = _step(case, pixels), current_ranks()
+    step = _step(case, pixels)
     peak, done = [0.0], threading.Event()
     watch = threading.Thread(target=_follow, args=(peak, done))
     watch.start()
@@ -143,7 +138,7 @@ def _member(case: Case, rank: int, port: int, pixels: Path, answers: Queue[dict[
     for index in range(2 + case.rounds):
         started = time.perf_counter()
         step(index)
-        everyone.sum(torch.zeros(1))
+        ranks.sum(torch.zeros(1))
         times.append(time.perf_counter() - started)
     done.set()
     watch.join()
@@ -151,43 +146,26 @@ def _member(case: Case, rank: int, port: int, pixels: Path, answers: Queue[dict[
     leave()
 
 
-def _step(case: Case, path: Path) -> Any:
-    count, shape = case.classes * case.batch_real, (3, case.size, case.size)
-    pixels = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(count, *shape)))
+def _step(case: Case, path: Path) -> Callable[[int], float]:
+    """Return what takes a step of a case."""
+    images, shape = case.classes * case.batch_real, (3, case.size, case.size)
+    pixels = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(images, *shape)))
     labels = torch.arange(case.classes).repeat_interleave(case.batch_real)
     few = Split(pixels[: case.classes], torch.arange(case.classes))
     names = tuple(map(str, range(case.classes)))
     dataset = ImageDataset("random", Split(pixels, labels), few, names, "random", "random")
-    given = {"ipc": case.ipc, "batch_real": case.batch_real, "compile": "on" if case.compiled else "off"}
-    config = resolve(SetFacts(shape, case.classes, count), given).config
-    execution = plan_execution(config, shape, case.classes)
-    preprocessing = fit_preprocessing("normalize", dataset)
-    shard = Shard(current_ranks(), torch.full((case.classes,), case.ipc))
-    device, dtype = execution.device, execution.real_dtype
-    objective: Any = METHODS.get("atom")(config)
-    network = build_model("convnet", shape, case.classes, NetworkShape())
-    matching = MatchingStep(
-        shard=shard,
-        sampler=ClassSampler(dataset, preprocessing, case.batch_real, device, dtype, shard.classes),
-        encoder=Encoder(network, objective, execution),
-        operations=config.operations(),
-        seed=0,
-        chunk=execution.chunk,
-    )
-    mine = case.ipc * len(shard.classes)
-    images = torch.randn(mine, *shape, device=device).requires_grad_()
-    optimizer = torch.optim.SGD([images], lr=1.0, momentum=0.5)
-
-    def step(index: int) -> None:
-        optimizer.zero_grad()
-        float(matching(images, index).sum())  # which waits for a GPU
-        optimizer.step()
-
-    return step
+    settings = {
+        "ipc": case.ipc,
+        "batch_real": case.batch_real,
+        "init": "noise",
+        "compile": "on" if case.compiled else "off",
+    }
+    noise = torch.randn(case.classes * case.ipc, *shape)
+    return ours.step_function(plan_distillation(dataset, settings), fit_preprocessing("normalize", dataset), noise)
 
 
 def _follow(peak: list[float], done: threading.Event) -> None:
-    """Keep the most memory seen, MB: of a GPU what torch holds, else the process's own, without mapped files."""
+    """Record the peak memory, MB: on a GPU what torch holds, else the process's own without mapped files."""
     status = Path("/proc/self/status")
     while not done.wait(0.005):
         if torch.cuda.is_available():

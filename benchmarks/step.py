@@ -1,9 +1,10 @@
-"""Time one distillation step: the plain loop of `examples/atom_in_one_file.py`, ours, and the floor.
+"""Time a distillation step of the plain loop in `examples/atom_in_one_file.py`, and of the package.
 
     python benchmarks/step.py [--ipc 1 10 50] [--rounds 5] [--json FILE]
 
-Both do the same work on random images. They run interleaved in one process, a step of each in turn; medians are
-reported. Memory is the peak of a process of its own for each, over a few steps.
+Both do the same work on random images. They run in one process, taking steps in turn; medians are reported, next to
+the lower bound that this machine's matrix rate and memory bandwidth set. Peak memory is measured in a separate process
+for each, over a few steps.
 """
 
 from __future__ import annotations
@@ -20,28 +21,21 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import ours
 import plain
 import torch
 from machine import measure, step_floor, synchronize
 from torch import Tensor
 
-from atom_distill.base.network_shape import NetworkShape
+from atom_distill.api import plan_distillation
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
-from atom_distill.config.presets import SetFacts, resolve
 from atom_distill.data.dataset import ImageDataset, Split
-from atom_distill.distillation.encoder import Encoder
-from atom_distill.distillation.matching_execution import plan_execution
-from atom_distill.distillation.methods import METHODS
-from atom_distill.distillation.sampler import ClassSampler
-from atom_distill.distillation.shard import Shard
-from atom_distill.distillation.step import MatchingStep
-from atom_distill.models.build import build_model
-from atom_distill.ops.preprocessing import ZCAWhitening
-from atom_distill.processes.ranks import Ranks
+from atom_distill.ops.preprocessing import ChannelNormalization, Preprocessing, ZCAWhitening
 
 _IMAGES_PER_CLASS = 500
 
@@ -90,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--norm", choices=["instance", "batch"], default="instance")
     parser.add_argument("--batch-real", type=int, default=128, help="real images per class")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=5, help="steps of each that are timed")
+    parser.add_argument("--rounds", type=int, default=5, help="timed steps of each")
     parser.add_argument("--json", help="file for the rows")
     return parser.parse_args()
 
@@ -122,7 +116,7 @@ def _memory(case: Case) -> dict[str, float]:
 
 
 def _peak_memory(name: str, case: Case) -> float:
-    """Take a few steps in this process and give its peak, MB."""
+    """Take a few steps in this process, and return its peak memory, MB."""
     step = plain_step(case) if name == "plain" else our_step(case)
     if case.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -135,7 +129,7 @@ def _peak_memory(name: str, case: Case) -> float:
 
 
 def _peak_resident_bytes() -> int:
-    """Peak of this process alone: getrusage would count what its parent held when it was started."""
+    """Return the peak of this process alone: getrusage counts what its parent held when it was started."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -144,7 +138,7 @@ def _peak_resident_bytes() -> int:
 
 
 def plain_step(case: Case) -> Any:
-    """Set the plain loop up."""
+    """Return what takes a step of the plain loop."""
     pixels, labels = _pixels(case)
     real = _whitening(case).apply(pixels).to(case.device)
     by_class = [real[labels == label] for label in range(case.classes)]
@@ -155,51 +149,32 @@ def plain_step(case: Case) -> Any:
 
 
 def our_step(case: Case) -> Any:
-    """Set our step up, with the optimizer."""
-    pixels, labels = _pixels(case)
-    split = Split(pixels, labels)
-    names = tuple(map(str, range(case.classes)))
-    dataset = ImageDataset("random", split, split, names, "random", "random")
-    facts = SetFacts(dataset.image_shape, case.classes, len(split))
-    given = {"ipc": case.ipc, "norm": case.norm, "depth": case.depth, "batch_real": case.batch_real}
-    config = resolve(facts, {**given, "device": str(case.device), "compile": "on"}).config
-    execution = plan_execution(config, dataset.image_shape, case.classes)
-    network = build_model(
-        "convnet", dataset.image_shape, case.classes, NetworkShape(depth=case.depth, norm=config.norm)
-    )
-    objective: Any = METHODS.get("atom")(config)
-    matching = MatchingStep(
-        shard=Shard(Ranks(), torch.full((case.classes,), case.ipc)),
-        sampler=ClassSampler(dataset, _whitening(case), case.batch_real, case.device, execution.real_dtype),
-        encoder=Encoder(network, objective, execution),
-        operations=config.operations(),
-        seed=0,
-        chunk=execution.chunk,
-    )
-    images = _first_images(case).to(case.device).requires_grad_()
-    optimizer = torch.optim.SGD([images], lr=1.0, momentum=0.5)
-    steps = iter(range(1 << 30))
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        loss = matching(images, next(steps)).sum()
-        optimizer.step()
-        return loss
-
-    return step
+    """Return what takes a step of the package."""
+    split = Split(*_pixels(case))
+    dataset = ImageDataset("random", split, split, tuple(map(str, range(case.classes))), "random", "random")
+    settings = {
+        "ipc": case.ipc,
+        "norm": case.norm,
+        "depth": case.depth,
+        "batch_real": case.batch_real,
+        "init": "noise",
+        "device": str(case.device),
+        "compile": "on",
+    }
+    step = ours.step_function(plan_distillation(dataset, settings), _whitening(case), _first_images(case))
+    steps = count()
+    return lambda: step(next(steps))
 
 
 def _pixels(case: Case) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    count = case.classes * min(_IMAGES_PER_CLASS, 4 * case.batch_real)
-    pixels = torch.randint(0, 256, (count, 3, case.size, case.size), dtype=torch.uint8, generator=generator)
-    return pixels, torch.arange(count) % case.classes
+    images = case.classes * min(_IMAGES_PER_CLASS, 4 * case.batch_real)
+    pixels = torch.randint(0, 256, (images, 3, case.size, case.size), dtype=torch.uint8, generator=generator)
+    return pixels, torch.arange(images) % case.classes
 
 
-def _whitening(case: Case) -> Any:
-    """CIFAR-like sets are whitened; bigger images only normalized."""
-    from atom_distill.ops.preprocessing import ChannelNormalization
-
+def _whitening(case: Case) -> Preprocessing:
+    """Return a transform that costs as much as a fitted one: ZCA up to 32x32, channel normalization above."""
     values = 3 * case.size**2
     if case.size > 32:
         return ChannelNormalization(torch.full((3,), 0.5), torch.full((3,), 0.25))

@@ -1,10 +1,10 @@
-"""Distill CIFAR-10 from nothing until networks reach an accuracy, and report the seconds and steps it took.
+"""Distill CIFAR-10 until networks reach an accuracy, and report the seconds and steps it took.
 
     python benchmarks/time_to_accuracy.py [--set preset=fast ...] [--ipc 1] [--target 33] [--every 25] [--json FILE]
 
-The images of every so many steps are put aside with the time; then they are judged, in order, by networks trained by
-the usual protocol on the real test images, until the target is reached. What the commands do once and keep (fetching
-the set, fitting the whitening, compiling) happens before the clock starts.
+The images are copied every few steps, with the time. Then these sets are evaluated in order, by networks trained with
+the usual protocol and tested on the real test images, until the target is reached. What is done once and cached
+(fetching the data set, fitting the whitening, compiling) is not timed.
 """
 
 from __future__ import annotations
@@ -21,29 +21,34 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ours
 import yaml
 
+from atom_distill.api import plan_distillation
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.device import pick_device
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
-from atom_distill.distillation.run import run
+from atom_distill.distillation.images_per_class import class_labels
+from atom_distill.distillation.initial_images import initial_images
+from atom_distill.distillation.loop import Loop
+from atom_distill.distillation.metric_logger import MetricLogger
+from atom_distill.distillation.run_state import RunState
 from atom_distill.evaluation.evaluate import Evaluation
-
-_HELD_OUT = 0.002
-"""Share of the training images that the run's own hook for evaluations takes away; they are not looked at."""
+from atom_distill.ops.parameterization import Stored
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The images of one moment.
+    """The images after some steps.
 
     Attributes:
         step: steps done.
-        seconds: since the run began, reading what the cache holds included.
-        distilled: the set as it would be stored.
+        seconds: since the run began, including the reading of what is cached.
+        distilled: the set, as the run would return it.
     """
 
     step: int
@@ -55,14 +60,14 @@ def main() -> None:
     """Run the benchmark and print the curve."""
     options = _options()
     dataset = load_dataset("cifar10")
-    given = {"ipc": options.ipc, "steps": options.steps, "compile": "on", "holdout": _HELD_OUT}
+    given = {"ipc": options.ipc, "steps": options.steps, "compile": "on"}
     given |= {name: yaml.safe_load(value) for name, _, value in (item.partition("=") for item in options.set)}
     _distill(dataset, {**given, "steps": 2}, every=1)  # compiles
     runs = [_distill(dataset, {**given, "seed": seed}, every=options.every) for seed in range(options.seeds)]
     evaluation = Evaluation(repeats=options.networks, device=pick_device("auto"), show_progress=False)
     curve: list[dict[str, float]] = []
     for snapshots in zip(*runs, strict=True):
-        point = _judge(snapshots, evaluation, dataset)
+        point = _evaluate(snapshots, evaluation, dataset)
         note(f"step {point['step']}: {point['seconds']:.1f} s, {point['accuracy']:.2f} +- {point['std']:.2f} %")
         curve.append(point)
         if point["accuracy"] >= options.target:
@@ -74,25 +79,46 @@ def main() -> None:
 
 
 def _distill(dataset: ImageDataset, given: dict[str, Any], every: int) -> list[Snapshot]:
-    """Run, and look at the images every so many steps; the clock stands while they are copied."""
+    """Return the images of every few steps of a run; the clock is stopped while they are copied."""
     snapshots: list[Snapshot] = []
-    clock = 0.0
-    going_since = time.perf_counter()
+    clock, started = 0.0, time.perf_counter()
+    plan = plan_distillation(dataset, given)
+    settings = plan.settings
+    preprocessing = fit_preprocessing(settings.preprocess, dataset)
+    first = initial_images(
+        dataset, preprocessing, init=settings.init, per_class=plan.images_per_class, seed=settings.seed
+    )
 
-    def put_aside(distilled: DistilledDataset, *_: object) -> float:
-        nonlocal clock, going_since
-        clock += time.perf_counter() - going_since
-        still = replace(distilled, images=distilled.images.clone())
-        snapshots.append(Snapshot((len(snapshots) + 1) * every, clock, still))
-        going_since = time.perf_counter()
+    def copy(stored: Stored) -> float:
+        nonlocal clock, started
+        clock += time.perf_counter() - started
+        distilled = DistilledDataset.from_images(
+            images=plan.parameterization.decode(stored),
+            labels=class_labels(plan.images_per_class),
+            class_names=dataset.class_names,
+            preprocessing=preprocessing,
+            settings=plan.all_settings,
+        )
+        snapshots.append(Snapshot((len(snapshots) + 1) * every, clock, distilled))
+        started = time.perf_counter()
         return 0.0
 
-    run(dataset, {**given, "eval_every": every}, out=None, resume=False, judge=put_aside, show_progress=False)
+    loop = Loop(
+        matching=ours.matching_step(plan, preprocessing),
+        shard=plan.shard,
+        parameterization=plan.parameterization,
+        config=settings.model_copy(update={"eval_every": every}),  # when `copy` is called; nothing is held out
+        device=plan.execution.device,
+        held_out_accuracy=copy,
+        show_progress=False,
+    )
+    with MetricLogger(None, 0) as metrics:
+        loop.run(RunState(0, plan.parameterization.encode(first)), metrics)
     return snapshots
 
 
-def _judge(snapshots: Sequence[Snapshot], evaluation: Evaluation, dataset: ImageDataset) -> dict[str, float]:
-    """Give the mean over runs of one moment: of seconds, and of all networks' accuracies."""
+def _evaluate(snapshots: Sequence[Snapshot], evaluation: Evaluation, dataset: ImageDataset) -> dict[str, float]:
+    """Return the mean over runs after some steps: of seconds, and of the accuracies of all networks."""
     accuracies = [
         accuracy
         for seed, snapshot in enumerate(snapshots)
@@ -110,10 +136,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ipc", type=int, default=1, help="images per class")
     parser.add_argument("--target", type=float, default=33.0, help="test accuracy, percent")
-    parser.add_argument("--every", type=int, default=25, help="steps between looks at the accuracy")
-    parser.add_argument("--steps", type=int, default=500, help="steps after which to give up")
-    parser.add_argument("--seeds", type=int, default=3, help="runs, each from a seed of its own")
-    parser.add_argument("--networks", type=int, default=2, help="networks for each look at each run")
+    parser.add_argument("--every", type=int, default=25, help="steps between evaluated sets")
+    parser.add_argument("--steps", type=int, default=500, help="maximum number of steps")
+    parser.add_argument("--seeds", type=int, default=3, help="number of runs, each with another seed")
+    parser.add_argument("--networks", type=int, default=2, help="networks per set")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the run"
     )

@@ -31,7 +31,7 @@ _REDUCTION = 3
 """Of successive halving: from rung to rung there are so many times fewer architectures and more epochs."""
 _RUNGS = 3
 _NEW_FIELDS = (("schedule", "step"), ("loss", "cross-entropy"), ("temperature", 1.0))
-"""Protocol fields that older versions lacked, and the values they implied: left out of keys, so that old trials match."""
+"""Fields that protocols of older versions lacked, and their implied values; keys leave them out to match old trials."""
 
 
 @dataclass(frozen=True)
