@@ -118,10 +118,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(atom, tmp_path, monkeypatch):
         answer = atom(f"{DISTILL} --json --out", tmp_path / "cut")
     assert answer.code == 130
     assert answer.out == ""
-    assert answer.err == (
-        f"atom distill: stopped after step 2, which is saved in {tmp_path}/cut. "
-        f"To go on: the same command, for `atom distill` with --resume (and --out {tmp_path}/cut)\n"
-    )
+    assert answer.err.startswith("atom distill: ")
+    assert answer.err.count("\n") == 1
+    for told in ("step 2", f"{tmp_path}/cut", "--resume", f"--out {tmp_path}/cut"):
+        assert told in answer.err
     assert atom(f"{DISTILL} --resume --out", tmp_path / "cut").code == 0
     assert atom(f"{DISTILL} --out", tmp_path / "whole").code == 0
     resumed, whole = (load_file(tmp_path / name / "distilled.safetensors")["images"] for name in ("cut", "whole"))

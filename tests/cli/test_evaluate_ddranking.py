@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -74,27 +75,27 @@ def test_for_people(atom, run_folder):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("--ddranking --random", "--ddranking trains on random images and the whole set itself"),
-        ("--ddranking --whole", "give no --random or --whole"),
-        ("--ddranking --ipc 2", "--ipc is for --random"),
-        ("--ddranking --whole-accuracy 90 --whole-epochs 3", "exclude each other; give one"),
-        ("--whole-accuracy 90", "--whole-accuracy and --whole-epochs are for --ddranking"),
-        ("--whole --whole-epochs 3", "--whole-accuracy and --whole-epochs are for --ddranking"),
-        ("--ddranking --whole-accuracy 100.5", "must be a percentage, 1 to 100, got 100.5"),
-        ("--ddranking --whole-accuracy -1", "must be a percentage, 1 to 100, got -1"),
-        ("--ddranking --whole-accuracy nan", "must be a percentage, 1 to 100, got nan"),
-        ("--ddranking --whole-epochs 0", "epochs: Input should be greater than or equal to 1, got 0"),
-        ("--ddranking --augment none", "leave out --augment none"),
+        ("--ddranking --random", "--ddranking .*random.*whole"),
+        ("--ddranking --whole", "--random.*--whole"),
+        ("--ddranking --ipc 2", "--ipc .*--random"),
+        ("--ddranking --whole-accuracy 90 --whole-epochs 3", "--whole-accuracy.*--whole-epochs"),
+        ("--whole-accuracy 90", "--whole-accuracy.*--whole-epochs.*--ddranking"),
+        ("--whole --whole-epochs 3", "--whole-accuracy.*--whole-epochs.*--ddranking"),
+        ("--ddranking --whole-accuracy 100.5", "1 to 100, got 100.5"),
+        ("--ddranking --whole-accuracy -1", "1 to 100, got -1"),
+        ("--ddranking --whole-accuracy nan", "1 to 100, got nan"),
+        ("--ddranking --whole-epochs 0", "epochs: .*1, got 0"),
+        ("--ddranking --augment none", "--augment none"),
     ],
 )
 def test_refusals(refused, run_folder, options, told):
     before = (run_folder / "scores.json").read_text()
-    assert told in refused(f"evaluate {options}", run_folder)
+    assert re.search(told, refused(f"evaluate {options}", run_folder))
     assert (run_folder / "scores.json").read_text() == before
 
 
 def test_a_data_set_is_not_ranked(refused):
-    assert "digits is a data set: give the folder of a run" in refused("evaluate digits --ddranking")
+    assert "digits is a data set" in refused("evaluate digits --ddranking")
 
 
 def test_a_damaged_file_is_found_before_the_training(refused, run_folder):

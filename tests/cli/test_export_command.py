@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_soft_labels_are_told(atom, run_folder, tmp_path):
     ).save(tmp_path / "soft")
     answer = atom("export --to pt", tmp_path / "soft")
     assert answer.out.startswith("10 images, soft labels: ")
-    assert "the set has soft labels: they are under 'soft_labels'" in answer.err
+    assert "'soft_labels'" in answer.err
     assert 'stored["soft_labels"]' in answer.out
 
 
@@ -116,7 +117,7 @@ def test_nothing_is_sent_without_a_login(refused, run_folder, monkeypatch):
     monkeypatch.setenv("HF_TOKEN_PATH", "/nowhere/token")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", "/nowhere/token")
     line = refused("export --to hf --push jane/digits", run_folder)
-    assert "nobody is logged in to the Hugging Face hub: run `hf auth login`, or set HF_TOKEN" in line
+    assert all(word in line for word in ("hub", "`hf auth login`", "HF_TOKEN"))
     assert not run_folder.with_name("run-hf").exists()
 
 
@@ -124,7 +125,7 @@ def test_nothing_is_written_where_the_hub_cannot_be_reached(refused, run_folder,
     monkeypatch.setenv("HF_TOKEN", "hf_nonsense")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     line = refused("export --to hf --push jane/digits", run_folder)
-    assert "the Hugging Face hub cannot be reached (ConnectError" in line
+    assert "(ConnectError" in line
     assert "nothing was written or sent" in line
     assert not run_folder.with_name("run-hf").exists()
 
@@ -132,16 +133,16 @@ def test_nothing_is_written_where_the_hub_cannot_be_reached(refused, run_folder,
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("export", "to which format? Give --to pt, npz, parquet, imagefolder or hf"),
-        ("export --to pt --push jane/digits", "give --to hf, not --to pt"),
-        ("export --to hf --private", "--private is for --push"),
-        ("export --to hf --push digits", "--push 'digits' must be USER/NAME"),
-        ("export --to pt --out set.tar", "--to pt writes one file: the name of --out must end in .pt, got set.tar"),
-        ("export --to pt --which best", "has no best set: it was distilled without"),
+        ("export", "--to pt, npz, parquet, imagefolder or hf"),
+        ("export --to pt --push jane/digits", "--to hf.*--to pt"),
+        ("export --to hf --private", "--private.*--push"),
+        ("export --to hf --push digits", "--push 'digits' .*USER/NAME"),
+        ("export --to pt --out set.tar", r"--to pt .*--out .*\.pt, got set\.tar"),
+        ("export --to pt --which best", "no best set"),
     ],
 )
 def test_wrong_lines(refused, run_folder, line, told):
-    assert told in refused(line, run_folder)
+    assert re.search(told, refused(line, run_folder))
     assert [path.name for path in run_folder.parent.iterdir() if path.name.startswith("run")] == ["run"]
 
 
@@ -149,14 +150,14 @@ def test_a_place_in_use_is_refused(atom, refused, run_folder):
     atom("export --to npz", run_folder)
     before = run_folder.with_name("run.npz").read_bytes()
     told = refused("export --to npz", run_folder)
-    assert "run.npz exists already: give another --out, or --force to replace it" in told
+    assert re.search("run.npz .*--out.*--force", told)
     assert run_folder.with_name("run.npz").read_bytes() == before
     assert atom("export --to npz --force", run_folder).code == 0
     assert "is not an export of this format" in refused("export --to hf --force --out", run_folder, run_folder)
 
 
 def test_damaged_and_half_written_runs(refused, run_folder, tmp_path):
-    assert "is not a run folder (no config.yaml in it)" in refused("export --to pt", tmp_path)
+    assert "config.yaml" in refused("export --to pt", tmp_path)
     assert "is not a run folder" in refused("export --to pt digits")
     tensors = run_folder / "distilled.safetensors"
     whole = tensors.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_code_in_a_file_is_refused_and_not_run(refused, tmp_path):
 
     torch.save({"data": [[torch.zeros(10, 1, 8, 8), Bomb()]]}, tmp_path / "res.pt")
     line = refused("import --as digits --preprocess normalize --out run", tmp_path / "res.pt")
-    assert "res.pt asks for posix.mkdir, which is code, not data: refused, and nothing in it was run" in line
+    assert re.search("res.pt .*posix.mkdir.*refused", line)
     assert not (tmp_path / "boom").exists()
     assert not Path("run").exists()
 
@@ -67,25 +68,26 @@ def test_code_in_a_file_is_refused_and_not_run(refused, tmp_path):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("import", "which data set was distilled? Give it with --as"),
+        ("import", "data set.*--as"),
         (
             "import --as digits",
-            "in which model space are the images? Give --preprocess zca, normalize, or legacy-normalize",
+            "--preprocess zca, normalize, or legacy-normalize",
         ),
-        ("import --as digit --preprocess zca", "unknown data set 'digit'. Did you mean 'digits'"),
+        ("import --as digit --preprocess zca", "data set 'digit'.*'digits'"),
         ("import --as digits --preprocess legacy-normalize", "no legacy constants for digits"),
-        ("import --as digits --preprocess zca --experiment 3", "and not 3; give one of them as --experiment"),
-        ("import --as digits --preprocess zca --labels nowhere.pt", "nowhere.pt does not exist"),
+        ("import --as digits --preprocess zca --experiment 3", "3.*--experiment"),
+        ("import --as digits --preprocess zca --labels nowhere.pt", "nowhere.pt"),
     ],
 )
 def test_wrong_lines(refused, published, line, told):
-    assert told in refused(line, published)
+    assert re.search(told, refused(line, published))
 
 
 def test_a_folder_in_use_is_refused(refused, published, run_folder):
     before = (run_folder / "distilled.safetensors").read_bytes()
     line = refused("import --as digits --preprocess normalize --out", run_folder, published)
-    assert f"{run_folder} already holds a run; give another --out" in line
+    assert str(run_folder) in line
+    assert "--out" in line
     assert (run_folder / "distilled.safetensors").read_bytes() == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -30,70 +31,70 @@ def pets(tmp_path: Path) -> Path:
     [
         (
             "destill digits --ipc 1",
-            "atom: unknown command 'destill'. Did you mean 'distill'? Known: data, distill, evaluate, export, import",
+            "^atom: .*'destill'.*'distill'.*: data, distill, evaluate, export, import",
         ),
-        ("data digit", "atom data: unknown data set 'digit'. Did you mean 'digits'"),
-        ("distill cifar --ipc 1", "Did you mean 'cifar10' or 'cifar100'"),
-        ("distill digits --ipc 1 --method atim", "unknown method 'atim'. Did you mean 'atom'"),
-        ("distill digits --ipc 1 --arch confnet", "unknown architecture 'confnet'. Did you mean 'convnet'"),
-        ("distill digits", "how many images? Give --ipc N a class"),
-        ("distill digits --ipc 1 --budget 30", "how many images? Give either --ipc (images per class) or --budget"),
+        ("data digit", "^atom data: .*data set 'digit'.*'digits'"),
+        ("distill cifar --ipc 1", "'cifar10' or 'cifar100'"),
+        ("distill digits --ipc 1 --method atim", "method 'atim'.*'atom'"),
+        ("distill digits --ipc 1 --arch confnet", "architecture 'confnet'.*'convnet'"),
+        ("distill digits", "images.*--ipc"),
+        ("distill digits --ipc 1 --budget 30", "--ipc.*--budget"),
         (
             "distill digits --budget 9",
-            "--budget 9 is out of range: it must be between 10 (one image per class) and 1438",
+            r"--budget 9\b.*\b10\b.*1438",
         ),
         (
             "distill digits --budget 30 --method dsa",
-            "set by the ipc: give --ipc, not --budget",
+            "--ipc.*--budget",
         ),
-        ("distill digits --ipc 0", "ipc: Input should be greater than or equal to 1, got 0"),
-        ("distill digits --ipc 0 --steps 0", "got 0; steps: Input should be"),
+        ("distill digits --ipc 0", r"ipc: .*\b1, got 0"),
+        ("distill digits --ipc 0 --steps 0", "ipc: .*got 0; steps: "),
         (
             "distill digits --ipc 200",
-            "ipc 200 is more than the 139 training images of class '8': use --ipc 139 or less",
+            "ipc 200 .*139 .*'8'.*--ipc 139",
         ),
-        ("distill digits --ipc 1 --image-lr 0", "image_lr: Input should be greater than 0"),
-        ("distill digits --ipc 1 --augment blur", "unknown operation 'blur'; join some of color, crop"),
-        ("distill digits --ipc 1 --depth 9", "depth 9 pools 8x8 images to nothing: use a depth of at most 3"),
-        ("distill digits --ipc 1 --device nonsense", "device 'nonsense' is not available here; use auto or cpu"),
-        ("distill digits --ipc 1 --device nonsense --dry-run", "device 'nonsense' is not available here"),
-        ("distill digits --ipc 1 --config nowhere.yaml", "--config nowhere.yaml cannot be read"),
-        ("distill digits --resume", "how many images?"),
-        ("distill digits --resume --out nowhere", "nowhere holds no run to resume"),
-        ("distill digits --ipc 1 --test-fraction 0.5", "digits has a test split of its own"),
-        ("evaluate nowhere", "nowhere is not a run folder (no config.yaml in it); `atom distill` makes one"),
-        ("evaluate digits", "digits is a data set: give the folder of a run, or --random --ipc N, or --whole"),
-        ("evaluate digits --random", "how many random images per class? Give --ipc N"),
-        ("evaluate digits --random --whole", "--random and --whole exclude each other"),
-        ("evaluate digits --random --ipc 0", "ipc must be at least 1, got 0"),
+        ("distill digits --ipc 1 --image-lr 0", "image_lr: .*0"),
+        ("distill digits --ipc 1 --augment blur", "'blur'.*color, crop"),
+        ("distill digits --ipc 1 --depth 9", r"depth 9 .*8x8.*\b3\b"),
+        ("distill digits --ipc 1 --device nonsense", "device 'nonsense'.*auto.*cpu"),
+        ("distill digits --ipc 1 --device nonsense --dry-run", "device 'nonsense'"),
+        ("distill digits --ipc 1 --config nowhere.yaml", "--config nowhere.yaml"),
+        ("distill digits --resume", "images.*--ipc"),
+        ("distill digits --resume --out nowhere", "nowhere .*no run"),
+        ("distill digits --ipc 1 --test-fraction 0.5", "digits .*test split"),
+        ("evaluate nowhere", "nowhere .*config.yaml.*`atom distill`"),
+        ("evaluate digits", "digits .*data set.*--random --ipc.*--whole"),
+        ("evaluate digits --random", "random.*--ipc"),
+        ("evaluate digits --random --whole", "--random.*--whole"),
+        ("evaluate digits --random --ipc 0", "ipc .*1, got 0"),
         (
             "evaluate digits --random --ipc 500",
-            "ipc 500 is more than the 139 training images of class '8': use --ipc 139 or less",
+            "ipc 500 .*139 .*'8'.*--ipc 139",
         ),
-        ("evaluate digits --random --ipc 1 --arch resnt", "unknown architecture 'resnt'"),
+        ("evaluate digits --random --ipc 1 --arch resnt", "architecture 'resnt'"),
         (
             "evaluate digits --random --ipc 1 --arch convnet resnet18",
-            "resnet18 needs images of at least 9x9, got 8x8: use convnet, or load the data with a larger image size",
+            "resnet18 .*9x9, got 8x8.*convnet",
         ),
         (
             "evaluate digits --random --ipc 1 --arch convnet vit --norm batch",
-            "vit does not support norm, leave it out: it supports depth and width",
+            "vit .*norm.*depth and width",
         ),
-        ("distill digits --ipc 1 --arch vgg11", "vgg11 needs images of at least 28x28, got 8x8"),
-        ("distill digits --ipc 1 --arch alexnet --width 8", "alexnet does not support width"),
-        ("distill digits --ipc 1 --arch timm:resnet10t --norm none", "timm:resnet10t does not support norm"),
-        ("evaluate digits --random --ipc 1 --protocol dn", "unknown protocol 'dn'. Did you mean 'dm'"),
-        ("evaluate digits --random --ipc 1 --repeats 0", "repeats must be at least 1, got 0"),
-        ("evaluate digits --random --ipc 1 --epochs 0", "epochs: Input should be greater than or equal to 1, got 0"),
-        ("evaluate digits --random --ipc 1 --width 0", "the width of a network must be at least 1, got 0"),
-        ("evaluate digits --random --ipc 1 --depth -1", "the depth of a network must be at least 1, got -1"),
-        ("evaluate digits --random --ipc 1 --augment blur", "unknown operation 'blur'"),
-        ("evaluate digits --random --ipc 1 --device cuda:77", "device 'cuda:77' is not available here"),
-        ("evaluate digits --whole --dataset digit", "unknown data set 'digit'"),
+        ("distill digits --ipc 1 --arch vgg11", "vgg11 .*28x28, got 8x8"),
+        ("distill digits --ipc 1 --arch alexnet --width 8", "alexnet .*width"),
+        ("distill digits --ipc 1 --arch timm:resnet10t --norm none", "timm:resnet10t .*norm"),
+        ("evaluate digits --random --ipc 1 --protocol dn", "protocol 'dn'.*'dm'"),
+        ("evaluate digits --random --ipc 1 --repeats 0", "repeats .*1, got 0"),
+        ("evaluate digits --random --ipc 1 --epochs 0", "epochs: .*1, got 0"),
+        ("evaluate digits --random --ipc 1 --width 0", "width .*1, got 0"),
+        ("evaluate digits --random --ipc 1 --depth -1", "depth .*1, got -1"),
+        ("evaluate digits --random --ipc 1 --augment blur", "operation 'blur'"),
+        ("evaluate digits --random --ipc 1 --device cuda:77", "device 'cuda:77'"),
+        ("evaluate digits --whole --dataset digit", "data set 'digit'"),
     ],
 )
 def test_wrong_lines(refused, line, told):
-    assert told in refused(line)
+    assert re.search(told, refused(line))
     assert not Path("runs").exists()
 
 
@@ -183,16 +184,16 @@ def test_a_truncated_artifact(refused, run_folder, name):
 
 def test_an_unfinished_run(refused, run_folder):
     (run_folder / "distilled.safetensors").unlink()
-    assert "the run is not finished" in refused("evaluate", run_folder)
+    assert re.search("not finished .*resume", refused("evaluate", run_folder))
 
 
 def test_a_set_that_was_never_judged_has_no_best(refused, run_folder):
-    assert "it was distilled without `eval_every`" in refused("evaluate --which best", run_folder)
+    assert re.search("no best set: .*eval.every", refused("evaluate --which best", run_folder))
 
 
 def test_a_folder_that_holds_another_run(refused, run_folder, tmp_path):
     line = f"distill digits --ipc 1 {QUICK}"
-    assert "already holds a run: continue it with --resume" in refused(f"{line} --out", run_folder)
+    assert re.search("holds a run.*--resume.*--out", refused(f"{line} --out", run_folder))
     assert "holds another run (seed 0, not 9)" in refused("distill digits --seed 9 --resume --out", run_folder)
     assert "has done 4 steps already" in refused("distill digits --steps 3 --resume --out", run_folder)
     (tmp_path / "full").mkdir()

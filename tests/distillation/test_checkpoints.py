@@ -117,7 +117,7 @@ def test_without_checkpoints_only_the_end_is_saved(tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     explode_after(monkeypatch, 5)
     folder = tmp_path / "run"
-    with pytest.raises(NonFiniteError, match=r"the loss became nan at step 6; the last good checkpoint is .*-000004"):
+    with pytest.raises(NonFiniteError, match=r"nan at step 6.*.*-000004"):
         go(folder)
     assert [path.name[11:17] for path in checkpoints(folder)] == ["000002", "000004"]
     assert torch.isfinite(load_newest_checkpoint(folder).stored["images"]).all()

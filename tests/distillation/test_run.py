@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_settings_left_to_the_machine_are_recorded_as_decided(tmp_path):
 
 def test_a_folder_in_use_is_refused(tmp_path):
     go(tmp_path / "run")
-    with pytest.raises(ArtifactError, match="already holds a run: continue it with `resume`, or give another `out`"):
+    with pytest.raises(ArtifactError, match=r"already holds a run.*`resume`.*`out`"):
         go(tmp_path / "run")
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("...")
@@ -95,12 +96,12 @@ def test_a_folder_in_use_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "kind", "told"),
     [
-        ({"ipc": 0}, ConfigError, "ipc: Input should be greater than or equal to 1, got 0"),
-        ({"ipc": 10}, ConfigError, "ipc 10 is more than the 9 training images of class 'class 0'"),
-        ({"method": "atum"}, UnknownNameError, "unknown method 'atum'. Did you mean 'atom'"),
-        ({"arch": "covnet"}, UnknownNameError, "unknown architecture 'covnet'. Did you mean 'convnet'"),
+        ({"ipc": 0}, ConfigError, "ipc: .*1, got 0"),
+        ({"ipc": 10}, ConfigError, "ipc 10 .*9 .*'class 0'"),
+        ({"method": "atum"}, UnknownNameError, "method 'atum'.*'atom'"),
+        ({"arch": "covnet"}, UnknownNameError, "architecture 'covnet'.*'convnet'"),
         ({"depth": 9}, ConfigError, "depth 9 pools 8x8 images to nothing"),
-        ({"imagelr": 1}, UnknownNameError, "unknown setting 'imagelr'. Did you mean 'image_lr'"),
+        ({"imagelr": 1}, UnknownNameError, "setting 'imagelr'.*'image_lr'"),
         ({"augment": "flip_blur"}, ConfigError, "unknown operation 'blur'"),
         ({"device": "nonsense"}, ConfigError, "device 'nonsense' is not available here"),
     ],
@@ -108,7 +109,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 def test_wrong_settings_are_refused_before_a_folder_is_made(tmp_path, changes, kind, told):
     with pytest.raises(kind) as caught:
         go(tmp_path / "run", **changes)
-    assert told in str(caught.value)
+    assert re.search(told, str(caught.value))
     assert isinstance(caught.value, AtomError)
     assert not (tmp_path / "run").exists()
 
@@ -190,7 +191,7 @@ def test_gradients_of_a_transformer_are_matched():
 def test_a_selection_of_more_than_there_is_is_refused_before_a_folder_is_made(tmp_path, method):
     with pytest.raises(
         ConfigError,
-        match=r"ipc 6 is more than the 5 training images of class 'class 1': use `ipc=5` or less",
+        match=r"ipc 6 .*5 .*'class 1'.*`ipc=5`",
     ):
         go(tmp_path / "run", data=toy_dataset((9, 5, 9)), method=method, ipc=6)
     assert not (tmp_path / "run").exists()

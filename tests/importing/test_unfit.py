@@ -93,17 +93,17 @@ def test_a_bare_pickle_and_damaged_files(tmp_path, data, images):
         (lambda x, y: (x[:0], y[:0]), r"images are \(0, 3, 8, 8\)"),
         (lambda x, y: (x[0], y), r"images are \(3, 8, 8\)"),
         (lambda x, y: (x, y[0]), r"labels \(\)"),
-        (lambda x, y: (x.int(), y), "images must be floats in model space or uint8 pixels, got torch.int32"),
+        (lambda x, y: (x.int(), y), "images .*uint8.*got torch.int32"),
         (lambda x, y: (x.index_fill(0, torch.tensor([1, 4]), torch.nan), y), "2 of the 6 images hold NaN or infinite"),
         (lambda x, y: (x.double() * 1e300, y), "6 of the 6 images hold NaN or infinite"),
         (lambda x, y: (x / 0, y), "6 of the 6 images hold NaN or infinite"),
         (lambda x, y: (x.to_sparse(), y), "must be dense tensors"),
-        (lambda x, y: (x, y + 1), "labels run from 1 to 3, but the data set has 3 classes"),
+        (lambda x, y: (x, y + 1), "labels .*1 to 3.*3 classes"),
         (lambda x, y: (x, y - 1), "labels run from -1 to 1"),
         (lambda x, y: (x, y + 0.5), "labels \\[N\\] must be whole numbers"),
         (lambda x, y: (x, y.float() / 0), "labels must be finite"),
         (lambda x, y: (x, y.to(torch.complex64)), "labels must be finite"),
-        (lambda x, y: (x, torch.rand(6, 4)), "soft labels are for 4 classes, but the data set has 3"),
+        (lambda x, y: (x, torch.rand(6, 4)), "soft labels .*4 classes.*3"),
         (lambda x, y: (x, torch.tensor([0, 0, 0, 1, 1, 1])), "classes have 0 to 3 images"),
         (lambda x, y: (x[:4], y[:4]), "classes have 0 to 2 images"),
     ],
@@ -116,13 +116,13 @@ def test_what_is_no_such_set(write, data, images, labels, change, told):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"net": 1}, "holds a dictionary of 'net', not a distilled set: wanted a 'data' list"),
+        ({"net": 1}, "dictionary of 'net'.*'data' list"),
         ("text", "holds str, not a distilled set"),
         ([1, 2], "holds list, not a distilled set"),
-        ({"data": []}, "holds no experiment: its 'data' list is empty"),
+        ({"data": []}, "'data' list is empty"),
         ({"data": [[1, 2]]}, "experiment 0 is not a pair of images and labels"),
-        ({"images": torch.zeros(1)}, "holds a dictionary of 'images', not a distilled set"),
-        (torch.zeros(6, 3, 8, 8), "its labels are not beside it; give the file of the images"),
+        ({"images": torch.zeros(1)}, "dictionary of 'images'"),
+        (torch.zeros(6, 3, 8, 8), "labels .*not beside it"),
         (torch.zeros(6), "its images are not beside it"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
@@ -150,5 +150,5 @@ def test_paths_that_lead_nowhere(tmp_path, write, data, images, labels):
         import_distilled(path, data, "normalize", experiment=0)
     with pytest.raises(UnknownNameError, match=r"unknown preprocessing 'zac'\. Did you mean 'zca'"):
         import_distilled(path, data, "zac")
-    with pytest.raises(ConfigError, match="no legacy constants for toy, only for cifar10, cifar100, tiny-imagenet"):
+    with pytest.raises(ConfigError, match=r"toy.*cifar10, cifar100, tiny-imagenet"):
         import_distilled(path, data, "legacy-normalize")

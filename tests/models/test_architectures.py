@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -235,18 +236,18 @@ def test_every_norm_builds_and_leaves_the_images_visible(name, norm):
 @pytest.mark.parametrize(
     ("name", "image_shape", "told"),
     [
-        ("alexnet", (3, 7, 32), "alexnet needs images of at least 8x8, got 7x32: use convnet, or load the data with"),
+        ("alexnet", (3, 7, 32), "alexnet .*8x8, got 7x32.*convnet"),
         ("alexnet", (1, 3, 3), "at least 4x4"),
-        ("vgg11", (1, 8, 8), "vgg11 needs images of at least 28x28, got 8x8"),
+        ("vgg11", (1, 8, 8), "vgg11 .*28x28, got 8x8"),
         ("vgg11", (3, 28, 28), "at least 32x32"),
-        ("resnet18", (1, 8, 8), "resnet18 needs images of at least 9x9, got 8x8"),
-        ("vit", (1, 28, 28), "vit needs images whose height and width are multiples of 8, got 28x28"),
+        ("resnet18", (1, 8, 8), "resnet18 .*9x9, got 8x8"),
+        ("vit", (1, 28, 28), "vit .*multiples of 8, got 28x28"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(name, image_shape, told):
     with pytest.raises(ConfigError) as caught:
         build_model(name, image_shape, 10)
-    assert told in str(caught.value)
+    assert re.search(told, str(caught.value))
 
 
 @pytest.mark.parametrize(("name", "side"), [("alexnet", 8), ("vgg11", 32), ("resnet18", 9), ("vit", 8)])
@@ -323,5 +324,5 @@ def test_the_final_depth_of_a_convnet_is_that_of_its_resolution(resolution, dept
 
 
 def test_the_width_of_a_vit_is_a_multiple_of_the_head():
-    with pytest.raises(ConfigError, match="vit needs a width that is a multiple of 64, got 100"):
+    with pytest.raises(ConfigError, match=r"vit .*width .*64, got 100"):
         build_model("vit", (3, 32, 32), 10, NetworkShape(width=100))
