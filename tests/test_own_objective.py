@@ -56,7 +56,11 @@ def test_it_registers_and_distils(monkeypatch):
     given = {**SETTINGS, "method": "moments"}
     monkeypatch.setattr(atom_distill, "load_dataset", lambda _: toy_dataset())
     distill = atom_distill.distill
-    monkeypatch.setattr(atom_distill, "distill", lambda data, **_: distill(data, show_progress=False, **given))
+    monkeypatch.setattr(
+        atom_distill,
+        "distill",
+        lambda data, **asked: distill(data, show_progress=False, **{**given, "spread": asked["spread"]}),
+    )
     names: dict[str, object] = {}
     try:
         exec(compile(OBJECTIVE, PAGE.name, "exec"), names)

@@ -58,7 +58,7 @@ def test_a_dry_run_shows_settings_and_their_origin(atom, tmp_path):
     assert origin["ipc"] == origin["image_lr"] == "option"
     assert origin["steps"] == "file"
     assert origin["preprocess"] == "paper"
-    assert origin["width"] == "default"
+    assert origin["width"] == "architecture"
     assert not any(Path().iterdir())
 
 

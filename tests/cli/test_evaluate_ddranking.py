@@ -84,7 +84,7 @@ def test_for_people(atom, run_folder):
         ("--ddranking --whole-accuracy -1", "must be a percentage, 1 to 100, got -1"),
         ("--ddranking --whole-accuracy nan", "must be a percentage, 1 to 100, got nan"),
         ("--ddranking --whole-epochs 0", "epochs: Input should be greater than or equal to 1, got 0"),
-        ("--ddranking --augment none", "leave --augment none out"),
+        ("--ddranking --augment none", "leave out --augment none"),
     ],
 )
 def test_refusals(refused, run_folder, options, told):

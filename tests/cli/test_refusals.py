@@ -37,12 +37,15 @@ def pets(tmp_path: Path) -> Path:
         ("distill digits --ipc 1 --method atim", "unknown method 'atim'. Did you mean 'atom'"),
         ("distill digits --ipc 1 --arch confnet", "unknown architecture 'confnet'. Did you mean 'convnet'"),
         ("distill digits", "how many images? Give --ipc N a class"),
-        ("distill digits --ipc 1 --budget 30", "how many images? Give one of --ipc N"),
+        ("distill digits --ipc 1 --budget 30", "how many images? Give either --ipc (images per class) or --budget"),
         (
             "distill digits --budget 9",
-            "--budget 9 is out of range: it must be between 10, an image a class, and 1438, all",
+            "--budget 9 is out of range: it must be between 10 (one image per class) and 1438",
         ),
-        ("distill digits --budget 30 --method dsa", "dsa trains its network for so many turns at an ipc: give --ipc"),
+        (
+            "distill digits --budget 30 --method dsa",
+            "set by the ipc: give --ipc, not --budget",
+        ),
         ("distill digits --ipc 0", "ipc: Input should be greater than or equal to 1, got 0"),
         ("distill digits --ipc 0 --steps 0", "got 0; steps: Input should be"),
         (
@@ -56,7 +59,7 @@ def pets(tmp_path: Path) -> Path:
         ("distill digits --ipc 1 --device nonsense --dry-run", "device 'nonsense' is not available here"),
         ("distill digits --ipc 1 --config nowhere.yaml", "--config nowhere.yaml cannot be read"),
         ("distill digits --resume", "how many images?"),
-        ("distill digits --resume --out nowhere", "nowhere holds no run to go on with"),
+        ("distill digits --resume --out nowhere", "nowhere holds no run to resume"),
         ("distill digits --ipc 1 --test-fraction 0.5", "digits has a test split of its own"),
         ("evaluate nowhere", "nowhere is not a run folder (no config.yaml in it); `atom distill` makes one"),
         ("evaluate digits", "digits is a data set: give the folder of a run, or --random --ipc N, or --whole"),
@@ -180,16 +183,16 @@ def test_a_truncated_artifact(refused, run_folder, name):
 
 def test_an_unfinished_run(refused, run_folder):
     (run_folder / "distilled.safetensors").unlink()
-    assert "the run is not finished (go on with --resume)" in refused("evaluate", run_folder)
+    assert "the run is not finished" in refused("evaluate", run_folder)
 
 
 def test_a_set_that_was_never_judged_has_no_best(refused, run_folder):
-    assert "it was distilled without --eval-every" in refused("evaluate --which best", run_folder)
+    assert "it was distilled without `eval_every`" in refused("evaluate --which best", run_folder)
 
 
 def test_a_folder_that_holds_another_run(refused, run_folder, tmp_path):
     line = f"distill digits --ipc 1 {QUICK}"
-    assert "already holds a run: go on with it by --resume" in refused(f"{line} --out", run_folder)
+    assert "already holds a run: continue it with --resume" in refused(f"{line} --out", run_folder)
     assert "holds another run (seed 0, not 9)" in refused("distill digits --seed 9 --resume --out", run_folder)
     assert "has done 4 steps already" in refused("distill digits --steps 3 --resume --out", run_folder)
     (tmp_path / "full").mkdir()

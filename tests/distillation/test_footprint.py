@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.distillation import matching_methods
+from atom_distill.distillation import memory_limit
 from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
 from atom_distill.models.build import build_model
 from atom_distill.models.network import Network
@@ -65,7 +65,7 @@ def test_a_budget_too_small_for_a_class_is_refused_and_one_that_would_do_is_name
 @pytest.fixture
 def affordable(monkeypatch):
     """Pretend that a budget of N GiB affords N images in a forward."""
-    monkeypatch.setattr(matching_methods, "affordable_chunk", lambda budget, *_, **__: int(budget))
+    monkeypatch.setattr(memory_limit, "affordable_chunk", lambda budget, *_, **__: int(budget))
 
 
 def test_a_budget_changes_rounding_only(tmp_path, affordable):

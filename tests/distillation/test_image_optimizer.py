@@ -15,9 +15,9 @@ def test_the_average_is_the_result(monkeypatch):
     seen: list[Tensor] = []
     update = RunningAverage.update
 
-    def watched(self: RunningAverage, images: Tensor) -> Tensor | None:
-        seen.append(images.detach().clone())
-        return update(self, images)
+    def watched(self: RunningAverage, stored: dict[str, Tensor]) -> dict[str, Tensor] | None:
+        seen.append(stored["images"].detach().clone())
+        return update(self, stored)
 
     monkeypatch.setattr(RunningAverage, "update", watched)
     result = go(image_average=0.8).images
@@ -36,7 +36,8 @@ def test_adam_moves_the_images_as_its_formula_says(monkeypatch):
     step = ImageOptimizer.step
 
     def watched(self: ImageOptimizer) -> None:
-        before.append((self._images.detach().double(), self._images.grad.double()))
+        images = self._stored["images"]
+        before.append((images.detach().double(), images.grad.double()))
         step(self)
 
     monkeypatch.setattr(ImageOptimizer, "step", watched)

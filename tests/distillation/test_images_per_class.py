@@ -55,7 +55,7 @@ def test_a_larger_budget_takes_from_no_class(sizes):
 
 @pytest.mark.parametrize("budget", [2, 31])
 def test_a_budget_out_of_range_is_refused(budget):
-    with pytest.raises(ConfigError, match="between 3, an image a class, and 30"):
+    with pytest.raises(ConfigError, match=r"between 3 \(one image per class\) and 30"):
         images_per_class(toy_dataset((5, 10, 15)), None, budget)
 
 

@@ -47,8 +47,8 @@ def test_each_term_is_the_objective_of_that_statistic_alone():
     ]
     matching = case.step()
     images = case.images().requires_grad_()
-    got = matching(images, STEP)
-    assert matching.term_names(images) == ("spatial 1", "channel 1", "spatial 2", "channel 2", "embedding")
+    got = matching({"images": images}, STEP)
+    assert matching.term_names({"images": images}) == ("spatial 1", "channel 1", "spatial 2", "channel 2", "embedding")
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-4)
 
 
@@ -66,10 +66,10 @@ def test_metrics_hold_terms_whose_sum_is_the_loss(tmp_path, chunk, norm):
 
 def test_finding_the_terms_changes_no_step(tmp_path):
     """BatchNorm's statistics, the mode of the network, and every draw are as they were."""
-    case = Case(settings=(("norm", "batch"),))
+    case = Case(norm="batch")
     matching = case.step()
     before = {name: value.clone() for name, value in matching.encoder._network.state_dict().items()}
-    matching.term_names(case.images())
+    matching.term_names({"images": case.images()})
     assert all(torch.equal(value, before[name]) for name, value in matching.encoder._network.state_dict().items())
     assert matching.encoder._network.training
     assert torch.equal(computed(case, matching=matching)[1], computed(case)[1])

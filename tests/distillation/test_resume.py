@@ -51,7 +51,7 @@ def test_the_optimizer_and_the_average_are_part_of_what_is_resumed(tmp_path, sto
         go(tmp_path / "cut", **settings)
     state = load_newest_checkpoint(tmp_path / "cut")
     assert state.step == 4
-    assert set(state.optimizer) == kept
+    assert set(state.optimizer) == {f"images.{name}" for name in kept}
     assert (state.average is not None) == bool({"image_average", "preset"} & set(settings))
     stop_at(0)
     assert torch.equal(go(tmp_path / "cut", resume=True, **settings).images, whole.images)
@@ -127,7 +127,7 @@ def fail(*_: object) -> None:
 def test_fewer_steps_than_are_done_are_refused(tmp_path):
     go(tmp_path / "run")
     config = (tmp_path / "run" / "config.yaml").read_bytes()
-    with pytest.raises(ArtifactError, match="has done 8 steps already; give --steps 8 or more"):
+    with pytest.raises(ArtifactError, match="has done 8 steps already; give `steps` 8 or more"):
         go(tmp_path / "run", steps=5, resume=True)
     assert (tmp_path / "run" / "config.yaml").read_bytes() == config
 
@@ -164,7 +164,7 @@ def test_resuming_on_another_data_set_is_refused(tmp_path):
 
 
 def test_resume_needs_a_folder():
-    with pytest.raises(ConfigError, match="--resume needs the run's folder"):
+    with pytest.raises(ConfigError, match="`resume` needs the run's folder"):
         go(resume=True)
 
 

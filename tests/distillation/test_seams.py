@@ -14,7 +14,7 @@ from atom_distill.base.errors import InterruptedRunError, UnknownNameError
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation.run_state import load_newest_checkpoint
 from atom_distill.models.registry import MODELS
-from atom_distill.report.render import make_report
+from atom_distill.report.html_page import make_report
 from distillation import seams
 from distillation.toys import go, losses, toy_dataset
 
@@ -66,7 +66,7 @@ def test_a_seam_lives_a_whole_life(name, tmp_path, stop_at):
     assert score.images == len(whole)
     exported = ad.export_distilled(loaded, "npz", tmp_path / "set.npz")
     assert np.array_equal(np.load(exported.path)["images"], whole.images.numpy())
-    page = make_report([tmp_path / "run"], caller="test").html
+    page = make_report([tmp_path / "run"]).html
     assert "run" in page
 
 

@@ -85,7 +85,7 @@ def test_damaged_pictures_stop_no_run(tmp_path, stop_at, capsys):
     (tmp_path / "cut" / SNAPSHOTS_FILE).write_bytes(snapshots(tmp_path / "cut")[:-1])
     stop_at(0)
     assert torch.equal(go(tmp_path / "cut", resume=True).images, whole.images)
-    assert "pictures taken so far are lost" in capsys.readouterr().err
+    assert "snapshots taken so far are lost" in capsys.readouterr().err
     assert load_snapshots(tmp_path / "cut").steps == (5, 6, 7, 8)
 
 
@@ -97,7 +97,7 @@ def test_none_where_none_are_wanted_or_nothing_moves(tmp_path, settings):
 
 
 def test_one_is_refused():
-    with pytest.raises(ConfigError, match="--snapshots 1 is one too few"):
+    with pytest.raises(ConfigError, match="`snapshots` must be 0, or at least 2"):
         go(snapshots=1)
 
 

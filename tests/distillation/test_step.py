@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atom_distill.base.device import can_compile, pick_device
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.network_shape import NetworkShape
+from atom_distill.base.network_shape import NetworkShape, Norm
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS, DistillConfig
 from atom_distill.data.dataset import ImageDataset
@@ -55,7 +55,9 @@ class Case:
     augment: str = "none"
     dtype: torch.dtype = torch.float32
     compiled: bool = False
+    depth: int = 3
     method: str = "atom"
+    norm: Norm | None = None
     settings: tuple[tuple[str, object], ...] = ()
 
     @property
@@ -86,7 +88,7 @@ class Case:
         return toy_dataset(self.counts)
 
     def network(self) -> Network:
-        return build_model("convnet", (3, 8, 8), len(self.counts), NetworkShape(width=8))
+        return build_model("convnet", (3, 8, 8), len(self.counts), NetworkShape(self.depth, 8, self.norm))
 
     def sampler(self) -> ClassSampler:
         return ClassSampler(self.dataset, fit_preprocessing("normalize", self.dataset), self.batch_real, CPU)
@@ -265,7 +267,8 @@ def test_a_bfloat16_real_branch_stays_near_the_formula(operations):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)])
 def test_the_compiled_step_stays_near_the_formula_over_many_draws(dtype, tolerance, capsys):
     """Each step has its own network, real images and augmentation; all are computed by what was compiled once."""
-    case = Case(counts=(40, 40, 40), batch_real=32, ipc=2, augment=DSA_OPERATIONS, dtype=dtype, compiled=True)
+    sizes = {"counts": (40, 40, 40), "batch_real": 32, "ipc": 2, "depth": 2}  # a third layer takes as long to compile
+    case = Case(**sizes, augment=DSA_OPERATIONS, dtype=dtype, compiled=True)
     matching = case.step()
     for step in range(6):
         assert_close(computed(case, step, matching), reference(case, step), tolerance)

@@ -119,7 +119,7 @@ def test_options_are_read_from_the_help_as_they_stand_there():
     assert len(options) == len(DistillConfig.model_fields)
     assert options["--batch-real INT"].meaning == "Real images per class and step (images)."
     assert options["--batch-real INT"].default == "128"
-    assert options["--memory FLOAT"].default == "no bound"
+    assert options["--memory FLOAT"].default == "no limit"
     assert options["--spatial, --no-spatial"].default == "as the method does"
     assert groups["settings options"].text == "What the run computes, and how."
 

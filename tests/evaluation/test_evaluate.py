@@ -92,8 +92,8 @@ def test_repeats_are_reproducible_and_each_its_own():
 def test_images_are_tested_through_the_set_s_own_preprocessing():
     """A set that lives in another space must be scored in that space."""
     shifted = replace(distilled().preprocessing, mean=torch.full((3,), 0.1), std=torch.full((3,), 3.0))
-    moved = replace(distilled(), preprocessing=shifted)
-    moved.images = shifted.apply(distilled().pixels())
+    stored = {"images": shifted.apply(distilled().pixels())}
+    moved = replace(distilled(), preprocessing=shifted, stored=stored)
     assert evaluation().of_distilled(moved, DATA).mean > 80
 
 

@@ -190,7 +190,7 @@ def test_the_file_keeps_each_ranking_once(tiny, tmp_path):
 
 
 def test_a_plan_that_cannot_be_ranked_is_refused():
-    with pytest.raises(ConfigError, match="protocol quick has none: leave --augment none out"):
+    with pytest.raises(ConfigError, match="protocol quick has none: leave out `augment` none"):
         plan(protocol=QUICK.model_copy(update={"augment": "none"}))
     for accuracy in (-1, 0.98, 100.5, float("nan")):
         with pytest.raises(ConfigError, match=f"must be a percentage, 1 to 100, got {accuracy}"):

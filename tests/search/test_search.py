@@ -11,9 +11,10 @@ import torch
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
+from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.models.build import build_model
 from atom_distill.search import trials as trials_module
-from atom_distill.search.proxies import distilled_proxy
+from atom_distill.search.proxies import Proxy, distilled_proxy
 from atom_distill.search.search_report import write_report
 from atom_distill.search.search_result import SearchResult, correlation
 from atom_distill.search.space import Candidate, Unfit
@@ -194,6 +195,13 @@ def test_networks_that_differ_in_anything_are_other_trials(make_plan):
     trial = Trial(Candidate(), plan.proxies[0], plan.protocols[0], 0)
     renamed = replace(trial, protocol=trial.protocol.model_copy(update={"name": "the same"}))
     assert renamed.key("here") == trial.key("here") != trial.key("there")
+
+
+def test_keys_are_those_of_trials_kept_by_earlier_versions():
+    protocol = PROTOCOLS.get("search").changed(epochs=3)
+    trial = Trial(Candidate("convnet", NetworkShape(1, 4)), Proxy("whole", "whole", 48, "whole"), protocol, 5)
+    assert trial.key("here") == "0c6e6d269cb6c70d5be755ec"
+    assert replace(trial, protocol=protocol.changed(loss="mse")).key("here") != trial.key("here")
 
 
 def test_networks_of_ones_own_are_not_shared_between_searches(make_plan, make_search, tmp_path):

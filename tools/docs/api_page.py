@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
+
+from pydantic import BaseModel
 
 import atom_distill as ad
 from atom_distill.base import markdown
 from atom_distill.config.distill import DistillConfig
-from atom_distill.distillation.selection_methods import Selection
 from atom_distill.exporting.formats import FORMATS
 from cells import cell
 
 _FIRST = ("load_dataset", "distill", "evaluate", "export_distilled", "import_distilled", "search_architectures")
 """Public names in the order of a user's day; the others follow by the alphabet."""
-_SETTINGS = DistillConfig(ipc=1, image_lr=1.0, task_balance=0.01, preprocess="zca")
-"""Any: methods are asked for what they do, and do nothing."""
 
 
 def public_names() -> list[str]:
@@ -40,7 +39,7 @@ def registries_page() -> str:
     """Write what is registered under which name."""
     ad.build_model("convnet", (3, 32, 32), 10)  # architectures register themselves when one is built first
     sections = {
-        "Methods, `ad.METHODS`": _methods(),
+        "Methods, `ad.METHODS`": [(name, ad.METHODS.get(name).description) for name in ad.METHODS.in_order()],
         "Architectures, `ad.MODELS`": [(name, _first_line(ad.MODELS.get(name))) for name in ad.MODELS],
         "Protocols, `ad.PROTOCOLS`": [(name, _protocol(name)) for name in ad.PROTOCOLS],
         "Formats of exports": [(name, _first_line(FORMATS.get(name).write)) for name in FORMATS],
@@ -49,20 +48,23 @@ def registries_page() -> str:
 
 
 def settings_page() -> str:
-    """Write the settings of a run: every field that `distill` takes by name."""
+    """Return the settings of a run: every field that `distill` takes by name, and those of the methods."""
+    models: dict[type[BaseModel], list[str]] = {}
+    for name in ad.METHODS.in_order():
+        models.setdefault(ad.METHODS.get(name).settings_model, []).append(f"`{name}`")
+    tables = [
+        f"#### Of {' and '.join(names)}\n\n{_settings(model)}" for model, names in models.items() if model.model_fields
+    ]
+    return "\n\n".join([_settings(DistillConfig), *tables])
+
+
+def _settings(model: type[BaseModel]) -> str:
     rows = []
-    for name, info in DistillConfig.model_fields.items():
+    for name, info in model.model_fields.items():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         default = extra.get("default_text", "-" if info.default is None else info.default)
         rows.append([f"`{name}`", cell(info.description or ""), cell(str(default))])
     return markdown.table(["setting", "meaning", "default"], rows)
-
-
-def _methods() -> Iterator[tuple[str, str]]:
-    for name in ad.METHODS:
-        recipe = ad.METHODS.get(name)(_SETTINGS)
-        told = recipe.choose if isinstance(recipe, Selection) else ad.METHODS.get(name)
-        yield name, _first_line(told)
 
 
 def _protocol(name: str) -> str:

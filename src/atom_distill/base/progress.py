@@ -10,6 +10,10 @@ import sys
 import time
 from collections import deque
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SILENT_SECONDS = 3.0
@@ -60,7 +64,7 @@ class Progress:
         self.enabled = enabled and is_main_process()
         self._done_at_start = done
         self._started = self._last_line = time.monotonic()
-        self._live = _LiveBar(self) if self.enabled and sys.stderr.isatty() else None
+        self._live = _live_bar(label, total, done) if self.enabled and sys.stderr.isatty() else None
         self._recent: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
 
     def __enter__(self) -> Progress:
@@ -79,7 +83,7 @@ class Progress:
         if not self._recent or now - self._recent[-1][0] >= _SECONDS_BETWEEN_SAMPLES:
             self._recent.append((now, self.done))
         if self._live:
-            self._live.update(self._describe(values))
+            self._live.update(self._live.task_ids[0], completed=self.done, text=self._describe(values))
         elif self.enabled and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._line(values)
 
@@ -118,32 +122,21 @@ class Progress:
         note(f"{self.label}: {self.done}/{self.total}  {self._describe(values)}")
 
 
-class _LiveBar:
-    """The bar in a terminal, drawn by rich."""
+def _live_bar(label: str, total: int, done: int) -> RichProgress:
+    """Return the bar for a terminal, drawn by rich."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as RichProgress
 
-    def __init__(self, owner: Progress) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as RichProgress
-
-        self._owner = owner
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task(owner.label, total=owner.total, completed=owner.done, text="")
-
-    def start(self) -> None:
-        self._bar.start()
-
-    def update(self, text: str) -> None:
-        self._bar.update(self._task, completed=self._owner.done, text=text)
-
-    def stop(self) -> None:
-        self._bar.stop()
+    bar = RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=Console(stderr=True),
+    )
+    bar.add_task(label, total=total, completed=done, text="")
+    return bar
 
 
 def duration(seconds: float) -> str:

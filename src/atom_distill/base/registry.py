@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from dataclasses import fields, is_dataclass
+from typing import Generic, TypeVar
 
 from atom_distill.base.errors import UnknownNameError
 
@@ -69,11 +70,13 @@ class Registry(Generic[T]):
 
 
 def _is_redefined(old: object, new: object) -> bool:
-    """Return whether both come from one definition; instances count only where the main script defines their class."""
+    """Return whether both come from one definition: of one name in one module, or built from such things alike."""
     if hasattr(new, "__qualname__"):
-        return hasattr(old, "__qualname__") and _place(old) == _place(new)
-    return type(new).__module__ == "__main__" and _place(type(old)) == _place(type(new))
-
-
-def _place(definition: Any) -> tuple[str, str]:
-    return definition.__module__, definition.__qualname__
+        places = {(getattr(each, "__module__", ""), getattr(each, "__qualname__", id(each))) for each in (old, new)}
+        return len(places) == 1
+    if type(new).__module__ == "__main__":
+        return _is_redefined(type(old), type(new))
+    if type(old) is not type(new) or not is_dataclass(new):
+        return old == new
+    pairs = ((getattr(old, field.name), getattr(new, field.name)) for field in fields(new))
+    return all(before == after or _is_redefined(before, after) for before, after in pairs)

@@ -80,10 +80,10 @@ def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dic
     The method decides which options there are, so it is found first.
     """
     method = _method(arguments)
-    own = settings_options(method.settings_model, f"Settings of {method.title}.")
+    own = settings_options(method.settings_model, f"Settings of {method.title}. {method.description}".strip())
     fields: dict[str, Any] = {}
     if own.model_fields:
-        fields["method_settings"] = (own, Field(default_factory=own, description=f"Settings of {method.title}."))
+        fields["method_settings"] = (own, Field(default_factory=own))
     model = create_model("DistillCommand", __base__=DistillCommand, __doc__="Options of `atom distill`.", **fields)
     options = parse(model, command="distill", description=_DESCRIPTION, arguments=arguments)
     flags = {**given(options.settings), **(given(options.method_settings) if fields else {})}  # type: ignore[attr-defined]

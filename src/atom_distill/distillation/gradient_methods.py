@@ -20,6 +20,7 @@ class GradientMethod(Method):
 
     name: str
     title: str
+    description: str
     paper: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     unused: frozenset[str] = frozenset({"chunk", "memory"})
@@ -54,11 +55,14 @@ class GradientMethod(Method):
 DC = GradientMethod(
     name="dc",
     title="DC",
+    description="Match the gradients of training (Zhao, Mopuri & Bilen, ICLR 2021).",
     paper="2006.05929",
     defaults={"steps": 1000, "batch_real": 256, "image_lr": 0.1, "augment": "none"},
 )
-"""Match the gradients of training (Zhao, Mopuri & Bilen, ICLR 2021)."""
 DSA = GradientMethod(
-    name="dsa", title="DSA", paper="2102.08259", defaults={"steps": 1000, "batch_real": 256, "image_lr": 0.1}
+    name="dsa",
+    title="DSA",
+    description="Match the gradients of training under siamese augmentation (Zhao & Bilen, ICML 2021).",
+    paper="2102.08259",
+    defaults={"steps": 1000, "batch_real": 256, "image_lr": 0.1},
 )
-"""Match the gradients of training under siamese augmentation (Zhao & Bilen, ICML 2021)."""

@@ -35,6 +35,7 @@ class MatchingMethod(Method):
     name: str
     title: str
     objective: ObjectiveOf
+    description: str = ""
     paper: str | None = None
     settings_model: type[MethodSettings] = MethodSettings
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -151,11 +152,9 @@ def _idle(settings: AttentionSettings) -> list[str]:
     return [name for name, used in needs.items() if not used]
 
 
-def _attention_method(name: str, title: str, paper: str, settings: type[AttentionSettings]) -> MatchingMethod:
+def _attention_method(settings: type[AttentionSettings], **facts: Any) -> MatchingMethod:
     return MatchingMethod(
-        name=name,
-        title=title,
-        paper=paper,
+        **facts,
         settings_model=settings,
         objective=_attention_objective,
         data_defaults_of=_task_balance,
@@ -163,9 +162,24 @@ def _attention_method(name: str, title: str, paper: str, settings: type[Attentio
     )
 
 
-DM = _attention_method("dm", "DM", "2110.04181", EmbeddingSettings)
-"""Match the embedding (Zhao & Bilen, WACV 2023)."""
-DATADAM = _attention_method("datadam", "DataDAM", "2310.00093", SpatialAttentionSettings)
-"""Match spatial attention and the embedding (Sajedi et al., ICCV 2023)."""
-ATOM = _attention_method("atom", "ATOM", "2405.01373", AttentionSettings)
-"""Match spatial and channel attention and the embedding (Khaki et al., CVPR-W 2024)."""
+DM = _attention_method(
+    EmbeddingSettings,
+    name="dm",
+    title="DM",
+    paper="2110.04181",
+    description="Match the embedding (Zhao & Bilen, WACV 2023).",
+)
+DATADAM = _attention_method(
+    SpatialAttentionSettings,
+    name="datadam",
+    title="DataDAM",
+    paper="2310.00093",
+    description="Match spatial attention and the embedding (Sajedi et al., ICCV 2023).",
+)
+ATOM = _attention_method(
+    AttentionSettings,
+    name="atom",
+    title="ATOM",
+    paper="2405.01373",
+    description="Match spatial and channel attention and the embedding (Khaki et al., CVPR-W 2024).",
+)

@@ -121,6 +121,7 @@ class Method(ABC):
     Attributes:
         name: of the method, as `method` and run folders have it.
         title: for tables and cards.
+        description: one sentence, with its source.
         paper: arXiv number of its paper; None if there is none.
         settings_model: its own settings.
         defaults: general settings for which its paper or code has other values than DataDAM's table.
@@ -131,6 +132,7 @@ class Method(ABC):
 
     name: str
     title: str
+    description: str
     paper: str | None = None
     settings_model: type[MethodSettings] = MethodSettings
     defaults: Mapping[str, Any]

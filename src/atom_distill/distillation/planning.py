@@ -21,7 +21,7 @@ from atom_distill.distillation.matching_execution import plan_execution
 from atom_distill.distillation.method import ChunkRequest, Method, RunPlan
 from atom_distill.distillation.methods import find_method
 from atom_distill.distillation.network_sources import build_network_source
-from atom_distill.distillation.resolve import Resolved, resolve, validated_pair
+from atom_distill.distillation.resolve import Resolved, require_known, resolve, validated_pair
 from atom_distill.distillation.run_state import last_step
 from atom_distill.distillation.shard import Shard
 from atom_distill.models.batch_norm import mixes_images, synchronized
@@ -138,10 +138,11 @@ def _resumed(dataset: ImageDataset, given: Mapping[str, Any], out: Path, ranks: 
     before = {name: value for name, value in stored["settings"].items() if value is not None}
     general, own = validated_pair(find_method(str(before.get("method"))), before)
     values = {**general.model_dump(), **own.model_dump()}
+    require_known(given, find_method(general.method))
     changes = {
         name: value
         for name, value in given.items()
-        if value is not None and value != values.get(name) and not _asks_for_auto_again(name, value)
+        if name in values and value not in (None, values[name]) and not _asks_for_auto_again(name, value)
     }
     fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME | EXECUTION}
     if fixed:

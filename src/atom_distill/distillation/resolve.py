@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,11 +85,7 @@ def validated_pair(method: Method, values: Mapping[str, Any]) -> tuple[DistillCo
         ConfigError: with one clause for each problem.
         UnknownNameError: a setting that no method has.
     """
-    general, own = DistillConfig.model_fields, method.settings_model.model_fields
-    others = _settings_of_methods()
-    for name in values:
-        if name not in general and name not in own and name not in others:
-            raise unknown_name("setting", name, [*general, *own])
+    require_known(values, method)
     wrong: list[str] = []
     found: list[Any] = []
     for model in (DistillConfig, method.settings_model):
@@ -100,6 +96,18 @@ def validated_pair(method: Method, values: Mapping[str, Any]) -> tuple[DistillCo
     if wrong:
         raise ConfigError("; ".join(wrong))
     return found[0], found[1]
+
+
+def require_known(names: Iterable[str], method: Method) -> None:
+    """Make sure that settings exist, if only for other methods.
+
+    Raises:
+        UnknownNameError: a setting that no method has.
+    """
+    known = [*DistillConfig.model_fields, *method.settings_model.model_fields]
+    for name in names:
+        if name not in known and name not in _settings_of_methods():
+            raise unknown_name("setting", name, known)
 
 
 def note_unused(given: Mapping[str, Any], method: Method, general: DistillConfig, own: MethodSettings) -> None:

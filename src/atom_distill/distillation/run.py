@@ -16,7 +16,7 @@ from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
-from atom_distill.distillation.run_state import Best, RunState, load_newest_checkpoint
+from atom_distill.distillation.run_state import RunState, load_newest_checkpoint
 from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -70,13 +70,8 @@ def _start(plan: RunPlan) -> RunStart:
     preprocessing = _preprocessing(plan)
     state = load_newest_checkpoint(plan.out) if plan.out is not None else None
     if state is None:
-        images = initial_images(
-            plan.training,
-            preprocessing,
-            init=plan.settings.init,
-            per_class=plan.images_per_class,
-            seed=plan.settings.seed,
-        )
+        init, seed, per_class = plan.settings.init, plan.settings.seed, plan.images_per_class
+        images = initial_images(plan.training, preprocessing, init=init, per_class=per_class, seed=seed)
         state = RunState(0, plan.parameterization.encode(images))
     return RunStart(preprocessing, replace(state, images_per_class=plan.images_per_class))
 
@@ -106,20 +101,14 @@ def _as_set(
             settings=plan.all_settings,
             dataset=plan.dataset.identity(),
             record={**record, "seconds": round(result.seconds, 1)},
+            history=result.history,
             steps=steps,
         )
 
     distilled = made(result.stored, result.steps)
-    distilled.history = result.history
     if result.best is not None:
-        distilled.best = _best(made, result.best)
+        distilled.best = replace(made(result.best.stored, result.best.step), which="best")
     return distilled
-
-
-def _best(made: Any, best: Best) -> DistilledDataset:
-    found: DistilledDataset = made(best.stored, best.step)
-    found.which = "best"
-    return found
 
 
 def _write(distilled: DistilledDataset, out: Path) -> tuple[list[Score], Sequence[Mapping[str, Any]]]:

@@ -94,6 +94,7 @@ class SelectionMethod(Method):
 
     name: str
     title: str
+    description: str
     choose: Callable[[Candidates], Tensor]
     settings_model: type[MethodSettings] = TrainedSelectionSettings
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -153,8 +154,28 @@ def by_forgetting(candidates: Candidates) -> Tensor:
 
 
 RANDOM = SelectionMethod(
-    name="random", title="Random", choose=at_random, settings_model=MethodSettings, unused=_UNUSED | _OF_NETWORK
+    name="random",
+    title="Random",
+    description="Choose real images at random.",
+    choose=at_random,
+    settings_model=MethodSettings,
+    unused=_UNUSED | _OF_NETWORK,
 )
-HERDING = SelectionMethod(name="herding", title="Herding", choose=by_herding)
-K_CENTER = SelectionMethod(name="k-center", title="K-Center", choose=by_k_center)
-FORGETTING = SelectionMethod(name="forgetting", title="Forgetting", choose=by_forgetting)
+HERDING = SelectionMethod(
+    name="herding",
+    title="Herding",
+    description="Choose real images whose mean embedding stays near that of the class (Welling, 2009).",
+    choose=by_herding,
+)
+K_CENTER = SelectionMethod(
+    name="k-center",
+    title="K-Center",
+    description="Choose real images so that none of the class is far from a chosen one (Sener & Savarese, ICLR 2018).",
+    choose=by_k_center,
+)
+FORGETTING = SelectionMethod(
+    name="forgetting",
+    title="Forgetting",
+    description="Choose the real images that a network forgot most often (Toneva et al., ICLR 2019).",
+    choose=by_forgetting,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +21,12 @@ _SMALLEST = 2
 class ConvNet(BlockNetwork):
     """`depth` blocks of 3x3 convolution, norm, activation and 2x2 pooling, followed by a linear classifier.
 
-    One map per block, [B, width, H / 2^l, W / 2^l].
+    One map per block, [B, width, H / 2^l, W / 2^l]. By default ConvNet-3 at 32x32, ConvNet-4 at 64x64, and so on.
 
     Args:
         image_shape: (C, H, W) of the images.
         num_classes: K.
-        shape: depth (default 3 at 32x32 and below, one more for each doubling of the shorter side), width (128), norm
-            ("instance"), activation ("relu"), pooling ("avg").
+        shape: depth (see `default_depth`), width (128), norm ("instance"), activation ("relu"), pooling ("avg").
 
     Raises:
         ConfigError: the images are too small for so many poolings.
@@ -53,7 +53,7 @@ class ConvNet(BlockNetwork):
                     nn.Conv2d(channels, filters, kernel_size=3, padding=1),
                     normalization(norm, (filters, height, width)),
                     Activations[activation](),
-                    _pool(pooling),
+                    _POOLINGS[pooling](),
                 )
             )
             channels = filters
@@ -63,14 +63,11 @@ class ConvNet(BlockNetwork):
         self.shape = NetworkShape(depth, filters, norm, activation, pooling)
 
 
-@MODELS.register("convnet")
-def convnet(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> ConvNet:
-    """Return a ConvNet; by default ConvNet-3 at 32x32, ConvNet-4 at 64x64, and so on."""
-    return ConvNet(image_shape, num_classes, shape)
+MODELS.register("convnet")(ConvNet)
 
 
 def default_depth(resolution: int) -> int:
-    """Return 3 up to 32 pixels, one more for each doubling, and fewer below 8 pixels."""
+    """Return the depth for a shorter side: 3 up to 32 pixels, one more for each doubling, fewer below 8 pixels."""
     return min(max(3, math.ceil(math.log2(resolution)) - 2), int(math.log2(resolution)))
 
 
@@ -89,11 +86,8 @@ class _AveragePool(nn.Module):
         return even.reshape(count, channels, height // 2, 2, width // 2, 2).mean((3, 5))
 
 
-def _pool(kind: Pooling) -> nn.Module:
-    match kind:
-        case "none":
-            return nn.Identity()
-        case "max":
-            return nn.MaxPool2d(2)
-        case "avg":
-            return _AveragePool()
+_POOLINGS: dict[Pooling, Callable[[], nn.Module]] = {
+    "none": nn.Identity,
+    "max": lambda: nn.MaxPool2d(2),
+    "avg": _AveragePool,
+}

@@ -90,7 +90,4 @@ class ResNet18(Network):
         return Features.of_maps(maps, embedding, lambda: self.classifier(embedding))
 
 
-@MODELS.register("resnet18")
-def resnet18(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> ResNet18:
-    """Return a `ResNet18`."""
-    return ResNet18(image_shape, num_classes, shape)
+MODELS.register("resnet18")(ResNet18)

@@ -90,7 +90,4 @@ class VisionTransformer(Network):
         return Features.of_maps(maps, embedding, lambda: self.classifier(embedding))
 
 
-@MODELS.register("vit")
-def vit(image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> VisionTransformer:
-    """Return a `VisionTransformer`."""
-    return VisionTransformer(image_shape, num_classes, shape)
+MODELS.register("vit")(VisionTransformer)

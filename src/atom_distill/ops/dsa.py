@@ -11,7 +11,7 @@ Source: DSA (Zhao & Bilen, ICML 2021), with the operations as the DM code define
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,7 +91,7 @@ def augment(images: Tensor, draw: Draw, rows: Tensor | None = None) -> Tensor:
     # Images of a class are adjacent, so runs are augmented as views, without copying images.
     sizes = lengths.tolist()
     parts = [
-        _APPLY[OPERATIONS[index]](part, _like(uniforms, images))
+        _APPLY[index](part, _like(uniforms, images))
         for index, part, uniforms in zip(runs.tolist(), images.split(sizes), draw.uniforms.split(sizes), strict=True)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -154,14 +154,8 @@ def rotate(images: Tensor, uniforms: Tensor) -> Tensor:
     return _resample(images, theta)
 
 
-_APPLY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "color": color,
-    "crop": crop,
-    "cutout": cutout,
-    "flip": flip,
-    "scale": scale,
-    "rotate": rotate,
-}
+_APPLY = (color, crop, cutout, flip, scale, rotate)
+"""In the order of OPERATIONS."""
 
 
 def _resample(images: Tensor, theta: Tensor) -> Tensor:

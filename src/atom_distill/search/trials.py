@@ -30,6 +30,8 @@ from atom_distill.training.training_images import Pixels
 _REDUCTION = 3
 """Of successive halving: from rung to rung there are so many times fewer architectures and more epochs."""
 _RUNGS = 3
+_NEW_FIELDS = (("schedule", "step"), ("loss", "cross-entropy"), ("temperature", 1.0))
+"""Fields that protocols of older versions lacked, and their implied values; keys leave them out to match old trials."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Trial:
         Args:
             environment: images and kind of device.
         """
-        candidate, protocol = self.candidate, self.protocol.model_dump(exclude={"name"})
+        candidate, values = self.candidate, self.protocol.model_dump(exclude={"name"})
+        protocol = {name: value for name, value in values.items() if (name, value) not in _NEW_FIELDS}
         network = [candidate.arch, asdict(candidate.shape), candidate.code]
         content = [environment, network, self.proxy.identity, protocol, self.seed]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
