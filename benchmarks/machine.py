@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from atom_distill.base.device import fast_dtype
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -28,7 +30,7 @@ def measure(device: torch.device) -> Machine:
     """Return the rates of a device; takes a second or two."""
     side = 8192 if device.type == "cuda" else 2048
     full = _matrix_rate(side, torch.float32, device)
-    low = max(full, _matrix_rate(side, torch.bfloat16, device))
+    low = max(full, _matrix_rate(side, torch.bfloat16, device)) if fast_dtype(device) == torch.bfloat16 else full
     block = torch.empty(1 << (30 if device.type == "cuda" else 28), dtype=torch.uint8, device=device)
     other = torch.empty_like(block)
     seconds = best_seconds(lambda: other.copy_(block), device)

@@ -27,7 +27,7 @@ from atom_distill.base.files import write_text
 
 HERE = Path(__file__).parent
 SECONDS_A_CELL = 1200
-COLOURS = 128
+COLORS = 128
 
 
 def main(names: list[str]) -> None:
@@ -98,7 +98,7 @@ def _smaller(picture: str) -> str:
     """Reduce the colors of a PNG in base64."""
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     written = io.BytesIO()
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(written, format="PNG", optimize=True)
+    image.quantize(COLORS, dither=Image.Dither.NONE).save(written, format="PNG", optimize=True)
     return base64.b64encode(written.getvalue()).decode()
 
 
