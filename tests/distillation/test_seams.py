@@ -29,7 +29,7 @@ SEAMS = {
     "network source": {"networks": f"{HERE}:Alternating", "norm": "batch"},
     "network source, low precision": {"networks": f"{HERE}:Alternating", "norm": "batch", "real_dtype": "bfloat16"},
     "labeled loss": {"method": f"{HERE}:LABELED", "cross_entropy": 3.0},
-    "token layer": {"method": f"{HERE}:TOKENS", "arch": "tokens", "width": None},
+    "token layer": {"method": f"{HERE}:TOKENS", "arch": "tokens", "width": None, "image_lr": 0.01},
 }
 DATA = toy_dataset((9, 9, 9), shape=(3, 8, 8))
 
