@@ -333,3 +333,12 @@ def test_a_run_is_finished_when_its_card_is_written(folder):
     assert not is_finished(folder, 3)
     (folder / "README.md").unlink()
     assert not is_finished(folder, 2)
+
+
+def test_the_best_set_keeps_its_soft_labels(tmp_path):
+    soft = torch.full((6, 3), 1 / 3)
+    last, _ = distilled()
+    last.best, _ = distilled(soft_labels=soft, which="best")
+    last.save(tmp_path / "run")
+    assert torch.equal(DistilledDataset.load(tmp_path / "run", which="best").soft_labels, soft)
+    assert DistilledDataset.load(tmp_path / "run").soft_labels is None

@@ -195,3 +195,11 @@ def test_a_selection_of_more_than_there_is_is_refused_before_a_folder_is_made(tm
     ):
         go(tmp_path / "run", data=toy_dataset((9, 5, 9)), method=method, ipc=6)
     assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_files_are_written_where_they_are_asked_for(tmp_path):
+    pytest.importorskip("tensorboard")
+    go(tmp_path / "without", steps=1)
+    go(tmp_path / "with", steps=1, tensorboard=True)
+    assert not (tmp_path / "without" / "tensorboard").exists()
+    assert list((tmp_path / "with" / "tensorboard").iterdir())

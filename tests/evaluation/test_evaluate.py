@@ -178,3 +178,26 @@ def test_networks_together_take_the_digits_as_they_lie():
         evaluation(execution=ExecutionOptions(at_once=count)).of_random(digits, 2, "normalize").runs for count in (1, 2)
     ]
     assert runs[0] == pytest.approx(runs[1], abs=1)
+
+
+def test_networks_of_one_group_size_are_built_once(monkeypatch):
+    built = []
+    build = module.networks_for
+    monkeypatch.setattr(module, "networks_for", lambda *args: built.append(args[-1]) or build(*args))
+    evaluation(repeats=3).of_distilled(distilled(), DATA)
+    assert built == [1]
+
+
+def test_precision_and_progress_are_arguments_in_python(capsys):
+    options = ExecutionOptions(precision="bfloat16", compile="off")
+    asked = {"repeats": 1, "protocol": QUICK, "shape": SMALL, "device": "cpu"}
+    score = evaluate(distilled(), DATA, **asked, execution=options, show_progress=False)
+    assert score.precision == "bfloat16"
+    assert capsys.readouterr().err == ""
+
+
+def test_sets_and_images_are_compared_without_an_error():
+    first, second = distilled(), distilled()
+    assert first != second
+    assert first == first
+    assert DATA.train != DATA.test

@@ -14,7 +14,7 @@ from atom_distill.base.errors import DataError
 from atom_distill.data.rows import take
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Labeled images.
 
@@ -45,7 +45,7 @@ class Split:
         return Split(take(self.images, indices), self.labels[indices])
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ImageDataset:
     """A labeled image set with a training and a test split.
 

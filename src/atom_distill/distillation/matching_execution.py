@@ -12,6 +12,9 @@ from atom_distill.config.distill import DistillConfig
 _CHUNK_PIXELS = {"cpu": 64 * 32 * 32, "cuda": 2048 * 32 * 32}
 """Pixels in one forward pass of the 128-channel encoder. On a CPU its maps (16 MB in bfloat16) then stay in the cache;
 a GPU needs large kernels, and has the memory (2 GB)."""
+CHUNKS_PREPARED = 10
+"""Chunks of real images that are whitened and augmented at once: few enough to stay in the cache, enough for a large
+matrix product."""
 _COMPILE_FROM = 2e7
 """Pixels through the network in a whole run from which compiling pays: it takes about 30 s on two cores, and saves
 about 1.7 microseconds a pixel there."""

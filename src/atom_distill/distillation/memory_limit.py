@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.distillation.matching_execution import CHUNKS_PREPARED
 from atom_distill.models.batch_norm import mixes_images
 from atom_distill.models.network import Network
 from atom_distill.ops.matching import StatisticsOf, matching_vector
@@ -20,8 +21,8 @@ _COPIES_OF_MEANS = 3
 """Class means of real and of synthetic matching_vectors, and their gradient."""
 _STEPS_OF_PREPARATION = 4
 """Float copies of a real image on its way into the network."""
-_PREPARED = 10 * _STEPS_OF_PREPARATION
-"""Float copies of real images for each image in a forward pass, since ten chunks are prepared at once."""
+_PREPARED = CHUNKS_PREPARED * _STEPS_OF_PREPARATION
+"""Float copies of real images for each image in a forward pass, since several chunks are prepared at once."""
 _MATRICES_OF_FIT = 7
 """Float64 matrices that fitting a whitening takes; measured."""
 _COMPILER = 200 * 2**20
@@ -80,7 +81,7 @@ def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Demand:
     """What a run needs of a process's memory, besides its network.
 

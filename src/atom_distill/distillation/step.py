@@ -12,15 +12,12 @@ from torch import Tensor
 from atom_distill.base.seeding import generator
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.images_per_class import class_labels
+from atom_distill.distillation.matching_execution import CHUNKS_PREPARED
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
 from atom_distill.ops.matching import class_means, class_sums, matching_loss, matching_terms
 from atom_distill.ops.parameterization import Parameterization, Stored
-
-_CHUNKS_PREPARED = 10
-"""Chunks of real images that are whitened and augmented at once: few enough to stay in the cache, enough for a large
-matrix product."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +124,7 @@ class MatchingStep:
     def _blocks(self, step: int) -> list[tuple[Tensor, Tensor]]:
         """Return a step's real images in the blocks that are prepared at once: indices and labels, both int64 [b]."""
         chosen = self.sampler.draw(generator(self.seed, "real", step))
-        size = self.chunk * _CHUNKS_PREPARED
+        size = self.chunk * CHUNKS_PREPARED
         return list(zip(chosen.split(size), self.sampler.labels.split(size), strict=True))
 
     def _synthetic_means(self, part: Stored, draw: Draw | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:

@@ -16,7 +16,7 @@ from atom_distill.importing.tensor_file import TENSOR_SUFFIXES, read_tensor_file
 _SHOWN = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PublishedSet:
     """A set as it is in its files, unchecked.
 

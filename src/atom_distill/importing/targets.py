@@ -16,7 +16,7 @@ _ROUNDING = 1e-6
 """The same for float32: such rows are not rescaled, so that our own exports are read bit for bit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """What networks learn for each image.
 

@@ -34,7 +34,7 @@ _MAX_RUNS = 16
 """Maximum number of runs of images with the same operation; if there are more, images are sorted by operation."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draw:
     """The random numbers of one augmentation.
 

@@ -39,7 +39,7 @@ class Preprocessing(Protocol):
         """Return the tensors from which it can be rebuilt, for a safetensors file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ChannelNormalization:
     """Subtraction of each channel's mean and division by its standard deviation over pixels.
 
@@ -74,7 +74,7 @@ class ChannelNormalization:
         return mean.view(-1, 1, 1), std.view(-1, 1, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ZCAWhitening:
     """Whitening of intensities in [0, 1]: (x - mean) @ transform, with a symmetric transform.
 

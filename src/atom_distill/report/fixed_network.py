@@ -26,7 +26,7 @@ _MAX_SIDE = 32
 _SEED = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Responses:
     """The responses of a network to n images.
 
@@ -41,7 +41,7 @@ class Responses:
     embedding: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassMeans:
     """Mean attention of the images of each class; zeros for a class without images.
 

@@ -17,7 +17,7 @@ _REAL_IMAGES = 1000
 """Real images whose attention is averaged, of all classes together: a few seconds for the papers' ConvNet."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Analysis:
     """The responses of a network to some images of a run, beside those to real images.
 

@@ -30,7 +30,7 @@ _RUN_FILES = ("config.yaml", _RESULT_FILE, files.METRICS_FILE, SCORES_FILE, SNAP
 """A run folder has at least one of these, or a checkpoint, however damaged."""
 
 
-@dataclass
+@dataclass(eq=False)
 class RunView:
     """A run, as far as it can be read.
 

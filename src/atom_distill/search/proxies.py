@@ -19,7 +19,7 @@ from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DistilledImages:
     """Images in model space, float32 [N, C, H, W]; labels [N] or probabilities [N, K]; and how many each class has."""
 
@@ -28,7 +28,7 @@ class DistilledImages:
     per_class: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SearchData:
     """Real and distilled images.
 

@@ -43,7 +43,7 @@ class StoredTensors:
         return self._images[place], self._labels[place]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pixels:
     """Images of a split, preprocessed batch by batch, so that memory does not grow with the set.
 

@@ -75,7 +75,7 @@ class ArraySplit:
 RawSplit: TypeAlias = EncodedSplit | ArraySplit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RawDataset:
     """A data set before decoding; both splits are of one kind.
 
