@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Distill a data set to a few synthetic images per class. What is left out gets the papers' value for the "
-    "resolution and ipc. The result is a folder with the images, their preprocessing, every setting and a card."
+    "resolution and ipc. The result is a folder with the images, their preprocessing, every setting and a card. "
+    "`--method NAME --help` shows the settings of a method."
 )
 
 Settings = settings_options(DistillConfig, "What the run computes, and how.")

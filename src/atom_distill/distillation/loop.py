@@ -163,7 +163,7 @@ class Loop:
             return InterruptedRunError(f"stopped after step {step}; nothing is saved, because the run has no folder")
         return InterruptedRunError(
             f"stopped after step {step}, which is saved in {self.folder}. "
-            f"To go on: the same command, for `atom distill` with --resume (and --out {self.folder})"
+            f"To continue, give the same command again; `atom distill` needs --resume and --out {self.folder} with it"
         )
 
 
