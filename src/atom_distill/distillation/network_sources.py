@@ -24,7 +24,7 @@ class NetworkSource(ABC):
 
     @abstractmethod
     def load(self, network: Network, step: int) -> None:
-        """Give every parameter and buffer the values of a step, and set train or eval mode.
+        """Set every parameter and buffer to the values of a step, and set train or eval mode.
 
         In place: compiled code and captured graphs refer to the tensors.
 

@@ -111,7 +111,7 @@ def require_known(names: Iterable[str], method: Method) -> None:
 
 
 def note_unused(given: Mapping[str, Any], method: Method, general: DistillConfig, own: MethodSettings) -> None:
-    """Tell the user which of the given settings the method has no use for."""
+    """Print which of the given settings the method has no use for."""
     unused = method.unused | set(method.idle(own)) | (_settings_of_methods() - type(own).model_fields.keys())
     if not general.eval_every:
         unused |= JUDGING_SETTINGS

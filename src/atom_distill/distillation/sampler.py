@@ -17,7 +17,7 @@ _DEVICE_SHARE = 0.5
 class ClassSampler:
     """Real images of every class, drawn without replacement within a step.
 
-    Pixels stay uint8, where they are: only what `load` is asked for is brought into model space, so memory does not
+    Pixels stay uint8 where they are; only the images of a `load` are brought into model space, so memory does not
     grow with the set.
 
     Args:
@@ -27,7 +27,7 @@ class ClassSampler:
         device: where images are wanted.
         dtype: precision in which the preprocessing is computed.
         on_device: whether all pixels may lie on a GPU, where they fit.
-        classes: whose images are wanted, int64 [k] ascending; None for all. What is drawn of each stays the same.
+        classes: to draw from, int64 [k] ascending; None for all. Which classes they are changes no draw.
 
     Attributes:
         labels: place in `classes` of the class of each image of a batch, int64 [B], on the CPU, sorted; the same for
@@ -62,13 +62,14 @@ class ClassSampler:
         """Choose one batch: indices into the training split, int64 [B], on the CPU, in the order of `labels`."""
         chosen = []
         for label, indices in enumerate(self._indices):
-            order = torch.randperm(len(indices), generator=generator)  # of other classes too: it moves the generator on
+            # Every class is shuffled, so that all ranks consume the generator identically.
+            order = torch.randperm(len(indices), generator=generator)
             if label in self._classes:
                 chosen.append(indices[order[: self._batch]])
         return torch.cat(chosen)
 
     def load(self, chosen: Tensor) -> Tensor:
-        """Give images by index in model space, [len(chosen), C, H, W], on the device, in the sampler's precision."""
+        """Return images by index in model space, [len(chosen), C, H, W], on the device, in the sampler's precision."""
         pixels = self._begun_before(chosen)
         if pixels is None:
             pixels = self._read(chosen)

@@ -27,7 +27,7 @@ def notes(cells: Sequence[Result | Cost]) -> list[str]:
 
 
 def _published_notes(results: Sequence[Result]) -> list[str]:
-    """Say what the accuracies are, and how the published ones beside them were made."""
+    """Return notes on what the accuracies are, and how the published ones were obtained."""
     compared = [result for result in results if result.published]
     lines = [
         "Test accuracy in percent, mean and standard deviation over networks, after the last step and the last epoch"
@@ -46,7 +46,7 @@ def _published_notes(results: Sequence[Result]) -> list[str]:
 
 
 def _protocol_notes(results: Sequence[Result]) -> list[str]:
-    """Say how networks were trained, and on what."""
+    """Return a note on how networks were trained, and on what."""
     properties: dict[str, Callable[[Result], str]] = {
         "Networks per cell": lambda result: str(len(result.runs)),
         "Protocol": lambda result: result.protocol,
