@@ -321,3 +321,10 @@ def test_another_precision_is_another_score(runner):
 def test_a_network_that_only_the_evaluation_uses_is_not_called_useless(runner, capsys):
     runner().check([cell("random", norm="batch")])
     assert capsys.readouterr().err == ""
+
+
+def test_results_of_version_0_1_are_read():
+    """They spelled a key in another way."""
+    facts = {"row": "atom", "column": "c", "published": None, "runs": [50.0], "steps": 3, "settings": {}}
+    how = {"preprocess": "zca", "arch": "convnet", "protocol": "dm", "precision": "float32", "evaluate_seconds": 1.0}
+    assert Result.model_validate({**facts, **how, "distil_seconds": 2.5}).distill_seconds == 2.5
