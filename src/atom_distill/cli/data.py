@@ -10,6 +10,7 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.plain_text import abbreviated, one_line
 from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 
@@ -18,6 +19,7 @@ _DESCRIPTION = (
     "contact sheet as PNG."
 )
 _CLASSES_SHOWN = 12
+_MAX_NAME = 32  # characters, which may be two columns wide: the counts stay visible
 
 
 class DataCommand(BaseModel):
@@ -57,13 +59,13 @@ def _print(facts: dict[str, Any]) -> None:
     channels, height, width = facts["image_shape"]
     names = facts["class_names"]
     print_line(f"{facts['name']}: {facts['classes']} classes, {height}x{width}, {channels} channels")
-    print_line(f"source   {facts['source']}")
+    print_line(f"source   {one_line(facts['source'])}")
     print_line(f"mean     {', '.join(f'{value:.4f}' for value in facts['mean'])}  (over pixels, of 0..1)")
     print_line(f"std      {', '.join(f'{value:.4f}' for value in facts['std'])}")
     if facts["skipped"]:
         print_line(f"skipped  {facts['skipped']} unreadable images")
     rows = [
-        [name, str(facts["train"]["per_class"][label]), str(facts["test"]["per_class"][label])]
+        [abbreviated(name, _MAX_NAME), str(facts["train"]["per_class"][label]), str(facts["test"]["per_class"][label])]
         for label, name in enumerate(names[:_CLASSES_SHOWN])
     ]
     if len(names) > _CLASSES_SHOWN:

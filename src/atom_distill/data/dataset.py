@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.plain_text import valid_text
 from atom_distill.data.rows import take
 
 
@@ -53,7 +54,7 @@ class ImageDataset:
         name: short name, used for run folders.
         train: the images to distill.
         test: the images that scores are measured on, and nothing else.
-        class_names: one per class, index = label.
+        class_names: one per class, index = label; valid text, whatever the bytes of a folder's name.
         source: where it came from, for people and for the record.
         fingerprint: hash of the contents, the key of everything that is cached about them.
         skipped: number of unreadable images that were left out on request.
@@ -77,6 +78,7 @@ class ImageDataset:
         return f"ImageDataset({self.name}, {sizes}, {shape}, {self.num_classes} classes)"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(map(valid_text, self.class_names)))
         self._check_shapes()
         self._check_labels()
 

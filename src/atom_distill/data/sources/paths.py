@@ -18,6 +18,8 @@ from atom_distill.data.sources.hugging_face import read_saved
 from atom_distill.data.sources.parquet import read_parquet
 
 _SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
+_MAX_NAME = 80
+"""Characters of a set's name, which is part of file names."""
 
 
 def load_path(path: Path, options: LoadOptions, *, refresh: bool) -> ImageDataset:
@@ -42,7 +44,8 @@ def _single(path: Path) -> Listing:
 
 def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
     """Return the slot of a path and options; its origin tells whether the files are still the same."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "data"
+    stem = path.stem if path.is_file() else path.name
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:_MAX_NAME] or "data"
     key = hashlib.sha256(json.dumps([str(path), asdict(options)]).encode()).hexdigest()
     origin = hashlib.sha256(json.dumps([listing.files, listing.folders]).encode()).hexdigest()
     return store.Slot(cache_root() / "folders" / f"{name}-{key[:12]}", name, str(path), origin)
