@@ -169,7 +169,7 @@ def test_a_folder_without_classes_says_what_is_wanted(tmp_path, save_image):
 
 
 def test_one_level_needs_a_test_fraction(class_folders):
-    with pytest.raises(DataError, match=r"no test split.*`test_fraction=0\.2`"):
+    with pytest.raises(DataError, match=r"no labeled test split.*`test_fraction=0\.2`"):
         load_dataset(class_folders / "train")
 
 
