@@ -30,7 +30,7 @@ def load_path(path: Path, options: LoadOptions, *, refresh: bool) -> ImageDatase
         CacheError: its cached copy is damaged.
     """
     path = path.resolve()
-    own = written_here(path, (file.name for file in path.iterdir())) if path.is_dir() else None
+    own = written_here(path)
     if own is not None:
         raise DataError(f"{path} holds {own} of this tool, not a data set; give the folder of the real images")
     listing = scan(path) if path.is_dir() else _single(path)
