@@ -307,3 +307,11 @@ def test_a_folder_around_the_classes_is_passed(class_folders, tmp_path, wrapped,
     dataset = load_dataset(class_folders)
     assert (dataset.class_names, len(dataset.train), len(dataset.test)) == (("a", "b"), 8, 4)
     assert "images/ is the only folder with images there" in capsys.readouterr().err
+
+
+def test_a_test_split_of_one_class_with_folders_in_it_is_no_wrapper(class_folders, save_image):
+    for path in (class_folders / "test").rglob("*.png"):
+        path.unlink()
+    for name in ("b", "x"):
+        save_image(class_folders / "test" / "a" / name / "0.png")
+    assert load_dataset(class_folders).test.labels.tolist() == [0, 0]

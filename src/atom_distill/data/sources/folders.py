@@ -125,11 +125,14 @@ def _parts_of(root: Folder, source: str, options: LoadOptions) -> dict[str, Clas
             f"{source} holds no data set that can be read: wanted train/<class>/*.png with test/ or val/ "
             "beside it, or <class>/*.png, or *.parquet, or a saved Hugging Face data set"
         )
-    parts = {name: _without_wrapper(folder, source) for name, folder in root.folders.items() if folder.holds_classes()}
-    train = next((part for name, part in parts.items() if split_of(name) == TRAIN), None)
+    parts = {name: folder for name, folder in root.folders.items() if folder.holds_classes()}
+    train = next((name for name in parts if split_of(name) == TRAIN), None)
     if train is None:
         return _parts_without_train(root, parts, source)
-    labeled = {name: part.classes() for name, part in parts.items() if part.filled() & train.filled()}
+    parts[train] = _without_wrapper(parts[train], source)
+    known = parts[train].filled()
+    inner = {name: part if part.filled() & known else _without_wrapper(part, source) for name, part in parts.items()}
+    labeled = {name: part.classes() for name, part in inner.items() if part.filled() & known}
     others = root.filled() - labeled.keys()
     has_test = options.test_split is not None or any(split_of(name) not in (None, TRAIN) for name in labeled)
     classlike = sorted(name for name in others if split_of(name) is None)
