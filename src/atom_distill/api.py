@@ -22,7 +22,7 @@ from atom_distill.processes.ranks import current_ranks
 from atom_distill.training.training_execution import ExecutionOptions
 
 
-def load_dataset(
+def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
     name_or_path: str | Path,
     *,
     data_dir: str | Path | None = None,
@@ -31,6 +31,9 @@ def load_dataset(
     classes: int | Sequence[str] | None = None,
     skip_unreadable: bool = False,
     seed: int = 0,
+    test_split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
     refresh: bool = False,
 ) -> ImageDataset:
     """Load a data set by name, or from class folders, parquet files or a saved Hugging Face set.
@@ -48,6 +51,9 @@ def load_dataset(
         skip_unreadable: leave out images that cannot be decoded, and count them.
         seed: of the draw of the test fraction. Runs that differ in their own seed only should share it, or one
             would train on images that another is tested on.
+        test_split: name of the split to test on, for a path with several; None for the first of test, val, dev, eval.
+        image_column: the column of the images, for a table with several that could be it.
+        label_column: the column of the labels, likewise.
         refresh: fetch and decode again, even if the set is cached.
 
     Raises:
@@ -66,6 +72,9 @@ def load_dataset(
             classes=classes,
             skip_unreadable=skip_unreadable,
             seed=seed,
+            test_split=test_split,
+            image_column=image_column,
+            label_column=label_column,
             refresh=refresh and ranks.is_main,
         )
     )

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
+from atom_distill.base.own_folders import CONFIG_FILE
 from atom_distill.base.plain_text import valid_text
 from atom_distill.base.tensors import write_tensors
 from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
-CONFIG_FILE = "config.yaml"
 CARD_FILE = "README.md"
 METRICS_FILE = "metrics.jsonl"
 PREPROCESSING_FILE = "preprocessing.safetensors"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from pydantic import BaseModel, Field
@@ -13,6 +13,9 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.plain_text import abbreviated, one_line
 from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from atom_distill.data.dataset import ImageDataset
 
 _DESCRIPTION = (
     "Fetch a data set (cache, --data-dir, hub), check it and describe it: counts, sizes, mean, deviation, and a "
@@ -38,6 +41,7 @@ def command(arguments: Sequence[str]) -> None:
     """Run `atom data`."""
     options = parse(DataCommand, command="data", description=_DESCRIPTION, arguments=arguments)
     from atom_distill.base.files import atomic_path
+    from atom_distill.base.own_folders import CONTACT_SHEET
     from atom_distill.data.contact_sheet import contact_sheet
     from atom_distill.data.describe import describe
 
@@ -45,7 +49,8 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--sheet is a PNG: give a name that ends in .png, got {options.sheet}")
     dataset = options.data.load(options.dataset, refresh=options.refresh)
     facts = describe(dataset)
-    sheet = options.sheet or Path(f"{dataset.name}-contact-sheet.png")
+    sheet = options.sheet or Path(f"{dataset.name}{CONTACT_SHEET}")
+    _keep_out_of(dataset, sheet)
     with atomic_path(sheet) as temporary:
         contact_sheet(dataset).save(temporary, format="PNG")
     facts["contact_sheet"] = str(sheet)
@@ -53,6 +58,17 @@ def command(arguments: Sequence[str]) -> None:
         print_json(facts)
     else:
         _print(facts)
+
+
+def _keep_out_of(dataset: ImageDataset, sheet: Path) -> None:
+    """Raise an error if a contact sheet would become an image of a class."""
+    from atom_distill.base.own_folders import CONTACT_SHEET
+
+    folder = Path(str(dataset.request.get("name_or_path")))
+    if folder.is_dir() and folder in sheet.resolve().parents and not sheet.name.endswith(CONTACT_SHEET):
+        raise ConfigError(
+            f"--sheet {sheet} lies in the data; give a name outside of {folder}, or one like x{CONTACT_SHEET}"
+        )
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from atom_distill.data.sources.splits import check_fraction
 from atom_distill.data.subset import only_classes
 
 
-def load_dataset(
+def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
     name_or_path: str | Path,
     *,
     data_dir: str | Path | None = None,
@@ -26,13 +26,16 @@ def load_dataset(
     classes: int | Sequence[str] | None = None,
     skip_unreadable: bool = False,
     seed: int = 0,
+    test_split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
     refresh: bool = False,
 ) -> ImageDataset:
     """Load a data set in this process, whether or not there are others.
 
     `atom_distill.load_dataset`, which also coordinates several processes, documents the arguments and errors.
     """
-    options = LoadOptions(image_size, test_fraction, skip_unreadable, seed)
+    options = LoadOptions(image_size, test_fraction, skip_unreadable, seed, test_split, image_column, label_column)
     if test_fraction is not None:
         check_fraction(test_fraction)
     folder = None if data_dir is None else Path(data_dir).expanduser()

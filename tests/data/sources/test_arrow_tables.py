@@ -65,7 +65,7 @@ def test_whole_numbers_need_not_be_contiguous(tmp_path):
 
 def test_a_single_table_needs_a_test_fraction(tmp_path):
     write(tmp_path / "one.parquet", [1, 2], [0, 1])
-    with pytest.raises(DataError, match=r"no test split.*`test_fraction=0\.2`"):
+    with pytest.raises(DataError, match=r"no labeled test split.*`test_fraction=0\.2`"):
         load_dataset(tmp_path / "one.parquet")
 
 
@@ -116,7 +116,7 @@ def test_an_unreadable_row_is_named_or_skipped(tmp_path):
 
 def test_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(DataError, match="a file but not parquet"):
+    with pytest.raises(DataError, match="a file but neither parquet nor zip"):
         load_dataset(tmp_path / "notes.txt")
 
 

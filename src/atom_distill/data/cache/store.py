@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from atom_distill.base.errors import CacheError
 from atom_distill.base.files import atomic_folder, cache_root, write_json
+from atom_distill.base.own_folders import CACHE_INDEX
 from atom_distill.base.progress import note
 from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
 from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset, Split
 
 _FORMAT = 1
-_INDEX = "dataset.json"
 _CHUNK = 1 << 24  # bytes per checksum step
 _VERIFIED = "verified.json"
 """Sizes and modification times of the arrays when their checksums were last verified: only arrays that have changed
@@ -71,7 +71,7 @@ def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
         with atomic_folder(slot.folder) as folder:
             skipped = _write_arrays(raw, folder, options)
             index = _describe(raw, folder, slot, skipped)
-            write_json(folder / _INDEX, index)
+            write_json(folder / CACHE_INDEX, index)
             write_json(folder / _VERIFIED, _stamps(folder))
             _open(index, replace(slot, folder=folder))  # the type's own checks, before anything is replaced
     except OSError as error:
@@ -197,7 +197,7 @@ def _damaged(slot: Slot, what: str) -> CacheError:
 
 
 def _read_index(slot: Slot) -> dict[str, Any]:
-    path = slot.folder / _INDEX
+    path = slot.folder / CACHE_INDEX
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         complete = index["format"] == _FORMAT and all(name in index["arrays"] for name in _ARRAYS)

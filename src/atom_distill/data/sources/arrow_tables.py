@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from atom_distill.base.errors import DataError
 from atom_distill.data.cache.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
-from atom_distill.data.sources.splits import SPLIT_NAMES, needless_fraction, no_test_split, stratified_split
+from atom_distill.data.sources.splits import choose_splits, stratified_split
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,22 +65,17 @@ def read_tables(tables: dict[str, Table], source: str, options: LoadOptions, col
         DataError: a column cannot be found, or a split is missing or does not fit the other.
         ConfigError: a test fraction was given though there is a test split.
     """
-    train = tables.get("train")
-    if train is None:
-        raise DataError(f"{source} has no train split, only {', '.join(sorted(tables))}")
-    test = next((tables[name] for name in SPLIT_NAMES if name in tables), None)
+    chosen = choose_splits(tables, source, options)
+    train = tables[chosen.train]
     image, label, names = _choose_columns(train, columns)
-    if test is not None:
-        if options.test_fraction is not None:
-            raise needless_fraction(source)
+    if chosen.test is not None:
+        test = tables[chosen.test]
         values = (_label_values(train, label), _label_values(test, label))
         (train_labels, test_labels), names = _to_indices(values, names, source)
         return RawDataset(_split(train, image, train_labels), _split(test, image, test_labels), names, source)
-    if options.test_fraction is None:
-        raise no_test_split(source)
     (labels,), names = _to_indices((_label_values(train, label),), names, source)
-    rows = stratified_split(labels, options.test_fraction, options.seed, names)
-    train_split, test_split = (_split(train, image, labels[chosen], chosen) for chosen in rows)
+    rows = stratified_split(labels, options.test_fraction or 0.0, options.seed, names)
+    train_split, test_split = (_split(train, image, labels[part], part) for part in rows)
     return RawDataset(train_split, test_split, names, source)
 
 

@@ -108,6 +108,9 @@ def load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refres
     """
     if options.test_fraction is not None:
         raise needless_fraction(name)
+    for option in ("test_split", "image_column", "label_column"):
+        if getattr(options, option) is not None:
+            raise ConfigError(f"{name} has splits and columns that are known; leave out `{option}`")
     source = SOURCES.get(name)
     if isinstance(source, PublishedSet):
         dataset = source.load(data_dir, LoadOptions(skip_unreadable=options.skip_unreadable), refresh=refresh)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.files import cache_root
+from atom_distill.base.own_folders import written_here
 from atom_distill.data.cache import store
 from atom_distill.data.cache.raw import LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.sources.folders import Listing, read_folders, scan
+from atom_distill.data.sources.folders import read_folders
 from atom_distill.data.sources.hugging_face import read_saved
+from atom_distill.data.sources.listing import Listing, scan, scan_zip
 from atom_distill.data.sources.parquet import read_parquet
 
 _SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
@@ -30,6 +32,9 @@ def load_path(path: Path, options: LoadOptions, *, refresh: bool) -> ImageDatase
         CacheError: its cached copy is damaged.
     """
     path = path.resolve()
+    own = written_here(path)
+    if own is not None:
+        raise DataError(f"{path} holds {own} of this tool, not a data set; give the folder of the real images")
     listing = scan(path) if path.is_dir() else _single(path)
     slot = _slot(path, listing, options)
     if not refresh and slot.is_filled():
@@ -58,6 +63,8 @@ def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:
     tables = [listing.root / name for name in sorted(names) if name.endswith(".parquet")]
     if tables:
         return read_parquet(tables, path, options)
+    if path.suffix.lower() == ".zip":
+        return read_folders(scan_zip(path), options)
     if path.is_file():
-        raise DataError(f"{path} is a file but not parquet; give a *.parquet file or a folder of images")
+        raise DataError(f"{path} is a file but neither parquet nor zip; give one of these, or a folder of images")
     return read_folders(listing, options)
