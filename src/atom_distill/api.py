@@ -14,6 +14,7 @@ from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data import load
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.subset import with_images
 from atom_distill.distillation.method import RunPlan
 from atom_distill.distillation.planning import plan_run
 from atom_distill.distillation.run import run
@@ -131,7 +132,7 @@ def plan_distillation(
     Raises:
         AtomError: the settings, the data or the folder do not allow it; the message says what to do.
     """
-    _require_loaded(dataset)
+    dataset = _usable(dataset)
     given = {name: value for name, value in settings.items() if value is not None}
     folder = Path(out) if out is not None else None
     return plan_run(dataset, given, out=folder, resume=resume, ranks=current_ranks())
@@ -171,7 +172,7 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     Raises:
         AtomError: unknown names, or sets that do not belong together.
     """
-    _require_loaded(dataset)
+    dataset = _usable(dataset)
     ranks = current_ranks()
     evaluation = Evaluation(
         arch=arch,
@@ -189,8 +190,10 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     return score
 
 
-def _require_loaded(dataset: object) -> None:
+def _usable(dataset: ImageDataset) -> ImageDataset:
+    """Return a set in which every class has images, which one that was not loaded may lack."""
     if not isinstance(dataset, ImageDataset):
         raise ConfigError(
             f"a loaded data set is needed, got {type(dataset).__name__}: use load_dataset, e.g. load_dataset('cifar10')"
         )
+    return with_images(dataset)

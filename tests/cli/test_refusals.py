@@ -131,7 +131,8 @@ def test_a_config_file_with_an_unknown_setting(refused, tmp_path):
 
 def test_an_empty_class(refused, pets):
     (pets / "train" / "cow").mkdir()
-    assert "class 'cow' has no images in train/cow/" in refused(f"distill --ipc 1 {QUICK}", pets)
+    assert "class 'cow' has no training images" in refused(f"distill --ipc 1 {QUICK}", pets)
+    assert "--classes" in refused(f"distill --ipc 1 {QUICK}", pets)
 
 
 def test_one_class(refused, pets):

@@ -14,7 +14,7 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.named import SOURCES, is_named, load_named, needs_no_fetching
 from atom_distill.data.sources.paths import load_path
 from atom_distill.data.sources.splits import check_fraction
-from atom_distill.data.subset import only_classes
+from atom_distill.data.subset import only_classes, with_images
 
 
 def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
@@ -44,7 +44,7 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
     if classes is not None:
         dataset = only_classes(dataset, classes)
         request["classes"] = classes if isinstance(classes, int) else list(classes)
-    return replace(dataset, request=request)
+    return replace(with_images(dataset), request=request)
 
 
 def is_at_hand(name_or_path: str | Path, *, data_dir: str | Path | None = None, **_options: Any) -> bool:

@@ -142,8 +142,23 @@ def test_a_class_that_is_only_unreadable_is_named(class_folders):
 
 def test_an_empty_class_is_named(class_folders):
     (class_folders / "train" / "empty one").mkdir()
-    with pytest.raises(DataError, match=r"class 'empty one' has no images in train/empty one/"):
+    with pytest.raises(DataError, match=r"class 'empty one' has no training images.*`classes`"):
         load_dataset(class_folders)
+
+
+@pytest.mark.parametrize("fraction", [None, 0.5])
+def test_the_classes_that_have_images_can_be_chosen(class_folders, save_image, fraction):
+    root = class_folders if fraction is None else class_folders / "train"
+    (class_folders / "train" / "empty one").mkdir()
+    save_image(class_folders / "train" / "z" / "0.png")
+    save_image(class_folders / "train" / "z" / "1.png")
+    with pytest.raises(DataError, match="class 'empty one' has no training images"):
+        load_dataset(root, test_fraction=fraction)
+    dataset = load_dataset(root, test_fraction=fraction, classes=("z", "b"))  # cached by the call before
+    assert dataset.class_names == ("z", "b")
+    assert dataset.class_sizes().tolist() == ([2, 4] if fraction is None else [1, 2])
+    with pytest.raises(DataError, match="class 'empty one' has no training images"):
+        load_dataset(root, test_fraction=fraction, classes=("a", "b", "empty one"))
 
 
 def test_one_class_is_refused(class_folders):

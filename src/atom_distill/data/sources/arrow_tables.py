@@ -72,11 +72,12 @@ def read_tables(tables: dict[str, Table], source: str, options: LoadOptions, col
         test = tables[chosen.test]
         values = (_label_values(train, label), _label_values(test, label))
         (train_labels, test_labels), names = _to_indices(values, names, source)
-        return RawDataset(_split(train, image, train_labels), _split(test, image, test_labels), names, source)
+        train_split, test_split = _split(train, image, train_labels), _split(test, image, test_labels)
+        return RawDataset(train_split, test_split, names, source, names_declared=True)
     (labels,), names = _to_indices((_label_values(train, label),), names, source)
     rows = stratified_split(labels, options.test_fraction or 0.0, options.seed, names)
     train_split, test_split = (_split(train, image, labels[part], part) for part in rows)
-    return RawDataset(train_split, test_split, names, source)
+    return RawDataset(train_split, test_split, names, source, names_declared=True)
 
 
 # Columns
