@@ -16,6 +16,7 @@ from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
 from atom_distill.base.own_folders import CONFIG_FILE
 from atom_distill.base.tensors import write_tensors
+from atom_distill.base.writable import require_writable
 from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
@@ -71,9 +72,12 @@ def enter(folder: Path) -> None:
 
     Raises:
         ArtifactError: it holds something other than a run, or is not a folder.
+        ConfigError: nothing can be written there.
     """
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"{folder} is a file; give a folder as `out`")
+    if not holds_run(folder):
+        require_writable(folder, "out")
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     if not holds_run(folder) and any(folder.iterdir()):
