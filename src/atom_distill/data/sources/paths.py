@@ -8,8 +8,8 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from atom_distill.base.cache_folder import cache_path
 from atom_distill.base.errors import DataError
-from atom_distill.base.files import cache_root
 from atom_distill.base.own_folders import written_here
 from atom_distill.data.cache import store
 from atom_distill.data.cache.raw import LoadOptions, RawDataset
@@ -53,7 +53,7 @@ def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:_MAX_NAME] or "data"
     key = hashlib.sha256(json.dumps([str(path), asdict(options)]).encode()).hexdigest()
     origin = hashlib.sha256(json.dumps([listing.files, listing.folders]).encode()).hexdigest()
-    return store.Slot(cache_root() / "folders" / f"{name}-{key[:12]}", name, str(path), origin)
+    return store.Slot(cache_path("folders", f"{name}-{key[:12]}"), name, str(path), origin)
 
 
 def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:
