@@ -17,6 +17,7 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.folders import read_folders
 from atom_distill.data.sources.hugging_face import read_saved
 from atom_distill.data.sources.listing import Listing, scan, scan_zip
+from atom_distill.data.sources.npz import read_npz
 from atom_distill.data.sources.parquet import read_parquet
 
 _SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
@@ -65,6 +66,8 @@ def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:
         return read_parquet(tables, path, options)
     if path.suffix.lower() == ".zip":
         return read_folders(scan_zip(path), options)
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, options)
     if path.is_file():
-        raise DataError(f"{path} is a file but neither parquet nor zip; give one of these, or a folder of images")
+        raise DataError(f"{path} is a file but neither parquet, npz nor zip; give one of these, or a folder of images")
     return read_folders(listing, options)
