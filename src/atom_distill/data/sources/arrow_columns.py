@@ -9,10 +9,11 @@ from typing import Any
 from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions
+from atom_distill.data.sources.metadata import LABEL_COLUMNS
 
 _USUAL = {
     "image": ("image", "img", "picture", "images"),
-    "label": ("label", "labels", "fine_label", "class", "target", "category"),
+    "label": LABEL_COLUMNS,
 }
 _FORMS = {
     "image": "encoded images (bytes) or arrays of whole numbers",
