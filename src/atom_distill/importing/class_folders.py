@@ -13,13 +13,14 @@ from atom_distill.artifact.pictures import file_names
 from atom_distill.base.errors import DataError, UnreadableImageError
 from atom_distill.data.cache.pixels import to_eight_bits
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.sources.folders import class_files, scan
+from atom_distill.data.sources.folders import tree
+from atom_distill.data.sources.listing import scan
 from atom_distill.importing.published_set import PublishedSet
 
 
 def holds_class_folders(path: Path) -> bool:
     """Return True if the folder has subfolders with images."""
-    return path.is_dir() and any(class_files(scan(path)).values())
+    return path.is_dir() and bool(tree(scan(path)).filled())
 
 
 def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
@@ -33,7 +34,7 @@ def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
         DataError: the classes are not those of the data set.
         UnreadableImageError: an image cannot be decoded.
     """
-    found = class_files(scan(folder))
+    found = tree(scan(folder)).classes()
     labels = {name: label for label, name in enumerate(file_names(dataset.class_names))}
     labels |= {name: label for label, name in enumerate(dataset.class_names)}
     unknown = [name for name in found if name not in labels]
