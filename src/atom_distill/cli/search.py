@@ -34,7 +34,7 @@ class WorkerOptions(BaseModel):
     """Where the trials run."""
 
     on: Literal["auto", "process", "ray"] = Field(
-        default="auto", description="Run trials on Ray or in this process; auto: on Ray where it is installed."
+        default="auto", description="Run trials on Ray or in this process; auto: on Ray where it can be used."
     )
     ray_address: Annotated[str | None, shown("starts Ray on this machine")] = Field(
         default=None, description="Address of a running Ray cluster, e.g. auto or ray://host:10001."
@@ -143,12 +143,13 @@ def _workers(options: WorkerOptions) -> Callable[[SearchData], Workers]:
     """Return what makes the workers; wrong options are refused here, before the search begins."""
     from atom_distill.base.device import pick_device
     from atom_distill.base.optional import is_available
-    from atom_distill.search.workers import InProcess, OnRay, RaySettings
+    from atom_distill.search.workers import InProcess, OnRay, RaySettings, on_ray_or_here
 
+    only_ray = [name for name in ("ray_address", "gpus_per_trial", "dashboard") if getattr(options, name)]
     if options.on == "ray" or (options.on == "auto" and (options.ray_address or is_available("ray"))):
-        return partial(OnRay, settings=RaySettings(**options.model_dump(exclude={"on"})))
-    for name in ("ray_address", "gpus_per_trial", "dashboard"):
-        if getattr(options, name):
-            raise ConfigError(f"--{name.replace('_', '-')} is for Ray: add --on ray, or leave it out")
+        workers = OnRay if options.on == "ray" or only_ray else on_ray_or_here
+        return partial(workers, settings=RaySettings(**options.model_dump(exclude={"on"})))
+    for name in only_ray:
+        raise ConfigError(f"--{name.replace('_', '-')} is for Ray: add --on ray, or leave it out")
     pick_device(options.device)
     return partial(InProcess, device=options.device, threads=options.threads)
