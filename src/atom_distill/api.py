@@ -37,14 +37,15 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
     label_column: str | None = None,
     refresh: bool = False,
 ) -> ImageDataset:
-    """Load a data set by name, or from class folders, parquet files or a saved Hugging Face set.
+    """Load a data set by name, from a file or folder, or from the Hugging Face hub.
 
     A known name takes precedence over a file of that name; write `./digits`, or pass a `Path`, for the latter.
     Decoded images are cached in the folder `ATOM_DATA` and opened as memory maps. Of several processes, rank 0 loads
     the set first, and the others open what it has cached.
 
     Args:
-        name_or_path: `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `tiny-imagenet`, or a path.
+        name_or_path: `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `tiny-imagenet`, a path to class folders, a
+            zip or npz file, parquet files or a saved Hugging Face set, or `owner/name` of a set on the hub.
         data_dir: a published copy of a named set: its archive, its folder, or the folder that holds either.
         image_size: height and width in pixels; images are resized and cropped to it. None keeps their size.
         test_fraction: share of each class to use as test images, for a path without a test split, in (0, 1).
@@ -58,7 +59,7 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
         refresh: fetch and decode again, even if the set is cached.
 
     Raises:
-        UnknownNameError: it is neither a known name nor a path.
+        UnknownNameError: it is neither a known name nor a path, nor of the form `owner/name`.
         DataError: the set cannot be found, read or used; the message says what to do.
         CacheError: the cached copy is damaged.
         ConfigError: an option is out of range, or does not fit the set.

@@ -21,16 +21,6 @@ _MAX_PREFIX = 50
 """Characters, of up to 4 bytes, of a path's name in its temporary name."""
 
 
-def cache_root() -> Path:
-    """Return the cache folder: the environment variable ATOM_DATA, or the platform's cache folder."""
-    given = os.environ.get("ATOM_DATA")
-    if given:
-        return Path(given).expanduser().resolve()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("atom-distill")
-
-
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed."""

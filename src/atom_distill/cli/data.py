@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.plain_text import abbreviated, one_line
+from atom_distill.base.writable import require_writable
 from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 
@@ -47,6 +48,7 @@ def command(arguments: Sequence[str]) -> None:
 
     if options.sheet is not None and options.sheet.suffix.lower() != ".png":
         raise ConfigError(f"--sheet is a PNG: give a name that ends in .png, got {options.sheet}")
+    require_writable(options.sheet or Path("contact-sheet.png"), "sheet")
     dataset = options.data.load(options.dataset, refresh=options.refresh)
     facts = describe(dataset)
     sheet = options.sheet or Path(f"{dataset.name}{CONTACT_SHEET}")

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from atom_distill import __version__
+from atom_distill.base.cache_folder import compiled_code_folder
 from atom_distill.base.errors import AtomError, ConfigError, InterruptedRunError, LostRankError
-from atom_distill.base.files import cache_root
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
@@ -77,7 +77,7 @@ def _prepare_streams() -> None:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    tune_process(compiled_code=cache_root() / "compiled")
+    tune_process(compiled_code=compiled_code_folder())
     try:
         _command(name, arguments)
     except BrokenPipeError:

@@ -81,7 +81,8 @@ def given(options: BaseModel) -> dict[str, Any]:
 
 
 DATASET_HELP = (
-    "digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, or a path to class folders, parquet or a saved set."
+    "digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, a path to class folders, zip, parquet, npz or a "
+    "saved set, or owner/name of a set on the Hugging Face hub."
 )
 
 

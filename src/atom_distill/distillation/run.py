@@ -12,6 +12,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
+from atom_distill.base.writable import require_writable
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.initial_images import initial_images
@@ -63,6 +64,7 @@ def _begin(plan: RunPlan) -> Mapping[str, Any]:
     if plan.out is None:
         return record
     if files.holds_run(plan.out):
+        require_writable(plan.out, "out")
         record = {"method": method, **files.load_config(plan.out)["record"]}
     files.save_config(plan.out, settings=plan.all_settings, dataset=plan.dataset.identity(), record=record)
     return record

@@ -12,6 +12,7 @@ from atom_distill.artifact.folder import CARD_FILE
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.files import atomic_folder, atomic_path, write_json, write_text
 from atom_distill.base.own_folders import EXPORT_MARK
+from atom_distill.base.writable import require_writable
 from atom_distill.exporting.clipping import Clipping, clipping_of
 from atom_distill.exporting.formats import FORMATS, Format
 from atom_distill.exporting.hub_folder import hub_layout
@@ -70,6 +71,7 @@ def export_distilled(
         raise ConfigError("`private` is for `push` USER/NAME: it hides the data set on the hub")
     path = _place(distilled, to, form, out)
     _check_free(path, form, force=force)
+    require_writable(path, "out")
     destination = None if push is None else Destination(push, private=private, force=force)
     with atomic_path(path) if form.suffix else atomic_folder(path) as temporary:
         form.write(distilled, temporary)

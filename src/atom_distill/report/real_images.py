@@ -11,6 +11,7 @@ from atom_distill.base.errors import AtomError, DataError
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import is_at_hand, load_dataset
 from atom_distill.data.original import request_of, require_original
+from atom_distill.data.sources.hub import is_repository
 from atom_distill.data.sources.named import SOURCES
 
 
@@ -57,7 +58,7 @@ class RealDatasets:
             where = str(request.get("name_or_path"))
             advice = (
                 f"`atom data {where}` downloads it"
-                if where in SOURCES
+                if where in SOURCES or is_repository(where)
                 else "restore the folder, or give its place with --data if it has moved"
             )
             raise DataError(f"{where} is neither in the cache nor on this disk; {advice}")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import DataError
-from atom_distill.base.files import cache_root
 from atom_distill.data.describe import describe
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
-from atom_distill.base.files import cache_root
 from atom_distill.data.contact_sheet import contact_sheet
 from atom_distill.data.load import load_dataset
 

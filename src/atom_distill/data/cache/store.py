@@ -19,10 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from atom_distill.base.cache_folder import writable
 from atom_distill.base.errors import CacheError
-from atom_distill.base.files import atomic_folder, cache_root, write_json
+from atom_distill.base.files import atomic_folder, write_json
 from atom_distill.base.own_folders import CACHE_INDEX
 from atom_distill.base.progress import note
+from atom_distill.base.sizes import readable_size
 from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
 from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset, Split
@@ -67,6 +69,7 @@ def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
         DataError: the set cannot be used (shapes, unreadable files).
         CacheError: the cache folder cannot be written, or its disk has too little room.
     """
+    slot = replace(slot, folder=writable(slot.folder))
     try:
         with atomic_folder(slot.folder) as folder:
             skipped = _write_arrays(raw, folder, options)
@@ -149,8 +152,8 @@ def _check_room(raw: RawDataset, folder: Path, form: ImageForm) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise CacheError(
-            f"the decoded set needs {needed / 1e9:.1f} GB and the cache {cache_root()} has {free / 1e9:.1f} GB free; "
-            "set ATOM_DATA to a folder with more room, or choose a smaller `image_size`"
+            f"the decoded set needs {readable_size(needed)} and the cache folder {folder.parent} has "
+            f"{readable_size(free)} free; set ATOM_DATA to a folder with more room, or choose a smaller `image_size`"
         )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from atom_distill.base.cache_folder import cache_path
 from atom_distill.base.errors import ConfigError, DataError
-from atom_distill.base.files import cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import Registry
 from atom_distill.data.cache import store
@@ -44,7 +44,7 @@ class PublishedSet:
     @property
     def slot(self) -> store.Slot:
         """Return its place in the cache."""
-        return store.Slot(cache_root() / self.name, self.name, self.name)
+        return store.Slot(cache_path(self.name), self.name, self.name)
 
     def load(self, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
         """Open the set from the first place that has it, and keep it in the cache."""
@@ -125,7 +125,7 @@ def load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refres
 
 def _resized(dataset: ImageDataset, options: LoadOptions, *, refresh: bool) -> ImageDataset:
     """Return a set at another size, cached beside the original."""
-    folder = cache_root() / f"{dataset.name}-{options.image_size}px"
+    folder = cache_path(f"{dataset.name}-{options.image_size}px")
     origin = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()
     slot = store.Slot(folder, dataset.name, f"{dataset.name} --image-size {options.image_size}", origin)
     if not refresh and slot.is_filled():

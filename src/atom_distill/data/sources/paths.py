@@ -8,8 +8,8 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from atom_distill.base.cache_folder import cache_path
 from atom_distill.base.errors import DataError
-from atom_distill.base.files import cache_root
 from atom_distill.base.own_folders import written_here
 from atom_distill.data.cache import store
 from atom_distill.data.cache.raw import LoadOptions, RawDataset
@@ -17,6 +17,7 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.folders import read_folders
 from atom_distill.data.sources.hugging_face import read_saved
 from atom_distill.data.sources.listing import Listing, scan, scan_zip
+from atom_distill.data.sources.npz import read_npz
 from atom_distill.data.sources.parquet import read_parquet
 
 _SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
@@ -53,7 +54,7 @@ def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:_MAX_NAME] or "data"
     key = hashlib.sha256(json.dumps([str(path), asdict(options)]).encode()).hexdigest()
     origin = hashlib.sha256(json.dumps([listing.files, listing.folders]).encode()).hexdigest()
-    return store.Slot(cache_root() / "folders" / f"{name}-{key[:12]}", name, str(path), origin)
+    return store.Slot(cache_path("folders", f"{name}-{key[:12]}"), name, str(path), origin)
 
 
 def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:
@@ -65,6 +66,8 @@ def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:
         return read_parquet(tables, path, options)
     if path.suffix.lower() == ".zip":
         return read_folders(scan_zip(path), options)
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, options)
     if path.is_file():
-        raise DataError(f"{path} is a file but neither parquet nor zip; give one of these, or a folder of images")
+        raise DataError(f"{path} is a file but neither parquet, npz nor zip; give one of these, or a folder of images")
     return read_folders(listing, options)
