@@ -21,8 +21,8 @@ _TRANSFORM = "preprocessing.npz"
 
 
 def holds_tables(path: Path) -> bool:
-    """Return True for a parquet file, or a folder with such files or with a run made for the hub."""
-    return holds_run(path / _RUN) or bool(_tables(path))
+    """Return True for a parquet file, or a folder with such files, at the top or in data/ as on the hub."""
+    return bool(_tables(path))
 
 
 def read_tables(path: Path, image_shape: tuple[int, int, int]) -> PublishedSet:
@@ -36,9 +36,9 @@ def read_tables(path: Path, image_shape: tuple[int, int, int]) -> PublishedSet:
         DataError: a table is damaged, or lacks the tensors.
         ArtifactError: the run of an "hf" export is damaged.
     """
+    tables = _tables(path)
     if holds_run(path / _RUN):
         return _read_run(path / _RUN)
-    tables = _tables(path)
     columns = [_read_columns(table, image_shape) for table in tables]
     transform = tables[0].with_name(_TRANSFORM)
     soft = [each["soft_label"] for each in columns if "soft_label" in each]
