@@ -113,3 +113,16 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path, error):
         fill_half(target, error)
     assert names(target) == ["kept"]
     assert names(tmp_path) == ["one"]
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
+    name = "x" * 255
+    write_text(tmp_path / name, "a")
+    with atomic_folder(tmp_path / ("é" * 127)) as folder:
+        (folder / "b").touch()
+    assert names(tmp_path) == [name, "é" * 127]
+
+
+def test_text_that_is_not_valid_is_written_as_escapes(tmp_path):
+    write_text(tmp_path / "a.md", "ca\udce9 é")
+    assert (tmp_path / "a.md").read_text(encoding="utf-8") == r"ca\udce9 é"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -40,3 +44,48 @@ def test_other_threads_are_left_alone():
     thread.start()
     thread.join()
     assert seen == [False, before]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_closed_terminal_sets_the_flag_however_often_it_is_told():
+    before = signal.getsignal(signal.SIGHUP)
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)  # by the shell, and by the system
+        assert stop.received
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_a_hang_up_that_the_caller_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.received
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+ON_A_TERMINAL = """
+import sys, time
+from atom_distill.base.interrupt import StopRequest
+with StopRequest() as stop:
+    print("ready", file=sys.stderr, flush=True)
+    while not stop.received:
+        time.sleep(0.01)
+    for stream in (sys.stdout, sys.stderr):
+        print("saving", file=stream, flush=True)
+    open(sys.argv[1], "w").write("saved")
+"""
+
+
+def test_outputs_to_a_closed_terminal_do_not_fail(tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", ON_A_TERMINAL, str(tmp_path / "state")]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+        os.close(theirs)
+        assert b"ready" in os.read(ours, 100)
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)  # by the system only if it is the terminal's foreground process
+    assert process.returncode == 0
+    assert (tmp_path / "state").read_text() == "saved"

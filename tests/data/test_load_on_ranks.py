@@ -34,6 +34,9 @@ def test_only_rank_0_refreshes(rank, monkeypatch):
         "classes": ("a", "b"),
         "skip_unreadable": True,
         "seed": 7,
+        "test_split": "dev",
+        "image_column": "picture",
+        "label_column": "animal",
     }
     atom_distill.load_dataset("pets", **given, refresh=True)
     assert events == ["waited", (("pets",), {**given, "refresh": rank == 0})]

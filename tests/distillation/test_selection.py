@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.base.files import cache_root
+from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset

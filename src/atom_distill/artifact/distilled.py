@@ -20,6 +20,7 @@ from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.errors import ShapeError
 from atom_distill.base.files import write_text
 from atom_distill.base.image_grid import to_picture
+from atom_distill.base.writable import noting_failure
 from atom_distill.ops.parameterization import Parameterization, Pixels, Stored, build_parameterization, rows_of
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -274,10 +275,11 @@ class DistilledDataset:
         stored = load_scores(self.folder)  # another process may have added some
         again = [old for old in stored if old.model_copy(update={"seconds": score.seconds}) == score]
         self.scores = [*(old for old in stored if old not in again), score]
-        save_scores(self.folder, self.scores)
         # The card is that of the last images, whichever were scored.
         shown = self if self.which == "last" else DistilledDataset.load(self.folder)
-        write_text(self.folder / files.CARD_FILE, render_card(shown.card_content()))
+        with noting_failure(self.folder, "the score"):
+            save_scores(self.folder, self.scores)
+            write_text(self.folder / files.CARD_FILE, render_card(shown.card_content()))
         return self.scores
 
     @classmethod

@@ -17,23 +17,15 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
-
-
-def cache_root() -> Path:
-    """Return the cache folder: the environment variable ATOM_DATA, or the platform's cache folder."""
-    given = os.environ.get("ATOM_DATA")
-    if given:
-        return Path(given).expanduser().resolve()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("atom-distill")
+_MAX_PREFIX = 50
+"""Characters, of up to 4 bytes, of a path's name in its temporary name."""
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -50,12 +42,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder next to `path`; on success it replaces `path`, on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".part"))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".old"))
             path.replace(old / "old")
             temporary.replace(path)
             shutil.rmtree(old)
@@ -77,7 +69,7 @@ def remove_leftovers(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a path may be no valid text
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -103,6 +95,11 @@ def read_json_as(kind: TypeAdapter[T], path: Path, *, advice: str) -> T:
     except ValidationError as error:
         problems = f"{error.error_count()} problems"
         raise ArtifactError(f"{path} is damaged ({problems}); move it away and {advice}") from None
+
+
+def _prefix(path: Path) -> str:
+    """Return how the temporary names of a path begin: cut, since a name of 255 bytes cannot become longer."""
+    return f".{path.name[:_MAX_PREFIX]}."
 
 
 def _umask() -> int:

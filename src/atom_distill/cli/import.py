@@ -13,6 +13,7 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.writable import require_writable
 from atom_distill.cli.options import DataOptions, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line
 
@@ -70,6 +71,7 @@ def command(arguments: Sequence[str]) -> None:
 
     if options.out is not None and holds_run(options.out):
         raise ArtifactError(f"{options.out} already holds a run; give another --out")
+    require_writable(options.out or Path("runs"), "out")
     distilled = import_distilled(
         options.source,
         options.data.load(options.dataset),

@@ -81,7 +81,8 @@ def given(options: BaseModel) -> dict[str, Any]:
 
 
 DATASET_HELP = (
-    "digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, or a path to class folders, parquet or a saved set."
+    "digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, a path to class folders, zip, parquet, npz or a "
+    "saved set, or owner/name of a set on the Hugging Face hub."
 )
 
 
@@ -96,6 +97,15 @@ class DataOptions(BaseModel):
     )
     test_fraction: Annotated[float | None, shown("the set's own test split")] = Field(
         default=None, description="Share of each class to test on, for a folder without a test split."
+    )
+    test_split: Annotated[str | None, shown("the first of test, val, dev, eval")] = Field(
+        default=None, description="Name of the split to test on, where there are several."
+    )
+    image_column: Annotated[str | None, shown("inferred")] = Field(
+        default=None, description="Column of the images, where a table has several."
+    )
+    label_column: Annotated[str | None, shown("inferred")] = Field(
+        default=None, description="Column of the labels, where a table has several."
     )
     classes: Annotated[tuple[str, ...] | None, shown("all")] = Field(
         default=None, description="Classes to keep, by name; or one number: so many from the first."
@@ -118,6 +128,9 @@ class DataOptions(BaseModel):
             data_dir=self.data_dir,
             image_size=self.image_size,
             test_fraction=self.test_fraction,
+            test_split=self.test_split,
+            image_column=self.image_column,
+            label_column=self.label_column,
             classes=self.classes_wanted,
             skip_unreadable=self.skip_unreadable,
             **more,

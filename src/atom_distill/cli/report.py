@@ -10,6 +10,7 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.writable import require_writable
 from atom_distill.cli.options import JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line
 
@@ -39,6 +40,7 @@ def command(arguments: Sequence[str]) -> None:
     options = parse(ReportCommand, command="report", description=_DESCRIPTION, arguments=arguments)
     check_page(options.out)
     from atom_distill.base.files import write_text
+    from atom_distill.base.sizes import readable_size
     from atom_distill.report.html_page import make_report
 
     report = make_report(options.runs, max_images=options.images)
@@ -50,7 +52,7 @@ def command(arguments: Sequence[str]) -> None:
     for folder, lines in report.missing.items():
         for line in lines:
             print_line(f"not shown for {folder}: {line}")
-    print_line(f"{options.out} ({size / 1e6:.1f} MB): open it in a browser")
+    print_line(f"{options.out} ({readable_size(size)}): open it in a browser")
 
 
 def check_page(out: Path) -> None:
@@ -63,3 +65,4 @@ def check_page(out: Path) -> None:
         raise ConfigError(f"--out must end in .html, got {out}")
     if out.is_dir() or (out.exists() and _GENERATOR not in out.read_bytes()[:_FIRST_BYTES]):
         raise ConfigError(f"{out} already exists and is not a report: give another --out, or remove it")
+    require_writable(out, "out")

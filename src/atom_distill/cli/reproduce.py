@@ -14,6 +14,7 @@ from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.files import write_text
 from atom_distill.base.network_shape import Norm
 from atom_distill.base.progress import note
+from atom_distill.base.writable import require_writable
 from atom_distill.cli.options import Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.config.distill import Precision, Preprocess
@@ -98,6 +99,7 @@ def command(arguments: Sequence[str]) -> None:
         _list(cells, as_json=options.json_output)
         return
     _refuse_foreign_files(options)
+    require_writable(options.out, "out")
     results = load_results(options.out / f"{options.table}.json", options.table)
     _run(cells, results, options)
     if options.json_output:

@@ -7,8 +7,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from atom_distill.base.cache_folder import cache_path, writable
 from atom_distill.base.errors import ArtifactError, ConfigError
-from atom_distill.base.files import cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
 from atom_distill.base.tensors import write_tensors
@@ -78,7 +78,7 @@ def _fit_zca(dataset: ImageDataset) -> Preprocessing:
     images = dataset.train.images
     if images.numel() < _SLOW_VALUES:
         return _whitening_of(images)
-    path = cache_root() / "preprocessing" / f"zca-{dataset.fingerprint}.safetensors"
+    path = cache_path("preprocessing", f"zca-{dataset.fingerprint}.safetensors")
     if path.exists():
         try:
             return preprocessing_from_tensors("zca", load_file(path))
@@ -86,7 +86,7 @@ def _fit_zca(dataset: ImageDataset) -> Preprocessing:
             note(f"the cached whitening {path} is damaged; fitting it again")
     note(f"fitting the ZCA whitening on {len(images)} images (once; it is cached)")
     whitening = _whitening_of(images, show_progress=True)
-    write_tensors(path, whitening.tensors())
+    write_tensors(writable(path), whitening.tensors())
     return whitening
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atom_distill.base.files import cache_root
+from atom_distill.base.cache_folder import writable_cache
 
 _IN_MEMORY = 1 << 26
 """Selections up to this size (bytes) are copied into memory."""
@@ -36,8 +36,9 @@ def take(images: Tensor, indices: Tensor) -> Tensor:
     size = len(indices) * images[:1].numel()
     if size <= _IN_MEMORY:
         return images[indices]
-    cache_root().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=cache_root()) as file:
+    folder = writable_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(size)
         pixels = np.memmap(file, np.uint8, "r+", shape=shape)
     together = max(1, _AT_ONCE * len(indices) // size)

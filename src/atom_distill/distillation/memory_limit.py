@@ -152,7 +152,7 @@ def affordable_chunk(limit: float, network: Network, of_one: Footprint, demand: 
     if fixed + least > _USED * limit * GIB:
         enough = (fixed + least) / _USED / GIB
         raise ConfigError(
-            f"`memory` {limit:g} is too small: {fixed / GIB:.1f} GiB are held in any case, and {why} at once; give "
+            f"`memory` {limit:g} is too small: {fixed / GIB:.3g} GiB are held in any case, and {why} at once; give "
             f"{math.ceil(enough * 10) / 10:g} or more"
         )
     return chunk

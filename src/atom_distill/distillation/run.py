@@ -12,6 +12,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
+from atom_distill.base.writable import require_writable
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.initial_images import initial_images
@@ -55,11 +56,15 @@ def _is_finished(plan: RunPlan, out: Path, *, resume: bool) -> bool:
 
 def _begin(plan: RunPlan) -> Mapping[str, Any]:
     """Write the config, which marks the folder as this run's whatever happens next, and return the run's record."""
+    source = Path(str(plan.dataset.request.get("name_or_path", "")))
+    if plan.out is not None and source.is_absolute() and plan.out.resolve().is_relative_to(source):
+        note(f"{plan.out} lies in the folder of the data: being a run, it is not taken for data")
     method = {"title": plan.method.title, "paper": plan.method.paper}
     record: Mapping[str, Any] = {**run_record(), "method": method}
     if plan.out is None:
         return record
     if files.holds_run(plan.out):
+        require_writable(plan.out, "out")
         record = {"method": method, **files.load_config(plan.out)["record"]}
     files.save_config(plan.out, settings=plan.all_settings, dataset=plan.dataset.identity(), record=record)
     return record

@@ -14,6 +14,7 @@ from atom_distill.artifact.scores import Runs, Score, Subject
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.files import read_json_as, write_json
 from atom_distill.base.progress import note
+from atom_distill.base.writable import noting_failure
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.evaluation.ddranking import (
     WEIGHT,
@@ -247,4 +248,5 @@ def load_rankings(folder: Path) -> list[Ranking]:
 def add_ranking(folder: Path, ranking: Ranking) -> None:
     """Write a ranking into a run folder; one that is there already is not written twice."""
     others = [kept for kept in load_rankings(folder) if kept != ranking]
-    write_json(folder / RANKINGS_FILE, _RANKINGS.dump_python([*others, ranking], mode="json"))
+    with noting_failure(folder, "the ranking"):
+        write_json(folder / RANKINGS_FILE, _RANKINGS.dump_python([*others, ranking], mode="json"))

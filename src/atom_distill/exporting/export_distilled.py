@@ -11,13 +11,12 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import CARD_FILE
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.files import atomic_folder, atomic_path, write_json, write_text
+from atom_distill.base.own_folders import EXPORT_MARK
+from atom_distill.base.writable import require_writable
 from atom_distill.exporting.clipping import Clipping, clipping_of
 from atom_distill.exporting.formats import FORMATS, Format
 from atom_distill.exporting.hub_folder import hub_layout
 from atom_distill.exporting.upload import Destination
-
-MARK_FILE = "export.json"
-"""Marks a folder as an export, which another export may replace."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,14 @@ def export_distilled(
         raise ConfigError("`private` is for `push` USER/NAME: it hides the data set on the hub")
     path = _place(distilled, to, form, out)
     _check_free(path, form, force=force)
+    require_writable(path, "out")
     destination = None if push is None else Destination(push, private=private, force=force)
     with atomic_path(path) if form.suffix else atomic_folder(path) as temporary:
         form.write(distilled, temporary)
         if push is not None:  # its card can give its name there
             write_text(temporary / CARD_FILE, render_card(distilled.card_content(), hub_layout(distilled, push)))
         if not form.suffix:
-            write_json(temporary / MARK_FILE, {"format": to, "images": len(distilled)})
+            write_json(temporary / EXPORT_MARK, {"format": to, "images": len(distilled)})
     return Export(
         form=to,
         path=path,
@@ -113,6 +113,6 @@ def _check_free(path: Path, form: Format, *, force: bool) -> None:
 
 def _is_export(folder: Path) -> bool:
     try:
-        return "format" in json.loads((folder / MARK_FILE).read_text(encoding="utf-8"))
+        return "format" in json.loads((folder / EXPORT_MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False

@@ -17,7 +17,8 @@ from atom_distill.base.errors import DataError, UnreadableImageError
 from atom_distill.base.progress import note
 from atom_distill.data.cache.pixels import to_eight_bits
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.sources.folders import class_files, scan
+from atom_distill.data.sources.folders import tree
+from atom_distill.data.sources.listing import scan
 from atom_distill.importing.published_set import PublishedSet
 
 _METADATA_FILE = "metadata.jsonl"
@@ -25,7 +26,7 @@ _METADATA_FILE = "metadata.jsonl"
 
 def holds_class_folders(path: Path) -> bool:
     """Return True if the folder has subfolders with images."""
-    return path.is_dir() and any(class_files(scan(path)).values())
+    return path.is_dir() and bool(tree(scan(path)).filled())
 
 
 def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
@@ -40,7 +41,7 @@ def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
         DataError: the classes are not those of the data set.
         UnreadableImageError: an image cannot be decoded.
     """
-    found = class_files(scan(folder))
+    found = tree(scan(folder)).classes()
     labels = _labels_of(list(found), dataset)
     unknown = [name for name in found if name not in labels]
     missing = set(range(dataset.num_classes)) - {

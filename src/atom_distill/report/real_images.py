@@ -9,6 +9,7 @@ from typing import Any
 from atom_distill.base.errors import DataError
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import is_at_hand, load_dataset
+from atom_distill.data.sources.hub import is_repository
 from atom_distill.data.sources.named import SOURCES
 
 
@@ -33,7 +34,11 @@ class RealDatasets:
             raise DataError("the run does not say where they are: its data set was made in memory")
         if not is_at_hand(**request):
             where = str(request.get("name_or_path"))
-            advice = f"`atom data {where}` downloads it" if where in SOURCES else "restore the folder"
+            advice = (
+                f"`atom data {where}` downloads it"
+                if where in SOURCES or is_repository(where)
+                else "restore the folder"
+            )
             raise DataError(f"{where} is neither in the cache nor on this disk; {advice}")
         key = json.dumps(request, sort_keys=True, default=str)
         if key not in self._loaded:

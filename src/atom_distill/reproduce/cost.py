@@ -78,10 +78,10 @@ def _probe(case: Mapping[str, Any]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    from atom_distill.base.files import cache_root
+    from atom_distill.base.cache_folder import compiled_code_folder
     from atom_distill.base.process import tune_process
 
-    tune_process(compiled_code=cache_root() / "compiled")
+    tune_process(compiled_code=compiled_code_folder())
     try:
         measured = _probe(json.loads(sys.argv[1]))
     except AtomError as error:

@@ -10,9 +10,11 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.base.cache_folder import cache_root, writable
 from atom_distill.base.errors import ArtifactError, AtomError, ConfigError, InterruptedRunError
-from atom_distill.base.files import cache_root, read_json_as, write_json
+from atom_distill.base.files import read_json_as, write_json
 from atom_distill.base.progress import Progress, note
+from atom_distill.base.writable import require_writable
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.search.proxies import (
@@ -143,10 +145,8 @@ def _make_plan(
 
 def _make_folder(out: Path) -> None:
     """Make sure that results can be kept, before there are any."""
-    try:
-        (out / "trials").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out={out} cannot be made a folder ({error.strerror}): choose another one") from None
+    require_writable(out / "trials", "out")
+    (out / "trials").mkdir(parents=True, exist_ok=True)
 
 
 class TrialStore:
@@ -182,11 +182,12 @@ class TrialStore:
     def save(self, trial: Trial, outcome: Outcome) -> None:
         """Write the outcome of a trial, unless it failed."""
         if outcome.failure is None:
-            write_json(self._path(trial), outcome.model_dump(mode="json"))
+            write_json(writable(self._path(trial)), outcome.model_dump(mode="json"))
 
     def _path(self, trial: Trial) -> Path:
         is_shared = trial.proxy.kind == "whole" and trial.candidate.builder is None
-        return (self._shared if is_shared else self._folder) / f"{trial.key(self._environment)}.json"
+        path = (self._shared if is_shared else self._folder) / f"{trial.key(self._environment)}.json"
+        return path if path.exists() else writable(path)
 
 
 @dataclass

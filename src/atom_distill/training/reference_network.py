@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from atom_distill.base.files import cache_root
+from atom_distill.base.cache_folder import cache_path, writable
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
 from atom_distill.base.tensors import write_tensors
@@ -97,7 +97,7 @@ def reference_network(
         images = Pixels(dataset.train, preprocessing, recipe.device)
         correct = _train(network, images, recipe, show_progress=show_progress)
         if dataset.train.images.numel() * recipe.epochs >= _SLOW_VALUES:
-            write_tensors(path, {**network.state_dict(), _CORRECT: correct})
+            write_tensors(writable(path), {**network.state_dict(), _CORRECT: correct})
 
     @torch.no_grad()
     def embeddings(indices: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ def _correct(trained: OneNetwork, images: Pixels) -> Tensor:
 
 def _cache_path(dataset: ImageDataset, description: dict[str, Any]) -> Path:
     key = hashlib.sha256(json.dumps([dataset.fingerprint, description], sort_keys=True).encode()).hexdigest()[:16]
-    return cache_root() / "reference-networks" / f"{key}.safetensors"
+    return cache_path("reference-networks", f"{key}.safetensors")
 
 
 def _load(path: Path, network: Network) -> Tensor | None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import CacheError, DataError
-from atom_distill.base.files import cache_root
 from atom_distill.data.cache import store
 from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.load import load_dataset
@@ -151,7 +151,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path):
 def test_too_little_room_is_told_before_anything_is_written(slot, monkeypatch):
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(CacheError, match="GB free; set ATOM_DATA"):
+    with pytest.raises(CacheError, match=r"needs 384 bytes .* has 10 bytes free; set ATOM_DATA"):
         store.save(raw(), slot, LoadOptions())
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import DataError
-from atom_distill.base.files import cache_root
 from atom_distill.data.describe import describe
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
-from atom_distill.data.sources import npm
-from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES
+from atom_distill.data.sources import cifar, npm
+from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 
 FORMS = ("parent", "folder", "archive", "archive parent")
 CIFAR10 = [(f"cifar10 {kind}", form) for kind in ("python2", "python3", "binary") for form in FORMS]
@@ -170,3 +170,39 @@ def test_the_real_cifar10():
     # the order of the published files: frog, truck, truck, deer, automobile; cat, ship, ship, airplane, frog
     assert dataset.train.labels[:5].tolist() == [6, 9, 9, 4, 1]
     assert torch.equal(dataset.test.labels[:5], torch.tensor([3, 8, 8, 0, 6]))
+
+
+@pytest.fixture
+def hundred_classes(tmp_path, save_image):
+    """CIFAR-100 in class folders with one image of each class in each split; its color tells the class."""
+    for split in ("train", "test"):
+        for label, name in enumerate(CIFAR100_CLASSES):
+            save_image(tmp_path / split / name / "0.png", size=(32, 32), color=(label, 0, 0))
+    return tmp_path
+
+
+def test_class_folders_of_cifar_100_have_the_official_labels(hundred_classes):
+    raw = cifar.read_class_folders(hundred_classes, train_size=1, test_size=1)
+    assert raw.class_names == CIFAR100_CLASSES
+    assert [item.open().getpixel((0, 0))[0] for item in raw.train.items()] == list(range(100))
+    coarse = cifar.with_coarse_labels(raw)
+    assert coarse.class_names == CIFAR100_SUPERCLASSES
+    assert np.bincount(coarse.test.labels).tolist() == [5] * 20
+    superclass = {name: CIFAR100_SUPERCLASSES[coarse.train.labels[n]] for n, name in enumerate(CIFAR100_CLASSES)}
+    assert superclass["whale"] == "aquatic_mammals"
+    assert superclass["streetcar"] == "vehicles_2"
+    assert superclass["man"] == "people"
+
+
+def test_class_folders_with_some_of_the_images_do_not_get_the_name(hundred_classes):
+    with pytest.raises(DataError, match=r"train/apple has 1 images and not 500.*give it as a path"):
+        load_dataset("cifar100", data_dir=hundred_classes)
+    with pytest.raises(DataError, match="train/apple has 1 images and not 500"):
+        load_dataset("cifar100-coarse", data_dir=hundred_classes)
+
+
+def test_class_folders_of_another_size_do_not_get_the_name(hundred_classes, save_image):
+    for path in hundred_classes.rglob("*.png"):
+        save_image(path, size=(64, 64))
+    with pytest.raises(DataError, match=r"\(64, 64\) pixels and not 32x32"):
+        cifar.read_class_folders(hundred_classes, train_size=1, test_size=1)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
-from atom_distill.base.files import cache_root
 from atom_distill.data.contact_sheet import contact_sheet
 from atom_distill.data.load import load_dataset
 
@@ -142,8 +142,23 @@ def test_a_class_that_is_only_unreadable_is_named(class_folders):
 
 def test_an_empty_class_is_named(class_folders):
     (class_folders / "train" / "empty one").mkdir()
-    with pytest.raises(DataError, match=r"class 'empty one' has no images in train/empty one/"):
+    with pytest.raises(DataError, match=r"class 'empty one' has no training images.*`classes`"):
         load_dataset(class_folders)
+
+
+@pytest.mark.parametrize("fraction", [None, 0.5])
+def test_the_classes_that_have_images_can_be_chosen(class_folders, save_image, fraction):
+    root = class_folders if fraction is None else class_folders / "train"
+    (class_folders / "train" / "empty one").mkdir()
+    save_image(class_folders / "train" / "z" / "0.png")
+    save_image(class_folders / "train" / "z" / "1.png")
+    with pytest.raises(DataError, match="class 'empty one' has no training images"):
+        load_dataset(root, test_fraction=fraction)
+    dataset = load_dataset(root, test_fraction=fraction, classes=("z", "b"))  # cached by the call before
+    assert dataset.class_names == ("z", "b")
+    assert dataset.class_sizes().tolist() == ([2, 4] if fraction is None else [1, 2])
+    with pytest.raises(DataError, match="class 'empty one' has no training images"):
+        load_dataset(root, test_fraction=fraction, classes=("a", "b", "empty one"))
 
 
 def test_one_class_is_refused(class_folders):
@@ -169,7 +184,7 @@ def test_a_folder_without_classes_says_what_is_wanted(tmp_path, save_image):
 
 
 def test_one_level_needs_a_test_fraction(class_folders):
-    with pytest.raises(DataError, match=r"no test split.*`test_fraction=0\.2`"):
+    with pytest.raises(DataError, match=r"no labeled test split.*`test_fraction=0\.2`"):
         load_dataset(class_folders / "train")
 
 
@@ -220,3 +235,98 @@ def test_no_partial_cache_is_left_behind(class_folders):
     with pytest.raises(UnreadableImageError):
         load_dataset(class_folders)
     assert list((cache_root() / "folders").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Train", "Test"), ("training", "testing"), ("train", "dev"), ("TRAIN", "eval"), ("train_images", "test_images")],
+)
+def test_splits_have_many_names(class_folders, train, test):
+    (class_folders / "train").rename(class_folders / train)
+    (class_folders / "test").rename(class_folders / test)
+    dataset = load_dataset(class_folders)
+    assert dataset.class_names == ("a", "b")
+    assert (len(dataset.train), len(dataset.test)) == (8, 4)
+
+
+def test_what_is_not_used_is_named(class_folders, save_image, capsys):
+    for part in ("dev", "extra"):
+        for label in "ab":
+            save_image(class_folders / part / label / "0.png")
+    save_image(class_folders / "unlabeled" / "0.png")
+    load_dataset(class_folders)
+    told = capsys.readouterr().err
+    assert "not used: dev, extra" in told
+    assert "unlabeled not used" in told
+    assert len(load_dataset(class_folders, test_split="extra").test) == 2
+
+
+def test_a_class_may_have_the_name_of_a_split(tmp_path, save_image, capsys):
+    for name in ("train", "bus", "car"):
+        for n in range(4):
+            save_image(tmp_path / name / f"{n}.png")
+    assert load_dataset(tmp_path, test_fraction=0.5).class_names == ("bus", "car", "train")
+    assert "train taken for a class like bus" in capsys.readouterr().err
+    for split in ("train", "test"):
+        for name in ("train", "test"):
+            save_image(tmp_path / "both" / split / name / "0.png")
+    assert load_dataset(tmp_path / "both").class_names == ("test", "train")
+
+
+@pytest.mark.parametrize("unlabeled", ["test/0.png", "test/unknown/0.png"])
+def test_an_unlabeled_test_folder_gives_way_to_a_labeled_split(class_folders, save_image, unlabeled, capsys):
+    (class_folders / "test").rename(class_folders / "val")
+    save_image(class_folders / unlabeled)
+    assert len(load_dataset(class_folders).test) == 4
+    assert "test not used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["holdout", "Set 2"])
+def test_a_split_of_an_unknown_name_is_asked_for(class_folders, other):
+    (class_folders / "test").rename(class_folders / other)
+    with pytest.raises(DataError, match=f"one of {other} is the test split, pass its name as `test_split`"):
+        load_dataset(class_folders)
+    assert len(load_dataset(class_folders, test_split=other).test) == 4
+
+
+def test_folders_of_splits_without_classes_are_not_classes(tmp_path, save_image):
+    for name in ("train", "test"):
+        for n in range(4):
+            save_image(tmp_path / name / f"{n}.png")
+    with pytest.raises(DataError, match=r"names of splits, but test/ has no class folders.*metadata\.csv"):
+        load_dataset(tmp_path, test_fraction=0.5)
+
+
+def test_splits_without_one_of_training_are_not_classes(class_folders):
+    (class_folders / "train").rename(class_folders / "val")
+    with pytest.raises(DataError, match="names of splits, but none of them is train"):
+        load_dataset(class_folders, test_fraction=0.5)
+    (class_folders / "val").rename(class_folders / "learn")
+    with pytest.raises(DataError, match="test/ has the classes of learn/, but there is no train/"):
+        load_dataset(class_folders, test_fraction=0.5)
+
+
+def test_train_beside_folders_of_images_is_asked_about(tmp_path, save_image):
+    for path in ("train/steam/0.png", "train/diesel/0.png", "bus/0.png"):
+        save_image(tmp_path / path)
+    with pytest.raises(DataError, match="not clear whether train is a split or a class beside bus"):
+        load_dataset(tmp_path, test_fraction=0.5)
+
+
+@pytest.mark.parametrize("wrapped", ["", "train", "test"])
+def test_a_folder_around_the_classes_is_passed(class_folders, tmp_path, wrapped, capsys):
+    inside = class_folders / wrapped
+    inside.rename(tmp_path / "moved")
+    inside.mkdir()
+    (tmp_path / "moved").rename(inside / "images")
+    dataset = load_dataset(class_folders)
+    assert (dataset.class_names, len(dataset.train), len(dataset.test)) == (("a", "b"), 8, 4)
+    assert "images/ is the only folder with images there" in capsys.readouterr().err
+
+
+def test_a_test_split_of_one_class_with_folders_in_it_is_no_wrapper(class_folders, save_image):
+    for path in (class_folders / "test").rglob("*.png"):
+        path.unlink()
+    for name in ("b", "x"):
+        save_image(class_folders / "test" / "a" / name / "0.png")
+    assert load_dataset(class_folders).test.labels.tolist() == [0, 0]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import ConfigError, DataError, UnknownNameError
-from atom_distill.base.files import cache_root
 from atom_distill.data.cache.raw import ArraySplit, NotHereError, RawDataset
 from atom_distill.data.load import load_dataset
 from atom_distill.data.sources import hugging_face, named

@@ -29,12 +29,17 @@ class LoadOptions:
         test_fraction: share of each class that becomes the test split, in (0, 1); None for a set that has one.
         skip_unreadable: leave out images that cannot be decoded, and count them.
         seed: chooses the images of the test fraction, and nothing else.
+        test_split: name of the split to test on; None for the first of test, val, dev and eval.
+        image_column, label_column: of a table, where several columns could be it; None to infer them.
     """
 
     image_size: int | None = None
     test_fraction: float | None = None
     skip_unreadable: bool = False
     seed: int = 0
+    test_split: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,11 @@ class RawDataset:
         train, test: the splits.
         class_names: one per class, index = label.
         source: where it came from, for people and for the record.
+        names_declared: whether the class names are declared apart from the images, so that some may have none.
     """
 
     train: RawSplit
     test: RawSplit
     class_names: tuple[str, ...]
     source: str
+    names_declared: bool = False

@@ -19,15 +19,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from atom_distill.base.cache_folder import writable
 from atom_distill.base.errors import CacheError
-from atom_distill.base.files import atomic_folder, cache_root, write_json
+from atom_distill.base.files import atomic_folder, write_json
+from atom_distill.base.own_folders import CACHE_INDEX
 from atom_distill.base.progress import note
+from atom_distill.base.sizes import readable_size
 from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
 from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset, Split
 
 _FORMAT = 1
-_INDEX = "dataset.json"
 _CHUNK = 1 << 24  # bytes per checksum step
 _VERIFIED = "verified.json"
 """Sizes and modification times of the arrays when their checksums were last verified: only arrays that have changed
@@ -64,14 +66,15 @@ def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
     """Decode a set into its slot and open it; a set that is there is replaced only after success.
 
     Raises:
-        DataError: the set cannot be used (shapes, unreadable files, empty classes).
+        DataError: the set cannot be used (shapes, unreadable files).
         CacheError: the cache folder cannot be written, or its disk has too little room.
     """
+    slot = replace(slot, folder=writable(slot.folder))
     try:
         with atomic_folder(slot.folder) as folder:
             skipped = _write_arrays(raw, folder, options)
             index = _describe(raw, folder, slot, skipped)
-            write_json(folder / _INDEX, index)
+            write_json(folder / CACHE_INDEX, index)
             write_json(folder / _VERIFIED, _stamps(folder))
             _open(index, replace(slot, folder=folder))  # the type's own checks, before anything is replaced
     except OSError as error:
@@ -149,8 +152,8 @@ def _check_room(raw: RawDataset, folder: Path, form: ImageForm) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise CacheError(
-            f"the decoded set needs {needed / 1e9:.1f} GB and the cache {cache_root()} has {free / 1e9:.1f} GB free; "
-            "set ATOM_DATA to a folder with more room, or choose a smaller `image_size`"
+            f"the decoded set needs {readable_size(needed)} and the cache folder {folder.parent} has "
+            f"{readable_size(free)} free; set ATOM_DATA to a folder with more room, or choose a smaller `image_size`"
         )
 
 
@@ -171,6 +174,7 @@ def _describe(raw: RawDataset, folder: Path, slot: Slot, skipped: int) -> dict[s
         "source": raw.source,
         "origin": slot.origin,
         "class_names": list(raw.class_names),
+        "names_declared": raw.names_declared,
         "skipped": skipped,
         "fingerprint": _fingerprint(entries, raw.class_names),
         "arrays": entries,
@@ -197,7 +201,7 @@ def _damaged(slot: Slot, what: str) -> CacheError:
 
 
 def _read_index(slot: Slot) -> dict[str, Any]:
-    path = slot.folder / _INDEX
+    path = slot.folder / CACHE_INDEX
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         complete = index["format"] == _FORMAT and all(name in index["arrays"] for name in _ARRAYS)
@@ -259,5 +263,6 @@ def _open(index: dict[str, Any], slot: Slot) -> ImageDataset:
         source=index["source"],
         fingerprint=index["fingerprint"],
         skipped=index["skipped"],
+        names_declared=index.get("names_declared", False),
         cache_folder=slot.folder,
     )

@@ -1,18 +1,25 @@
-"""CIFAR-10 and CIFAR-100 in their published layouts: python and binary, packed and unpacked."""
+"""CIFAR-10 and CIFAR-100 in their published layouts: python and binary, packed and unpacked, and class folders."""
 
 from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from atom_distill.base.errors import DataError
-from atom_distill.data.cache.raw import ArraySplit, NotHereError, RawDataset
-from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from atom_distill.data.cache.raw import ArraySplit, EncodedSplit, LoadOptions, NotHereError, RawDataset
+from atom_distill.data.sources.cifar_names import (
+    CIFAR10_CLASSES,
+    CIFAR100_CLASSES,
+    CIFAR100_COARSE_LABELS,
+    CIFAR100_SUPERCLASSES,
+)
+from atom_distill.data.sources.folders import read_folders
+from atom_distill.data.sources.listing import scan
 from atom_distill.data.sources.safe_pickle import load_arrays
 
 _IMAGE_BYTES = 3 * 32 * 32
@@ -87,23 +94,64 @@ def _cifar100(key: str, position: int) -> tuple[Layout, ...]:
 
 
 def find_cifar10(where: Path) -> RawDataset:
-    """Read CIFAR-10 from a published copy: an archive, the folder that holds it, or an unpacked folder.
+    """Read CIFAR-10 from a published copy: an archive, the folder that holds it, an unpacked folder, or class folders.
 
     Raises:
         NotHereError: `where` holds no known layout.
-        DataError: it does, but a file is damaged.
+        DataError: it does, but a file is damaged, or class folders lack some of the images.
     """
+    if _holds_classes(where, CIFAR10_CLASSES):
+        return read_class_folders(where, train_size=5000, test_size=1000)
     return _find(where, _CIFAR10, CIFAR10_CLASSES)
 
 
 def find_cifar100(where: Path) -> RawDataset:
     """Read CIFAR-100 with its 100 fine labels; see `find_cifar10`."""
+    if _holds_classes(where, CIFAR100_CLASSES):
+        return read_class_folders(where, train_size=500, test_size=100)
     return _find(where, _cifar100("fine_labels", 1), CIFAR100_CLASSES)
 
 
 def find_cifar100_coarse(where: Path) -> RawDataset:
     """Read CIFAR-100 with its 20 coarse labels; see `find_cifar10`."""
+    if _holds_classes(where, CIFAR100_CLASSES):
+        return with_coarse_labels(find_cifar100(where))
     return _find(where, _cifar100("coarse_labels", 0), CIFAR100_SUPERCLASSES)
+
+
+def _holds_classes(where: Path, class_names: tuple[str, ...]) -> bool:
+    return all((where / split / name).is_dir() for split in ("train", "test") for name in class_names)
+
+
+def read_class_folders(where: Path, *, train_size: int, test_size: int) -> RawDataset:
+    """Read `train/<class>/*` and `test/<class>/*`, whose sorted names are the official labels.
+
+    The sizes of the classes are checked: scores on some of the images must not stand under the set's name.
+
+    Raises:
+        DataError: a class has another number of images, or the images are not of 32x32 pixels.
+    """
+    raw = read_folders(scan(where), LoadOptions())
+    assert isinstance(raw.train, EncodedSplit)
+    for split, part, size in (("train", raw.train, train_size), ("test", raw.test, test_size)):
+        counts = np.bincount(part.labels, minlength=len(raw.class_names))
+        unlike = np.flatnonzero(counts != size)
+        if len(unlike):
+            raise DataError(
+                f"{where}: {split}/{raw.class_names[unlike[0]]} has {counts[unlike[0]]} images and not {size}, so this "
+                "is not the whole set; give it as a path, without the name"
+            )
+    with next(iter(raw.train.items())).open() as first:
+        if first.size != (32, 32):
+            raise DataError(f"{where}: images are of {first.size} pixels and not 32x32; give it as a path")
+    return raw
+
+
+def with_coarse_labels(fine: RawDataset) -> RawDataset:
+    """Return CIFAR-100 with the superclass of each image as its label."""
+    coarse = np.asarray(CIFAR100_COARSE_LABELS, np.int64)
+    train, test = (replace(split, labels=coarse[split.labels]) for split in (fine.train, fine.test))
+    return replace(fine, train=train, test=test, class_names=CIFAR100_SUPERCLASSES)
 
 
 def _find(where: Path, layouts: tuple[Layout, ...], class_names: tuple[str, ...]) -> RawDataset:

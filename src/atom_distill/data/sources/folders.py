@@ -2,140 +2,211 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
-from atom_distill.data.sources.splits import SPLIT_NAMES, needless_fraction, no_test_split, stratified_split
+from atom_distill.data.sources.listing import Listing, endings, is_image
+from atom_distill.data.sources.metadata import files_of_classes
+from atom_distill.data.sources.splits import TRAIN, Splits, choose_splits, no_test_split, split_of, stratified_split
 
-# what Pillow reads on every platform
-_SUFFIXES = ".png .jpg .jpeg .jfif .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm"
-IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
-_MAX_DEPTH = 8  # links are followed, and one could point to its own parent
+_SHOWN = 5
+Classes = dict[str, list[str]]
+"""The image files of each class, by name."""
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The contents of a folder without hidden files; paths are relative to it, with `/`, in sorted order.
+@dataclass
+class Folder:
+    """A folder of a listing.
 
     Attributes:
-        root: the folder.
-        files: (path, size in bytes, time of last change in ns).
-        folders: all folders, also empty ones.
+        path: relative to the root of the listing; "" is the root.
+        images: the images directly in it.
+        folders: by name.
     """
 
-    root: Path
-    files: tuple[tuple[str, int, int], ...]
-    folders: tuple[str, ...]
+    path: str
+    images: list[str] = field(default_factory=list)
+    folders: dict[str, Folder] = field(default_factory=dict)
+
+    def everything(self) -> list[str]:
+        """Return the images in the folder and below it, sorted."""
+        return sorted([*self.images, *(path for folder in self.folders.values() for path in folder.everything())])
+
+    def classes(self) -> Classes:
+        """Return the images of each folder in it, also of empty ones."""
+        return {name: folder.everything() for name, folder in sorted(self.folders.items())}
+
+    def filled(self) -> set[str]:
+        """Return the names of the folders in it that hold images."""
+        return {name for name, folder in self.folders.items() if folder.has_images()}
+
+    def has_images(self) -> bool:
+        """Return whether there is an image in the folder or below it."""
+        return bool(self.images) or any(folder.has_images() for folder in self.folders.values())
+
+    def holds_classes(self) -> bool:
+        """Return whether its images are in folders, but for stray ones."""
+        return len(self.everything()) > 2 * len(self.images)
 
 
-def scan(root: Path) -> Listing:
-    """List the files and folders at any depth of a folder."""
-    files: list[tuple[str, int, int]] = []
-    folders: list[str] = []
-    for here, subfolders, names in os.walk(root, followlinks=True):
-        relative = Path(here).relative_to(root)
-        hidden = [name for name in subfolders if name.startswith(".")]
-        if hidden:
-            note(f"{here}: hidden folders are left out ({', '.join(sorted(hidden)[:3])})")
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        folders += [(relative / name).as_posix() for name in subfolders]
-        if len(relative.parts) + 1 >= _MAX_DEPTH:
-            subfolders.clear()
-        for name in names:
-            if not name.startswith("."):
-                path = Path(here) / name
-                stat = path.stat() if path.exists() else path.lstat()  # a dead link fails later, as unreadable
-                files.append(((relative / name).as_posix(), stat.st_size, stat.st_mtime_ns))
-    return Listing(root, tuple(sorted(files)), tuple(sorted(folders)))
-
-
-def class_files(listing: Listing, prefix: str = "") -> dict[str, list[str]]:
-    """Return the image files of each class folder below `prefix`, at any depth."""
-    depth = prefix.count("/")
-    found: dict[str, list[str]] = {
-        folder.removeprefix(prefix): []
-        for folder in listing.folders
-        if folder.startswith(prefix) and folder.count("/") == depth
-    }
+def tree(listing: Listing) -> Folder:
+    """Return the root folder of a listing, with the images in it."""
+    folders = {"": Folder("")}
+    for path in listing.folders:
+        parent, _, name = path.rpartition("/")
+        folders[path] = folders[parent].folders[name] = Folder(path)
     for path, _, _ in listing.files:
-        name, _, rest = path.removeprefix(prefix).partition("/")
-        if path.startswith(prefix) and rest and Path(path).suffix.lower() in IMAGE_SUFFIXES:
-            found[name].append(path)
-    return dict(sorted(found.items()))
+        if is_image(path):
+            folders[path.rpartition("/")[0]].images.append(path)
+    return folders[""]
 
 
 def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
-    """Read class folders; classes are numbered in the sorted order of their names.
+    """Read class folders, or folders with a metadata file; classes are numbered in the sorted order of their names.
 
     Raises:
-        DataError: there are no classes, one is empty or only in the test split, or there is no test split.
+        DataError: there are no classes, one is only in the test split, or there is no test split.
         ConfigError: a test fraction was given though there is a test split.
     """
-    root = listing.root
-    tops = {folder for folder in listing.folders if "/" not in folder}
-    prefix = "train/" if "train" in tops else ""
-    test = next((name for name in SPLIT_NAMES if name in tops), None) if prefix else None
-    if test is not None and options.test_fraction is not None:
-        raise needless_fraction(str(root))
-    classes = class_files(listing, prefix)
-    if not classes:
-        raise DataError(
-            f"{root} holds no data set that can be read: wanted train/<class>/*.png with test/ or val/ "
-            "beside it, or <class>/*.png, or *.parquet, or a saved Hugging Face data set"
-        )
-    if test is None and options.test_fraction is None:
-        raise no_test_split(str(root))
-    _require_images(root, classes, prefix)
-    if test is None:
-        return _divided(root, classes, options)
-    test_classes = class_files(listing, f"{test}/")
-    strangers = sorted(set(test_classes) - set(classes))
+    source = str(listing.root)
+    _tell_left_out(listing)
+    parts = files_of_classes(listing, options) or _parts_of(tree(listing), source, options)
+    if list(parts) == [""]:
+        return _divided(listing, parts[""], options)
+    chosen = choose_splits(parts, source, options)
+    train = parts[chosen.train]
+    if chosen.test is None:
+        return _divided(listing, train, options)
+    return _in_two(listing, train, parts[chosen.test], chosen)
+
+
+def _in_two(listing: Listing, train: Classes, test: Classes, chosen: Splits) -> RawDataset:
+    strangers = sorted(name for name, files in test.items() if name not in train and files)
     if strangers:
         raise DataError(
-            f"{root}: {test}/ has class {strangers[0]!r}, which train/ lacks; add its training images or remove it"
+            f"{listing.root}: {chosen.test}/ has class {strangers[0]!r}, which {chosen.train}/ lacks; "
+            "add its training images or remove it"
         )
-    names = tuple(classes)
-    train_split, test_split = (_split(root, *_paths_and_labels(files, names)) for files in (classes, test_classes))
-    return RawDataset(train_split, test_split, names, str(root))
+    names = tuple(train)
+    train_split, test_split = (_split(listing, *_paths_and_labels(files, names)) for files in (train, test))
+    return RawDataset(train_split, test_split, names, str(listing.root))
 
 
-def _divided(root: Path, classes: dict[str, list[str]], options: LoadOptions) -> RawDataset:
+def _divided(listing: Listing, classes: Classes, options: LoadOptions) -> RawDataset:
     """Split the images of each class into training and test images."""
+    if options.test_fraction is None:
+        raise no_test_split(str(listing.root))
     names = tuple(classes)
     paths, labels = _paths_and_labels(classes, names)
-    rows = stratified_split(labels, options.test_fraction or 0.0, options.seed, names)
-    train, test = (_split(root, [paths[index] for index in chosen], labels[chosen]) for chosen in rows)
-    return RawDataset(train, test, names, str(root))
+    rows = stratified_split(labels, options.test_fraction, options.seed, names)
+    train, test = (_split(listing, [paths[index] for index in part], labels[part]) for part in rows)
+    return RawDataset(train, test, names, str(listing.root))
 
 
-def _require_images(root: Path, classes: dict[str, list[str]], prefix: str) -> None:
-    empty = [name for name, files in classes.items() if not files]
-    if empty:
+# Finding the splits
+
+
+def _parts_of(root: Folder, source: str, options: LoadOptions) -> dict[str, Classes]:
+    """Return the classes of each part that could be a split; one part, named "", if the root holds the classes.
+
+    Raises:
+        DataError: there are no classes, or it is not clear whether a folder is a split or a class.
+    """
+    root = _without_wrapper(root, source)
+    if not root.filled():
         raise DataError(
-            f"{root}: class {', '.join(map(repr, empty[:5]))} has no images in {prefix}{empty[0]}/ "
-            f"(looked for {_SUFFIXES}); add some, or remove the folder"
+            f"{source} holds no data set that can be read: wanted train/<class>/*.png with test/ or val/ "
+            "beside it, or <class>/*.png, or *.parquet, or a saved Hugging Face data set"
         )
+    parts = {name: folder for name, folder in root.folders.items() if folder.holds_classes()}
+    train = next((name for name in parts if split_of(name) == TRAIN), None)
+    if train is None:
+        return _parts_without_train(root, parts, source)
+    parts[train] = _without_wrapper(parts[train], source)
+    known = parts[train].filled()
+    inner = {name: part if part.filled() & known else _without_wrapper(part, source) for name, part in parts.items()}
+    labeled = {name: part.classes() for name, part in inner.items() if part.filled() & known}
+    others = root.filled() - labeled.keys()
+    has_test = options.test_split is not None or any(split_of(name) not in (None, TRAIN) for name in labeled)
+    classlike = sorted(name for name in others if split_of(name) is None)
+    if classlike and not has_test:
+        raise DataError(
+            f"{source}: it is not clear whether train is a split or a class beside {_some(classlike)}; "
+            "put all classes into train/, or rename it"
+        )
+    if others:
+        note(f"{source}: {_some(others)} not used: their folders are none of the classes in train")
+    return labeled
 
 
-def _paths_and_labels(classes: dict[str, list[str]], names: tuple[str, ...]) -> tuple[list[str], Labels]:
+def _parts_without_train(root: Folder, parts: dict[str, Folder], source: str) -> dict[str, Classes]:
+    """Return the root's folders as classes, unless they look like splits."""
+    filled = root.filled()
+    named = sorted(name for name in filled if split_of(name))
+    if len(named) == len(filled):
+        flat = [name for name in named if name not in parts]
+        reason = f"{flat[0]}/ has no class folders" if flat else "none of them is train"
+        raise DataError(
+            f"{source}: {_some(named)} {'are names of splits' if len(named) > 1 else 'is the name of a split'}, but "
+            f"{reason}; wanted train/<class>/*.png and test/<class>/*.png, or a metadata.csv with file_name and label"
+        )
+    for name in parts.keys() & named:
+        kin = [other for other, part in parts.items() if other != name and part.filled() & parts[name].filled()]
+        if kin:
+            raise DataError(
+                f"{source}: {name}/ has the classes of {kin[0]}/, but there is no train/; rename it to train"
+            )
+    if named:
+        note(f"{source}: {_some(named)} taken for a class like {min(filled - set(named))}, not for a split")
+    return {"": root.classes()}
+
+
+def _without_wrapper(folder: Folder, source: str) -> Folder:
+    """Return the folder that holds the classes: `folder`, or the only one with images in it, if that has folders."""
+    while len(folder.filled()) == 1 and not folder.images:
+        (name,) = folder.filled()
+        inner = folder.folders[name]
+        if not inner.holds_classes() or (not folder.path and split_of(name)):
+            break
+        note(f"{source}: {inner.path}/ is the only folder with images there, so its folders are the classes")
+        folder = inner
+    return folder
+
+
+def _some(names: Collection[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:_SHOWN]) + (", ..." if len(shown) > _SHOWN else "")
+
+
+def _tell_left_out(listing: Listing) -> None:
+    for sentence in listing.left_out[:_SHOWN]:
+        note(f"{listing.root}: {sentence}")
+    if len(listing.left_out) > _SHOWN:
+        note(f"{listing.root}: ... and {len(listing.left_out) - _SHOWN} more folders are left out")
+    skipped = endings(path for path, _, _ in listing.files if "/" in path and not is_image(path))
+    if skipped:
+        note(f"{listing.root}: left out files that Pillow does not read as images: {skipped}")
+
+
+# Reading
+
+
+def _paths_and_labels(classes: Classes, names: tuple[str, ...]) -> tuple[list[str], Labels]:
     paths = [path for name in names for path in classes.get(name, [])]
     counts = [len(classes.get(name, [])) for name in names]
     return paths, np.repeat(np.arange(len(names), dtype=np.int64), counts)
 
 
-def _split(root: Path, paths: list[str], labels: Labels) -> EncodedSplit:
+def _split(listing: Listing, paths: list[str], labels: Labels) -> EncodedSplit:
     def items() -> Iterator[Item]:
         from PIL import Image
 
         for path in paths:
-            full = root / path
-            yield Item(str(full), lambda full=full: Image.open(full))  # type: ignore[misc]
+            yield Item(f"{listing.root}/{path}", lambda path=path: Image.open(listing.open(path)))  # type: ignore[misc]
 
     return EncodedSplit(labels, items)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from atom_distill.base.cache_folder import cache_path
 from atom_distill.base.errors import ConfigError, DataError
-from atom_distill.base.files import cache_root
 from atom_distill.base.progress import note
 from atom_distill.base.registry import Registry
 from atom_distill.data.cache import store
@@ -44,7 +44,7 @@ class PublishedSet:
     @property
     def slot(self) -> store.Slot:
         """Return its place in the cache."""
-        return store.Slot(cache_root() / self.name, self.name, self.name)
+        return store.Slot(cache_path(self.name), self.name, self.name)
 
     def load(self, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
         """Open the set from the first place that has it, and keep it in the cache."""
@@ -108,6 +108,9 @@ def load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refres
     """
     if options.test_fraction is not None:
         raise needless_fraction(name)
+    for option in ("test_split", "image_column", "label_column"):
+        if getattr(options, option) is not None:
+            raise ConfigError(f"{name} has splits and columns that are known; leave out `{option}`")
     source = SOURCES.get(name)
     if isinstance(source, PublishedSet):
         dataset = source.load(data_dir, LoadOptions(skip_unreadable=options.skip_unreadable), refresh=refresh)
@@ -122,7 +125,7 @@ def load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refres
 
 def _resized(dataset: ImageDataset, options: LoadOptions, *, refresh: bool) -> ImageDataset:
     """Return a set at another size, cached beside the original."""
-    folder = cache_root() / f"{dataset.name}-{options.image_size}px"
+    folder = cache_path(f"{dataset.name}-{options.image_size}px")
     origin = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()
     slot = store.Slot(folder, dataset.name, f"{dataset.name} --image-size {options.image_size}", origin)
     if not refresh and slot.is_filled():

@@ -1,15 +1,97 @@
-"""Splitting off test images from a set that has no test split."""
+"""Which part of a set is its training split and which its test split; splitting off test images where there is none."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 
 from atom_distill.base.errors import ConfigError, DataError
+from atom_distill.base.progress import note
 from atom_distill.base.seeding import derive_seed
-from atom_distill.data.cache.raw import Labels
+from atom_distill.data.cache.raw import Labels, LoadOptions
 
-SPLIT_NAMES = ("test", "val", "valid", "validation")
-"""Names of a test split, in order of preference."""
+TRAIN = "train"
+_TEST_ROLES = ("test", "val", "dev", "eval")  # in order of preference
+_ROLES = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("dev", "devel", "development"), "dev"),
+    **dict.fromkeys(("eval", "evaluation"), "eval"),
+}
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # "TestImages" has two, and so has "val2017-images"
+
+
+class Splits(NamedTuple):
+    """The names of the training split and of the test split; None if there is no test split."""
+
+    train: str
+    test: str | None
+
+
+def split_of(name: str) -> str | None:
+    """Return which split a name stands for: "train", "test", "val", "dev" or "eval"; None if it is no split's name.
+
+    Whole words count, whatever their case: "Train", "training_set", "val2017" and "cifar10-test-00000-of-00001" are
+    names of splits; "trainstation" and "train_val" are not.
+    """
+    roles = {_ROLES[word] for word in map(str.lower, _WORD.findall(name)) if word in _ROLES}
+    return roles.pop() if len(roles) == 1 else None
+
+
+def choose_splits(names: Collection[str], source: str, options: LoadOptions) -> Splits:
+    """Choose the training and the test split among the labeled parts of a set, and tell which parts are not used.
+
+    Args:
+        names: of the parts that hold labeled images.
+        source: name of the set, for messages.
+        options: `test_split` names the test split; with `test_fraction` there must be none.
+
+    Raises:
+        DataError: no part, or more than one, is the training or the test split.
+        ConfigError: a test fraction was given though there is a test split.
+    """
+    train = _one_of(names, TRAIN, source)
+    if train is None:
+        raise DataError(
+            f"{source} has no train split, only {', '.join(sorted(names))}; rename that of training to train"
+        )
+    others = [name for name in names if name != train]
+    if options.test_split is not None:
+        test: str | None = _named(options.test_split, others, source)
+    else:
+        test = next((found for role in _TEST_ROLES if (found := _one_of(others, role, source)) is not None), None)
+    if test is not None and options.test_fraction is not None:
+        raise needless_fraction(source)
+    if test is None and options.test_fraction is None:
+        raise no_test_split(source, others)
+    unused = sorted(set(others) - {test})
+    if unused:
+        note(f"{source}: not used: {', '.join(unused)} (train on {train}, test on {test or 'a share of it'})")
+    return Splits(train, test)
+
+
+def _one_of(names: Collection[str], role: str, source: str) -> str | None:
+    """Return the name that stands for a split; that which is spelled plainly wins."""
+    fitting = [name for name in names if split_of(name) == role]
+    plain = [name for name in fitting if name.lower() in _ROLES]
+    chosen = plain or fitting
+    if len(chosen) > 1:
+        way_out = "rename all but one" if role == TRAIN else f"choose one with `test_split={sorted(chosen)[0]}`"
+        raise DataError(f"{source} has {len(chosen)} {role} splits ({', '.join(sorted(chosen))}); {way_out}")
+    return chosen[0] if chosen else None
+
+
+def _named(wanted: str, names: Collection[str], source: str) -> str:
+    for fits in (wanted.__eq__, lambda name: name.lower() == wanted.lower()):
+        fitting = list(filter(fits, names))
+        if len(fitting) == 1:
+            return fitting[0]
+    there = ", ".join(sorted(names)) or "no other"
+    raise DataError(f"{source} has no labeled split {wanted!r} beside the training split; there is: {there}")
 
 
 def stratified_split(labels: Labels, fraction: float, seed: int, class_names: tuple[str, ...]) -> tuple[Labels, Labels]:
@@ -32,6 +114,8 @@ def stratified_split(labels: Labels, fraction: float, seed: int, class_names: tu
     test = []
     for label, name in enumerate(class_names):
         members = np.flatnonzero(labels == label)
+        if len(members) == 0:
+            continue  # it can be left out of the set, once this is read
         if len(members) < 2:
             raise DataError(
                 f"class {name!r} has {len(members)} image{'s' if len(members) != 1 else ''}; "
@@ -56,14 +140,17 @@ def check_fraction(fraction: float) -> None:
         raise ConfigError(f"`test_fraction` must be between 0 and 1 (say 0.2), got {fraction}")
 
 
-def no_test_split(name: str) -> DataError:
-    """Return the error for a set without a test split."""
+def no_test_split(source: str, others: Collection[str] = ()) -> DataError:
+    """Return the error for a set without a test split; `others` are parts of it whose names say nothing."""
+    found = (
+        f"; if one of {', '.join(sorted(others))} is the test split, pass its name as `test_split`" if others else ""
+    )
     return DataError(
-        f"{name} has no test split (looked for {', '.join(SPLIT_NAMES)}); "
+        f"{source} has no labeled test split (looked for {', '.join(_TEST_ROLES)}){found}; "
         "add one, or pass `test_fraction=0.2` to set aside a fifth of each class"
     )
 
 
-def needless_fraction(name: str) -> ConfigError:
+def needless_fraction(source: str) -> ConfigError:
     """Return the error for a test fraction of a set that has a test split."""
-    return ConfigError(f"{name} has a test split of its own; leave out `test_fraction`")
+    return ConfigError(f"{source} has a test split of its own; leave out `test_fraction`")
