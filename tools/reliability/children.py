@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from reliability import SOURCE
 from reliability.writes import Write, watch_writes
 
 LIMIT_S = 30.0
@@ -65,7 +67,8 @@ class Place:
     def environment(self) -> dict[str, str]:
         """What it finds in its environment."""
         home, temporary = str(self.folder / "home"), str(self.folder / "tmp")
-        return {"ATOM_DATA": str(self.cache), "HOME": home, "TMPDIR": temporary, "PATH": "/usr/bin:/bin", **NOISE}
+        folders = {"ATOM_DATA": str(self.cache), "HOME": home, "TMPDIR": temporary, "PYTHONPATH": str(SOURCE)}
+        return {**folders, "PATH": "/usr/bin:/bin", **NOISE}
 
     def is_own(self, path: str) -> bool:
         """Return whether a command may write here: not what it was given, and not into the home folder."""
@@ -196,8 +199,9 @@ def _live(
         os.dup2(ends["out"], 1)
         os.dup2(ends["err"], 2)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115
         os.environ.update(environment)
+        tempfile.tempdir = None  # it remembers that of the parent
         os.chdir(place.here)
         limit = _addresses_now() + _ADDRESSES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
