@@ -130,5 +130,3 @@ def damaged_json(text: str, draw: random.Random) -> str:
         return damage_text(text, draw)
     value: Any = json.loads(text)
     return json.dumps(draw.choice(STRANGE_VALUES) if action == 2 else damage_value(value, draw))
-
-

@@ -97,8 +97,9 @@ def _packed(header: Any, data: bytes) -> bytes:
 
 def _other_tensors(path: Path, metadata: dict[str, str], draw: random.Random) -> bytes:
     """Return a whole file of damaged tensors, whose checksum is right: by a mistake of another program."""
-    from atom_distill.artifact.folder import _checksum
     from safetensors.torch import load_file, save
+
+    from atom_distill.artifact.folder import _checksum
 
     tensors = load_file(path)
     name = draw.choice(sorted(tensors))
@@ -114,22 +115,31 @@ def _other_tensors(path: Path, metadata: dict[str, str], draw: random.Random) ->
 
 def damaged_tensor(tensor: Tensor, draw: random.Random) -> Tensor | None:
     """Return a tensor of another shape, type or value; None for none."""
+    kind = draw.choice((torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.bool))
+    shape = draw.choice(((), (0,), (1, 0, 3), (2, 2)))
+    length = draw.randrange(len(tensor) + 1) if tensor.ndim else 0
+    return draw.choice(
+        (
+            lambda: None,
+            lambda: tensor.to(kind),
+            lambda: tensor.reshape(-1),
+            lambda: tensor[:length].clone() if tensor.ndim else tensor.reshape(1),
+            lambda: tensor.unsqueeze(0),
+            lambda: tensor.unsqueeze(-1),
+            lambda: torch.zeros(shape, dtype=tensor.dtype),
+            lambda: _strange(tensor, draw),
+        )
+    )()
+
+
+def _strange(tensor: Tensor, draw: random.Random) -> Tensor:
+    """Return a tensor half of whose values are out of any range."""
     changed = tensor.clone()
-    action = draw.randrange(8)
-    if action == 0:
-        return None
-    if action == 1:
-        return changed.to(draw.choice((torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.bool)))
-    if action == 2:
-        return changed.reshape(-1)
-    if action == 3:
-        return changed[: draw.randrange(len(changed) + 1)] if changed.ndim else changed.reshape(1)
-    if action == 4:
-        return changed.unsqueeze(draw.choice((0, -1)))
-    if action == 5:
-        return torch.zeros(draw.choice(((), (0,), (1, 0, 3), (2, 2))), dtype=changed.dtype)
-    strange = draw.choice((-1, 2**31 - 1)) if not changed.dtype.is_floating_point else draw.choice((float("nan"), 1e38))
-    changed.view(-1)[: 1 + changed.numel() // 2] = strange if changed.dtype not in (torch.bool, torch.uint8) else 1
+    if changed.dtype in (torch.bool, torch.uint8):
+        value: float = 1
+    else:
+        value = draw.choice((float("nan"), 1e38) if changed.dtype.is_floating_point else (-1, 2**31 - 1))
+    changed.view(-1)[: 1 + changed.numel() // 2] = value
     return changed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shlex
@@ -15,9 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reliability.children import Child, Outcome, Place, atom
+from reliability.comparing import contents, differing
 from reliability.samples import write_folders
 
 _FINISHED_S = 300.0
@@ -51,9 +50,10 @@ VARIETIES: Mapping[str, Variety] = {
     ),
     "DSA": Variety((f"{_PLAIN} --method dsa --steps 6 --checkpoint-every 2",), 8),
     "forgetting": Variety((f"{_DISTILL} --method forgetting --ipc 2 --selection-epochs 4 --compile off", _EVALUATE), 6),
-    "ATOM, 2 processes": Variety((_PLAIN, _EVALUATE), 20, processes=2),
+    # One command: a program joins the others once.
+    "ATOM, 2 processes": Variety((_PLAIN,), 20, processes=2),
     "ATOM, a new Python": Variety((_PLAIN, _EVALUATE), 10, start="exec"),
-    "ATOM, 2 processes of torchrun": Variety((_PLAIN,), 4, start="exec", processes=2),
+    "ATOM, 2 processes of torchrun": Variety((_PLAIN, _EVALUATE), 4, start="exec", processes=2),
     "ATOM, compiled": Variety((_PLAIN.replace("--compile off", "--compile on").replace("40", "10"),), 4),
 }
 
@@ -79,7 +79,7 @@ class Kill:
 class Reference:
     """A run that was left alone: its result, seconds, and how often it changed a file."""
 
-    result: Mapping[str, bytes]
+    result: Mapping[str, str]
     seconds: float
     writes: int
 
@@ -112,7 +112,7 @@ def _left_alone(run: _Run, place: Place) -> Reference:
     outcome = run.finish(place)
     if outcome.code:
         raise RuntimeError(f"a run that nobody kills failed: {outcome.err}")
-    return Reference(result(place.here / "run"), outcome.seconds, outcome.writes)
+    return Reference(contents(place.here / "run"), outcome.seconds, outcome.writes)
 
 
 def _killed(run: _Run, place: Place, alone: Reference, draw: random.Random) -> tuple[tuple[str, ...], str | None]:
@@ -136,8 +136,7 @@ def _killed(run: _Run, place: Place, alone: Reference, draw: random.Random) -> t
     outcome = run.finish(place)
     if outcome.code or not outcome.in_time:
         return tuple(phases), f"killed in {phases}, then exit code {outcome.code}: {outcome.err[-500:]}"
-    found = result(place.here / "run")
-    other = sorted(name for name in found.keys() | alone.result.keys() if found.get(name) != alone.result.get(name))
+    other = differing(contents(place.here / "run"), alone.result)
     left = [str(path) for folder in (place.here, place.cache) for path in folder.rglob(".*.part")]
     if other or left:
         return tuple(phases), f"killed in {phases}: other {other}, left behind {left}"
@@ -190,37 +189,28 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_PHASES = {
+    "run/scores.json": "after the evaluation",
+    "run/README.md": "evaluating",
+    "run/distilled.safetensors": "writing the result",
+    "run/checkpoint-*": "steps",
+    "run/preprocessing.safetensors": "steps before the first checkpoint",
+    "run/config.yaml": "fitting the preprocessing",
+}
+"""What a run is doing, by the first of these files that is there."""
+
+
 def phase(place: Place) -> str:
     """Return what a run is doing, by the files that are there."""
-    run = place.here / "run"
-    writing = [path.name for path in run.glob(".*.part")] if run.exists() else []
+    writing = [path.name for path in (place.here / "run").glob(".*.part")]
     if writing:
         return f"writing {writing[0].split('.')[1].rstrip('0123456789-')}"
-    if not (run / "config.yaml").exists():
-        cached = any(place.cache.glob("*/dataset.json")) or any(place.cache.glob("*/*/dataset.json"))
-        return "planning" if cached else "loading and decoding"
-    if not (run / "preprocessing.safetensors").exists():
-        return "fitting the preprocessing"
-    if (run / "scores.json").exists() and '"runs"' in (run / "scores.json").read_text():
-        return "after the evaluation"
-    if (run / "README.md").exists():
-        return "evaluating"
-    if (run / "distilled.safetensors").exists():
-        return "writing the result"
-    return "steps" if any(run.glob("checkpoint-*")) else "steps before the first checkpoint"
+    found = [doing for pattern, doing in _PHASES.items() if any(place.here.glob(pattern)) and _counts(place, pattern)]
+    if found:
+        return found[0]
+    return "planning" if any(place.cache.rglob("dataset.json")) else "loading and decoding"
 
 
-def result(folder: Path) -> dict[str, bytes]:
-    """Return all that must come out the same: tensors, losses, scores, pictures and the card."""
-    from safetensors.torch import load_file
-
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
-    for path in folder.glob("*.safetensors"):
-        for name, tensor in load_file(path).items():
-            found[f"{path.name}: {name}"] = tensor.contiguous().flatten().numpy().tobytes()
-    for name in ("README.md", "metrics.jsonl"):
-        found[name] = (folder / name).read_bytes()
-    if (folder / "scores.json").exists():
-        scores: list[dict[str, Any]] = json.loads((folder / "scores.json").read_text())
-        found["scores.json"] = json.dumps([{**score, "seconds": 0} for score in scores]).encode()
-    return found
+def _counts(place: Place, pattern: str) -> bool:
+    """Return whether a file tells the phase: scores are written without any, too."""
+    return pattern != "run/scores.json" or '"runs"' in (place.here / pattern).read_text()

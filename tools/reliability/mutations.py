@@ -93,7 +93,9 @@ def _swap_halves(content: bytes, draw: random.Random) -> bytes:
 
 
 def _other_header(content: bytes, draw: random.Random) -> bytes:
-    header = draw.choice((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"PK\x03\x04", b"\x1f\x8b\x08", b"PAR1", b"\x80\x02"))
+    header = draw.choice(
+        (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"PK\x03\x04", b"\x1f\x8b\x08", b"PAR1", b"\x80\x02")
+    )
     return header + content[draw.choice((0, len(header))) :]
 
 

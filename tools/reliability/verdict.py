@@ -9,26 +9,22 @@ _SHOWN = 1500
 
 def problem(outcome: Outcome) -> str | None:
     """Return what a command did that none may do; None if it succeeded, or refused with one line and exit code 2."""
-    if outcome.strays:
-        return f"wrote outside of its folders: {', '.join(outcome.strays[:3])}"
-    if not outcome.in_time:
-        return f"hung: not done after {LIMIT_S:.0f} s"
-    if outcome.code < 0:
-        return f"died of signal {-outcome.code}"
-    if outcome.peak_mib > LIMIT_MIB:
-        return f"took {outcome.peak_mib:.0f} MiB of memory"
-    if "Traceback (most recent call last)" in outcome.err:
-        return f"traceback: {_last_line(outcome.err)}"
-    if outcome.code == 2:
-        return _unclear(outcome.err)
-    return None if outcome.code == 0 else f"exit code {outcome.code}: {_last_line(outcome.err)}"
+    last = _last_line(outcome.err)
+    wrong = {
+        f"wrote outside of its folders: {', '.join(outcome.strays[:3])}": bool(outcome.strays),
+        f"hung: not done after {LIMIT_S:.0f} s": not outcome.in_time,
+        f"died of signal {-outcome.code}": outcome.code < 0,
+        f"took {outcome.peak_mib:.0f} MiB of memory": outcome.peak_mib > LIMIT_MIB,
+        f"traceback: {last}": "Traceback (most recent call last)" in outcome.err,
+        f"exit code {outcome.code}: {last}": outcome.code not in (0, 2),
+        f"the refusal is not one line: {outcome.err[-_SHOWN:]!r}": outcome.code == 2 and not _is_clear(outcome.err),
+    }
+    return next((text for text, holds in wrong.items() if holds), None)
 
 
-def _unclear(err: str) -> str | None:
-    """Return what is wrong with the message of a refusal; the option parser's box names `--help` and is left alone."""
-    if "--help" in err and not err.startswith("atom"):
-        return None
-    return None if _last_line(err).startswith("atom") else f"the refusal is not one line: {err[-_SHOWN:]!r}"
+def _is_clear(err: str) -> bool:
+    """Return whether a refusal ends with one line of its own; the option parser's box names `--help`."""
+    return _last_line(err).startswith("atom") or ("--help" in err and not err.startswith("atom"))
 
 
 def _last_line(err: str) -> str:

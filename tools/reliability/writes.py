@@ -20,6 +20,8 @@ _PATHS = {
 }
 """Events, and which of their arguments are paths that change."""
 
+REMOVING = ("os.remove", "os.rmdir")
+
 
 class Write(NamedTuple):
     """An attempt: the name of the audit event ("open" for a file opened to write), and the absolute paths."""
