@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def expand_home(path: str | Path) -> Path:
+    """Return a path with a leading "~" replaced by the home folder, or left as it is where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
+from atom_distill.base.files import expand_home
 from atom_distill.base.registry import unknown_name
 from atom_distill.data.cache.raw import LoadOptions
 from atom_distill.data.dataset import ImageDataset
@@ -38,7 +39,7 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
     options = LoadOptions(image_size, test_fraction, skip_unreadable, seed, test_split, image_column, label_column)
     if test_fraction is not None:
         check_fraction(test_fraction)
-    folder = None if data_dir is None else Path(data_dir).expanduser()
+    folder = None if data_dir is None else expand_home(data_dir)
     dataset = _load(name_or_path, folder, options, refresh=refresh)
     request = _request(name_or_path, folder, options)
     if classes is not None:
@@ -49,18 +50,18 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
 
 def is_at_hand(name_or_path: str | Path, *, data_dir: str | Path | None = None, **_options: Any) -> bool:
     """Return whether `load_dataset` could load a set without fetching anything; it takes the same arguments."""
-    if data_dir is not None and Path(data_dir).expanduser().exists():
+    if data_dir is not None and expand_home(data_dir).exists():
         return True
     if is_named(name_or_path):
         return needs_no_fetching(str(name_or_path))
-    return Path(name_or_path).expanduser().exists()
+    return expand_home(name_or_path).exists()
 
 
 def _load(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
     name = str(name_or_path)
     if is_named(name_or_path):
         return load_named(name, data_dir, options, refresh=refresh)
-    path = Path(name_or_path).expanduser()
+    path = expand_home(name_or_path)
     if name.strip() and path.exists():  # "" would be the working folder
         if data_dir is not None:
             raise ConfigError(f"`data_dir` is for named sets; {name} is a path already, so leave it out")
@@ -74,7 +75,7 @@ def _load(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions,
 def _request(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions) -> dict[str, Any]:
     """Return the arguments that load the set again, from any working folder."""
     arguments = {
-        "name_or_path": name_or_path if is_named(name_or_path) else str(Path(name_or_path).expanduser().resolve()),
+        "name_or_path": name_or_path if is_named(name_or_path) else str(expand_home(name_or_path).resolve()),
         "data_dir": data_dir and str(data_dir.resolve()),
         **asdict(options),
     }

@@ -13,6 +13,7 @@ from atom_distill.artifact.card.content import IMPORTED
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import holds_run
 from atom_distill.base.errors import ConfigError, DataError
+from atom_distill.base.files import expand_home
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset
@@ -53,8 +54,8 @@ def import_distilled(
         ConfigError: the options do not fit the files or the data set.
         UnknownNameError: there is no such preprocessing.
     """
-    source = Path(path).expanduser()
-    published = _read(source, dataset, Path(labels).expanduser() if labels is not None else None, experiment)
+    source = expand_home(path)
+    published = _read(source, dataset, expand_home(labels) if labels is not None else None, experiment)
     _check_images(published, dataset)
     classes = dataset.num_classes
     order, targets = by_class(targets_of(published.labels, classes, published.soft_labels), classes)

@@ -30,10 +30,9 @@ def test_warnings_that_are_about_no_file_are_shown_as_usual(capsys):
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         show = warnings.showwarning
-        with said.collected():
-            with said.about("a.tif"):
-                warnings.warn("Truncated\nFile Read", UserWarning, stacklevel=1)
-                warnings.warn("old call", DeprecationWarning, stacklevel=1)
+        with said.collected(), said.about("a.tif"):
+            warnings.warn("Truncated\nFile Read", UserWarning, stacklevel=1)
+            warnings.warn("old call", DeprecationWarning, stacklevel=1)
         assert warnings.showwarning is show
     said.print_notes()
     assert capsys.readouterr().err.endswith("a.tif: Truncated File Read\n")

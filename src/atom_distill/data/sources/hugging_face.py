@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from atom_distill.base.cache_folder import make_hub_cache_writable
 from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions, NotHereError, RawDataset
@@ -37,6 +38,7 @@ def fetch(hub_set: HubSet) -> RawDataset:
         NotHereError: the hub cannot be reached, or does not provide the set.
     """
     repository = hub_set.repository
+    make_hub_cache_writable()
     if not any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in _OFFLINE_VARIABLES):
         _probe(repository)
         note(f"fetching {repository} from the Hugging Face hub")
