@@ -14,6 +14,7 @@ from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data import load
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.subset import with_images
 from atom_distill.distillation.method import RunPlan
 from atom_distill.distillation.planning import plan_run
 from atom_distill.distillation.run import run
@@ -36,14 +37,15 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
     label_column: str | None = None,
     refresh: bool = False,
 ) -> ImageDataset:
-    """Load a data set by name, or from class folders, parquet files or a saved Hugging Face set.
+    """Load a data set by name, from a file or folder, or from the Hugging Face hub.
 
     A known name takes precedence over a file of that name; write `./digits`, or pass a `Path`, for the latter.
     Decoded images are cached in the folder `ATOM_DATA` and opened as memory maps. Of several processes, rank 0 loads
     the set first, and the others open what it has cached.
 
     Args:
-        name_or_path: `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `tiny-imagenet`, or a path.
+        name_or_path: `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `tiny-imagenet`, a path to class folders, a
+            zip or npz file, parquet files or a saved Hugging Face set, or `owner/name` of a set on the hub.
         data_dir: a published copy of a named set: its archive, its folder, or the folder that holds either.
         image_size: height and width in pixels; images are resized and cropped to it. None keeps their size.
         test_fraction: share of each class to use as test images, for a path without a test split, in (0, 1).
@@ -57,7 +59,7 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
         refresh: fetch and decode again, even if the set is cached.
 
     Raises:
-        UnknownNameError: it is neither a known name nor a path.
+        UnknownNameError: it is neither a known name nor a path, nor of the form `owner/name`.
         DataError: the set cannot be found, read or used; the message says what to do.
         CacheError: the cached copy is damaged.
         ConfigError: an option is out of range, or does not fit the set.
@@ -131,7 +133,7 @@ def plan_distillation(
     Raises:
         AtomError: the settings, the data or the folder do not allow it; the message says what to do.
     """
-    _require_loaded(dataset)
+    dataset = _usable(dataset)
     given = {name: value for name, value in settings.items() if value is not None}
     folder = Path(out) if out is not None else None
     return plan_run(dataset, given, out=folder, resume=resume, ranks=current_ranks())
@@ -171,7 +173,7 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     Raises:
         AtomError: unknown names, or sets that do not belong together.
     """
-    _require_loaded(dataset)
+    dataset = _usable(dataset)
     ranks = current_ranks()
     evaluation = Evaluation(
         arch=arch,
@@ -189,8 +191,10 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     return score
 
 
-def _require_loaded(dataset: object) -> None:
+def _usable(dataset: ImageDataset) -> ImageDataset:
+    """Return a set in which every class has images, which one that was not loaded may lack."""
     if not isinstance(dataset, ImageDataset):
         raise ConfigError(
             f"a loaded data set is needed, got {type(dataset).__name__}: use load_dataset, e.g. load_dataset('cifar10')"
         )
+    return with_images(dataset)

@@ -45,6 +45,13 @@ def test_a_card_says(changes, told):
     assert told in card(**changes)
 
 
+def test_names_on_a_card_are_text():
+    text = card(dataset={"name": "<b>|[x](y)\n# z", "train_size": 27})
+    assert "\n# \\<b\\>\\|\\[x\\](y)\\\\n# z, distilled to" in text
+    imported = {"files": ["a*b|`c`.pt"], "format": "a pair"}
+    assert r"imported from a\*b\|\`c\`.pt (a pair)" in card(record={"imported": imported})
+
+
 @pytest.mark.parametrize(
     ("method", "told"), [("imported", "images of toy, imported from a.pt"), ("dm", "made by dm, imported from a.pt")]
 )

@@ -75,6 +75,10 @@ def test_contrast_is_fitted_only_where_it_is_needed():
         (("cat", "Cat", "dog"), ["cat-0", "Cat-1", "dog"]),  # some file systems do not tell them apart
         (("a/b", "a b"), ["a_b-0", "a_b-1"]),
         (("", ".", "..."), ["class-0", "class-1", "class-2"]),
+        (("CON", "con.png", "nul", "lpt1", "cone"), ["class-CON", "class-con.png", "class-nul", "class-lpt1", "cone"]),
+        (("dog.", "Dog ", "--flag"), ["dog-0", "Dog-1", "flag"]),
+        (("\u00e9", "e\u0301"), ["\u00e9-0", "\u00e9-1"]),  # the same to some file systems
+        (("漢" * 90, "x" * 330, "x" * 330 + "y"), ["漢" * 26, "x" * 80 + "-1", "x" * 80 + "-2"]),
     ],
 )
 def test_class_names_become_folder_names(names, want):
@@ -85,6 +89,11 @@ def test_class_names_become_folder_names(names, want):
 def test_folder_names_are_always_distinct(names):
     found = [name.lower() for name in file_names(names)]
     assert len(set(found)) == len(names)
+
+
+def test_folder_names_have_a_hundred_bytes_at_most():
+    found = file_names(["😀é漢x" * 100] * 1000 + ["CON." + "y" * 300])
+    assert max(len(name.encode()) for name in found) <= 100
 
 
 def test_images_go_to_their_class_and_replace_what_was_there(tmp_path):

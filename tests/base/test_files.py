@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+import time
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event as EventType
 from pathlib import Path
 
 import pytest
@@ -113,3 +117,60 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path, error):
         fill_half(target, error)
     assert names(target) == ["kept"]
     assert names(tmp_path) == ["one"]
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
+    name = "x" * 255
+    write_text(tmp_path / name, "a")
+    with atomic_folder(tmp_path / ("é" * 127)) as folder:
+        (folder / "b").touch()
+    assert names(tmp_path) == [name, "é" * 127]
+
+
+def test_text_that_is_not_valid_is_written_as_escapes(tmp_path):
+    write_text(tmp_path / "a.md", "ca\udce9 é")
+    assert (tmp_path / "a.md").read_text(encoding="utf-8") == r"ca\udce9 é"
+
+
+def begin_and_wait(path: Path, begun: EventType) -> None:
+    with atomic_folder(path) as temporary:
+        (temporary / "half").write_text("1")
+        begun.set()
+        time.sleep(60)
+
+
+def test_folders_of_killed_processes_are_removed_and_those_in_work_are_not(tmp_path):
+    context = get_context("fork")
+    for outcome in ("killed", "at work"):
+        begun = context.Event()
+        process = context.Process(target=begin_and_wait, args=(tmp_path / outcome, begun))
+        process.start()
+        assert begun.wait(10)
+        if outcome == "killed":
+            process.kill()
+            process.join()
+        with atomic_folder(tmp_path / outcome) as temporary:
+            (temporary / "whole").write_text("1")
+        assert names(tmp_path / outcome) == ["whole"]
+        left = [path.name for path in tmp_path.glob(f".{outcome}.*.part")]
+        assert len(left) == (outcome == "at work")
+        process.kill()
+        process.join()
+
+
+def test_a_folder_that_cannot_be_replaced_is_as_before(tmp_path, monkeypatch):
+    path = tmp_path / "folder"
+    with atomic_folder(path) as temporary:
+        (temporary / "a").write_text("old")
+    replace = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="Input/output"), atomic_folder(path) as temporary:
+        (temporary / "a").write_text("new")
+    assert (path / "a").read_text() == "old"
+    assert names(tmp_path) == ["folder"]

@@ -42,6 +42,11 @@ def test_a_note_goes_to_standard_error(capsys):
     assert capsys.readouterr() == ("", "hello\n")
 
 
+def test_a_note_is_one_line_and_no_command_to_the_terminal(capsys):
+    note("a\nb \x1b[31m")
+    assert capsys.readouterr() == ("", "a\\nb \\x1b[31m\n")
+
+
 def test_lines_come_at_intervals_with_values_rate_and_time_left(clock, capsys):
     with Progress("distill", total=100) as bar:
         for step in range(50):

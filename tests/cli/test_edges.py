@@ -117,3 +117,28 @@ def test_a_preset_beside_a_file_of_all_settings_is_refused(refused, tmp_path):
 
 def test_a_dry_run_of_a_run_to_resume_is_refused(refused, tmp_path):
     assert "config.yaml" in refused("distill digits --ipc 1 --dry-run --resume --out", tmp_path)
+
+
+def test_output_in_the_folder_of_the_data_is_never_data(atom, tmp_path, monkeypatch):
+    for label in ("a", "b"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for index in range(4):
+            Image.new("L", (8, 8), 50 * index).save(tmp_path / "set" / label / f"{index}.png")
+    monkeypatch.chdir(tmp_path / "set")
+    first = atom(f"distill . --ipc 1 --test-fraction 0.5 {QUICK}")
+    assert first.code == 0
+    assert "lies in the folder of the data: being a run, it is not taken for data" in first.err
+    assert atom("data . --test-fraction 0.5").code == 0
+    (run,) = (tmp_path / "set" / "runs").iterdir()
+    assert atom(f"report {run.relative_to(tmp_path / 'set')}").code == 0
+    assert atom(f"distill . --ipc 1 --test-fraction 0.5 {QUICK} --resume --out {run}").code == 0
+    scored = atom("evaluate --epochs 1 --repeats 1 --width 8 --json --compile off", run)
+    assert scored.code == 0
+    assert "has changed" not in scored.err
+    monkeypatch.chdir(tmp_path / "set" / "a")
+    assert atom("data .. --test-fraction 0.5").code == 0  # its contact sheet lies among the images of a class
+    again = atom("data .. --test-fraction 0.5 --json")
+    assert (again.json["classes"], again.json["train"]["images"]) == (2, 4)
+    refused = atom("data .. --test-fraction 0.5 --sheet mine.png")
+    assert refused.code == 2
+    assert "--sheet mine.png lies in the data" in refused.err

@@ -47,13 +47,13 @@ def pets(tmp_path: Path) -> Path:
             "distill digits --budget 30 --method dsa",
             "--ipc.*--budget",
         ),
-        ("distill digits --ipc 0", r"ipc: .*\b1, got 0"),
-        ("distill digits --ipc 0 --steps 0", "ipc: .*got 0; steps: "),
+        ("distill digits --ipc 0", r"--ipc must .*\b1, got 0"),
+        ("distill digits --ipc 0 --steps 0", "--ipc must .*got 0; --steps must "),
         (
             "distill digits --ipc 200",
             "ipc 200 .*139 .*'8'.*--ipc 139",
         ),
-        ("distill digits --ipc 1 --image-lr 0", "image_lr: .*0"),
+        ("distill digits --ipc 1 --image-lr 0", "--image-lr must .*0"),
         ("distill digits --ipc 1 --augment blur", "'blur'.*color, crop"),
         ("distill digits --ipc 1 --depth 9", r"depth 9 .*8x8.*\b3\b"),
         ("distill digits --ipc 1 --device nonsense", "device 'nonsense'.*auto.*cpu"),
@@ -85,7 +85,7 @@ def pets(tmp_path: Path) -> Path:
         ("distill digits --ipc 1 --arch timm:resnet10t --norm none", "timm:resnet10t .*norm"),
         ("evaluate digits --random --ipc 1 --protocol dn", "protocol 'dn'.*'dm'"),
         ("evaluate digits --random --ipc 1 --repeats 0", "repeats .*1, got 0"),
-        ("evaluate digits --random --ipc 1 --epochs 0", "epochs: .*1, got 0"),
+        ("evaluate digits --random --ipc 1 --epochs 0", "--epochs must .*1, got 0"),
         ("evaluate digits --random --ipc 1 --width 0", "width .*1, got 0"),
         ("evaluate digits --random --ipc 1 --depth -1", "depth .*1, got -1"),
         ("evaluate digits --random --ipc 1 --augment blur", "operation 'blur'"),
@@ -131,7 +131,8 @@ def test_a_config_file_with_an_unknown_setting(refused, tmp_path):
 
 def test_an_empty_class(refused, pets):
     (pets / "train" / "cow").mkdir()
-    assert "class 'cow' has no images in train/cow/" in refused(f"distill --ipc 1 {QUICK}", pets)
+    assert "class 'cow' has no training images" in refused(f"distill --ipc 1 {QUICK}", pets)
+    assert "--classes" in refused(f"distill --ipc 1 {QUICK}", pets)
 
 
 def test_one_class(refused, pets):

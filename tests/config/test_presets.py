@@ -91,7 +91,7 @@ def test_a_preset_stands_between_the_papers_and_what_is_given():
     assert (fast.general.image_lr, fast.origins["image_lr"]) == (0.02, "default")
     sgd = resolve(CIFAR10, {"ipc": 1, "preset": "fast", "image_optimizer": "sgd"}).general
     assert (sgd.image_lr, sgd.batch_real) == (1.0, 16)
-    with pytest.raises(ConfigError, match="preset: Input should be 'paper' or 'fast', got 'quick'"):
+    with pytest.raises(ConfigError, match="`preset` must be 'paper' or 'fast', got 'quick'"):
         resolve(CIFAR10, {"ipc": 1, "preset": "quick"})
 
 
@@ -110,11 +110,11 @@ def test_all_problems_are_told_at_once():
     message = str(caught.value)
     assert message.count(";") == 4 + message.count("operation 'blur';")
     for part in (
-        "ipc: Input should be greater than or equal to 1, got 0",
-        "steps: Input should be greater than or equal to 1, got 0",
-        "image_lr: Input should be greater than 0, got -1.0",
-        "init: Input should be 'real' or 'noise', got 'photo'",
-        "augment: unknown operation 'blur'",
+        "`ipc` must be greater than or equal to 1, got 0",
+        "`steps` must be greater than or equal to 1, got 0",
+        "`image_lr` must be greater than 0, got -1.0",
+        "`init` must be 'real' or 'noise', got 'photo'",
+        "`augment`: unknown operation 'blur'",
     ):
         assert part in message
     assert "\n" not in message
@@ -159,8 +159,8 @@ def test_every_setting_is_described(model):
 def test_settings_of_the_method_are_checked_with_the_others():
     with pytest.raises(ConfigError) as caught:
         resolve(CIFAR10, {"ipc": 0, "spatial_power": 0.5})
-    assert "ipc: Input should be" in str(caught.value)
-    assert "spatial_power: Input should be" in str(caught.value)
+    assert "`ipc` must be" in str(caught.value)
+    assert "`spatial_power` must be" in str(caught.value)
 
 
 def test_no_setting_has_two_meanings():

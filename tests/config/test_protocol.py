@@ -31,9 +31,9 @@ def test_a_change_to_the_same_value_is_none():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"epochs": 0}, "epochs: Input should be greater than or equal to 1, got 0"),
-        ({"lr": 0.0, "batch_size": 0}, "batch_size: .*, got 0; lr: .*, got 0.0"),
-        ({"augment": "blur"}, "augment: unknown operation 'blur'"),
+        ({"epochs": 0}, "`epochs` must be greater than or equal to 1, got 0"),
+        ({"lr": 0.0, "batch_size": 0}, r"`batch_size` must .*, got 0; `lr` must .*, got 0\.0"),
+        ({"augment": "blur"}, "`augment`: unknown operation 'blur'"),
     ],
 )
 def test_values_out_of_range_are_refused(changes, told):

@@ -170,6 +170,15 @@ def test_the_files_hold_what_was_found(make_plan, make_search, tmp_path):
     assert (tmp_path / "out" / "search.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_name_of_a_run_is_neither_formula_nor_cell(make_plan, make_search, tmp_path):
+    search, name = make_search(make_plan(names="dm whole")).run(), r"dm:$\q$|x"
+    proxies = [replace(proxy, name=name) if proxy.name == "dm" else proxy for proxy in search.plan.proxies]
+    outcomes = [one.model_copy(update={"proxy": name}) if one.proxy == "dm" else one for one in search.outcomes]
+    write_report(tmp_path / "out", SearchResult(replace(search.plan, proxies=proxies), [], "here", outcomes))
+    assert r"| dm:$\q$\|x | 6 |" in (tmp_path / "out" / "search.md").read_text()
+    assert (tmp_path / "out" / "search.png").exists()
+
+
 def test_a_kept_trial_is_of_its_images_whatever_the_proxy_is_called(make_plan, make_search, data):
     first = make_search(make_plan(names="dm whole")).run()
     renamed = replace(data, distilled={"atom": data.distilled["dm"]})

@@ -57,7 +57,7 @@ def test_schedules():
 def test_wrong_values_are_refused_before_the_training():
     with pytest.raises(UnknownNameError, match=r"unknown learning-rate schedule 'cosin'. Did you mean 'cosine'"):
         Evaluation(protocol=PROTOCOLS.get("dm").changed(schedule="cosin"))
-    with pytest.raises(ConfigError, match="temperature: Input should be greater than 0"):
+    with pytest.raises(ConfigError, match="`temperature` must be greater than 0"):
         PROTOCOLS.get("dm").changed(temperature=0.0)
-    with pytest.raises(ConfigError, match="loss: Input should be 'cross-entropy' or 'mse'"):
+    with pytest.raises(ConfigError, match="`loss` must be 'cross-entropy' or 'mse'"):
         PROTOCOLS.get("dm").changed(loss="l1")

@@ -15,6 +15,7 @@ from torch import Tensor
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
 from atom_distill.base.own_folders import CONFIG_FILE
+from atom_distill.base.plain_text import valid_text
 from atom_distill.base.tensors import write_tensors
 from atom_distill.base.writable import require_writable
 from atom_distill.ops.parameterization import Stored
@@ -71,11 +72,13 @@ def enter(folder: Path) -> None:
     """Create a folder for a new run, or enter that of a stopped one; remove half-written files of a killed process.
 
     Raises:
-        ArtifactError: it holds something other than a run, or is not a folder.
+        ArtifactError: it holds something other than a run, is not a folder, or has a name that is not UTF-8.
         ConfigError: nothing can be written there.
     """
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"{folder} is a file; give a folder as `out`")
+    if str(folder) != valid_text(str(folder)):  # safetensors would write there, and read nothing
+        raise ArtifactError(f"the name of {folder} is not UTF-8; give another `out`")
     if not holds_run(folder):
         require_writable(folder, "out")
     folder.mkdir(parents=True, exist_ok=True)

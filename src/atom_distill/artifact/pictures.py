@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from atom_distill.base.files import atomic_folder, atomic_path
 from atom_distill.base.image_grid import image_grid, to_picture
+from atom_distill.base.plain_text import shortened
 
 _GRID_COLUMNS = 10
 _GRID_ROWS_AT_MOST = 20
@@ -19,6 +22,10 @@ _TILE = 96
 _GAP = 4
 _FAINTEST = 0.01
 """Share of an image's values that may be clipped at either end of its contrast."""
+_MAX_NAME_BYTES = 80
+"""Length of a folder name, to which "class-" and a number may be added; file systems take 255, Windows 260 a path."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+"""Names of devices on Windows, with any ending."""
 
 
 def fit_contrast(intensities: Tensor) -> Tensor:
@@ -82,12 +89,19 @@ def place_images(folder: Path, pixels: Tensor, labels: Sequence[int], class_name
 
 
 def file_names(class_names: Sequence[str]) -> list[str]:
-    """Turn class names into folder names that every file system takes, all different."""
-    names = [re.sub(r"[^\w.-]+", "_", name).strip("._") or "class" for name in class_names]
-    seen: dict[str, int] = {}
-    for name in names:
-        seen[name.lower()] = seen.get(name.lower(), 0) + 1
-    told_apart = [name if seen[name.lower()] == 1 else f"{name}-{index}" for index, name in enumerate(names)]
-    if len({name.lower() for name in told_apart}) == len(names):
+    """Return a folder name for each class: at most 100 bytes, fit for every file system, and all different.
+
+    Names that differ only in case, or in how accents are encoded, are one to some file systems: they get a number.
+    """
+    names = [_file_name(name) for name in class_names]
+    seen = Counter(name.casefold() for name in names)
+    told_apart = [name if seen[name.casefold()] == 1 else f"{name}-{index}" for index, name in enumerate(names)]
+    if len({name.casefold() for name in told_apart}) == len(names):
         return told_apart
     return [f"{index}-{name}" for index, name in enumerate(names)]  # a number made one the same as another name
+
+
+def _file_name(name: str) -> str:
+    cleaned = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._").lstrip("-")
+    cleaned = shortened(cleaned, _MAX_NAME_BYTES).rstrip("._") or "class"
+    return f"class-{cleaned}" if _RESERVED.match(cleaned) else cleaned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+_MAX_PREFIX = 50
+"""Characters, of up to 4 bytes, of a path's name in its temporary name."""
 
 
 def expand_home(path: str | Path) -> Path:
@@ -31,7 +34,7 @@ def expand_home(path: str | Path) -> Path:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -46,21 +49,69 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to `path`; on success it replaces `path`, on failure it is removed."""
+    """Yield a temporary folder next to `path`; on success it replaces `path`, on failure it is removed.
+
+    Those that killed processes left behind are removed, too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    _remove_abandoned(path)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".part"))
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
-            path.replace(old / "old")
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
+        with _locked(temporary):
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            _replace_folder(path, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(path: Path, new: Path) -> None:
+    """Put `new` in the place of `path`, which is there as before if that fails."""
+    if not path.exists():
+        new.replace(path)
+        return
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".old"))
+    try:
+        path.replace(old / "old")
+        new.replace(path)
+    except OSError:
+        if not path.exists():
+            (old / "old").replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Lock a folder, which the end of the process undoes, however it ends; yield False if that is not possible.
+
+    It is not if another process has locked it, and on Windows and some network drives.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = True
+    except OSError:
+        locked = False
+    try:
+        yield locked
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary folders for `path` that no process has locked."""
+    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*.part"):
+        with _locked(leftover) as abandoned:
+            if abandoned:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -75,7 +126,7 @@ def remove_leftovers(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a path may be no valid text
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -101,6 +152,11 @@ def read_json_as(kind: TypeAdapter[T], path: Path, *, advice: str) -> T:
     except ValidationError as error:
         problems = f"{error.error_count()} problems"
         raise ArtifactError(f"{path} is damaged ({problems}); move it away and {advice}") from None
+
+
+def _prefix(path: Path) -> str:
+    """Return how the temporary names of a path begin: cut, since a name of 255 bytes cannot become longer."""
+    return f".{path.name[:_MAX_PREFIX]}."
 
 
 def _umask() -> int:

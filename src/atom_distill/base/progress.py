@@ -12,6 +12,8 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from atom_distill.base.plain_text import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -36,10 +38,10 @@ def is_main_process() -> bool:
 
 
 def note(message: str) -> None:
-    """Print a message on standard error, in the main process only."""
+    """Print a message as one line on standard error, in the main process only."""
     if not is_main_process():
         return
-    print(message, file=sys.stderr, flush=True)  # noqa: T201 (the only place that prints)
+    print(one_line(message), file=sys.stderr, flush=True)  # noqa: T201 (the only place that prints)
 
 
 class Progress:
@@ -129,10 +131,10 @@ def _live_bar(label: str, total: int, done: int) -> RichProgress:
     from rich.progress import Progress as RichProgress
 
     bar = RichProgress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         console=Console(stderr=True),
     )
     bar.add_task(label, total=total, completed=done, text="")

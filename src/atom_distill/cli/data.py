@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.plain_text import abbreviated, one_line
 from atom_distill.base.writable import require_writable
 from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from atom_distill.data.dataset import ImageDataset
 
 _DESCRIPTION = (
     "Fetch a data set (cache, --data-dir, hub), check it and describe it: counts, sizes, mean, deviation, and a "
     "contact sheet as PNG."
 )
 _CLASSES_SHOWN = 12
+_MAX_NAME = 32  # characters, which may be two columns wide: the counts stay visible
 _COPIES_SHOWN = 3
 _DUPLICATES = {
     "across_splits": "both in the training and in the test split, which makes test accuracies too high",
@@ -42,6 +47,7 @@ def command(arguments: Sequence[str]) -> None:
     """Run `atom data`."""
     options = parse(DataCommand, command="data", description=_DESCRIPTION, arguments=arguments)
     from atom_distill.base.files import atomic_path
+    from atom_distill.base.own_folders import CONTACT_SHEET
     from atom_distill.data.contact_sheet import contact_sheet
     from atom_distill.data.describe import describe
 
@@ -50,7 +56,8 @@ def command(arguments: Sequence[str]) -> None:
     require_writable(options.sheet or Path("contact-sheet.png"), "sheet")
     dataset = options.data.load(options.dataset, refresh=options.refresh)
     facts = describe(dataset)
-    sheet = options.sheet or Path(f"{dataset.name}-contact-sheet.png")
+    sheet = options.sheet or Path(f"{dataset.name}{CONTACT_SHEET}")
+    _keep_out_of(dataset, sheet)
     with atomic_path(sheet) as temporary:
         contact_sheet(dataset).save(temporary, format="PNG")
     facts["contact_sheet"] = str(sheet)
@@ -60,11 +67,22 @@ def command(arguments: Sequence[str]) -> None:
         _print(facts)
 
 
+def _keep_out_of(dataset: ImageDataset, sheet: Path) -> None:
+    """Raise an error if a contact sheet would become an image of a class."""
+    from atom_distill.base.own_folders import CONTACT_SHEET
+
+    folder = Path(str(dataset.request.get("name_or_path")))
+    if folder.is_dir() and folder in sheet.resolve().parents and not sheet.name.endswith(CONTACT_SHEET):
+        raise ConfigError(
+            f"--sheet {sheet} lies in the data; give a name outside of {folder}, or one like x{CONTACT_SHEET}"
+        )
+
+
 def _print(facts: dict[str, Any]) -> None:
     channels, height, width = facts["image_shape"]
     names = facts["class_names"]
     print_line(f"{facts['name']}: {facts['classes']} classes, {height}x{width}, {channels} channels")
-    print_line(f"source   {facts['source']}")
+    print_line(f"source   {one_line(facts['source'])}")
     print_line(f"mean     {', '.join(f'{value:.4f}' for value in facts['mean'])}  (over pixels, of 0..1)")
     print_line(f"std      {', '.join(f'{value:.4f}' for value in facts['std'])}")
     if facts["skipped"]:
@@ -74,7 +92,7 @@ def _print(facts: dict[str, Any]) -> None:
     for kind, told in _DUPLICATES.items():
         _print_duplicates(told, **facts["duplicates"][kind])
     rows = [
-        [name, str(facts["train"]["per_class"][label]), str(facts["test"]["per_class"][label])]
+        [abbreviated(name, _MAX_NAME), str(facts["train"]["per_class"][label]), str(facts["test"]["per_class"][label])]
         for label, name in enumerate(names[:_CLASSES_SHOWN])
     ]
     if len(names) > _CLASSES_SHOWN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -172,4 +173,4 @@ def _print_result(distilled: DistilledDataset, out: Path, took: Took, *, as_json
     memory = f"peak memory {took.peak_own_mib:.0f} MiB ({took.peak_mib:.0f} with mapped files)"
     print_line(f"{len(distilled)} images after {distilled.steps} steps, {duration(took.seconds)}, {memory}: {out}")
     print_line(f"picture:  {picture}")
-    print_line(f"next:     atom evaluate {out}")
+    print_line(f"next:     atom evaluate {shlex.quote(str(out))}")

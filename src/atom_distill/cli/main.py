@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 another rank died, 2 something for the user to correct, 130 stopped by the user.
     """
-    _open_missing_streams()
+    _prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = [f"  {name:<14} {text}" for name, text in _COMMANDS.items()]
@@ -65,11 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(arguments[0], arguments[1:])
 
 
-def _open_missing_streams() -> None:
-    """Write into nothing where the caller closed an output: Python then has None in its place."""
+def _prepare_streams() -> None:
+    """Make every text printable: as escapes where the terminal lacks a character, into nothing where it is closed."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:  # the caller closed it
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (open to the end)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(name: str, arguments: list[str]) -> int:

@@ -34,7 +34,8 @@ def parse(options: type[Model], *, command: str, description: str, arguments: Se
             prog=f"atom {command}",
             description=description,
             args=list(arguments),
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
+            # Help is in descriptions; to look for comments, tyro would tokenize this package at every start.
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.HelptextFromCommentsOff),
         )
 
 
@@ -81,7 +82,8 @@ def given(options: BaseModel) -> dict[str, Any]:
 
 
 DATASET_HELP = (
-    "digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, or a path to class folders, parquet or a saved set."
+    "digits, cifar10, cifar100, cifar100-coarse, tiny-imagenet, a path to class folders, zip, parquet, npz or a "
+    "saved set, or owner/name of a set on the Hugging Face hub."
 )
 
 

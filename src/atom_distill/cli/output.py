@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from atom_distill.base.plain_text import one_line
 from atom_distill.base.progress import is_main_process
 
 
@@ -18,19 +19,23 @@ def print_json(value: Mapping[str, Any]) -> None:
 def print_line(text: str = "") -> None:
     """Print a line; of several ranks the first one speaks."""
     if is_main_process():
-        sys.stdout.write(text + "\n")
+        sys.stdout.write("\n".join(map(one_line, text.split("\n"))) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table for people."""
+    """Print a table for people; what it shows is text, never markup."""
     if not is_main_process():
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    def text(value: str) -> Text:
+        return Text(one_line(value))
+
+    table = Table(title=text(title), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, no_wrap=index == 0)  # the names of the rows stay whole
+        table.add_column(text(column), no_wrap=index == 0)  # the names of the rows stay whole
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(text, row))
     Console().print(table)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from atom_distill.base.errors import ConfigError
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
-from atom_distill.cli.runs import dataset_of
+from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of
 
 if TYPE_CHECKING:
     from atom_distill.search.proxies import SearchData
@@ -81,6 +81,7 @@ class SearchCommand(BaseModel):
     dry_run: Flag = Field(default=False, description="List the architectures and stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
     workers: WorkerOptions = Field(default_factory=WorkerOptions)
+    moved_to: MovedTo = Field(default=None, description=MOVED_TO_HELP)
     data: DataOptions = Field(default_factory=DataOptions)
 
 
@@ -99,7 +100,7 @@ def command(arguments: Sequence[str]) -> None:
         proxies=proxy_names(names, name_runs(runs)),
         **options.model_dump(include={"sample", "epochs", "whole_epochs", "halving", "holdout", "seed"}),
     )
-    dataset, space = dataset_of(runs[0], options.data), find_space(options.space)
+    dataset, space = dataset_of(runs[0], options.data, options.moved_to), find_space(options.space)
     if options.dry_run:
         found = choose_candidates(
             space, dataset.image_shape, dataset.num_classes, sample=options.sample, seed=options.seed

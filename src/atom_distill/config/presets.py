@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -93,8 +93,17 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
 def problems(error: ValidationError) -> list[str]:
     """Return what is wrong with settings, one clause for each problem."""
     return [
-        ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
+        _clause(problem["loc"], problem["msg"])
         # A problem of the settings together has no place of its own, and its input is all of them.
         + ("" if problem["type"] == "missing" or not problem["loc"] else f", got {problem['input']!r}")
         for problem in error.errors()
     ]
+
+
+def _clause(place: Sequence[int | str], message: str) -> str:
+    """Return e.g. "`ipc` must be greater than 0"; the command line turns the name in backquotes into an option."""
+    told = message.removeprefix("Value error, ").replace("Input should", "must", 1)
+    if not place:
+        return told
+    name = f"`{'.'.join(map(str, place))}`"
+    return f"{name} {told}" if told.startswith("must") else f"{name}: {told}"

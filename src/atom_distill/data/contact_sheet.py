@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image, ImageDraw, ImageFont
 
 from atom_distill.base.image_grid import image_grid
+from atom_distill.base.plain_text import abbreviated
 from atom_distill.data.dataset import ImageDataset
 
 _TILE = 64  # pixels: smallest longer side of a tile; the largest is four times that
@@ -25,7 +26,7 @@ def contact_sheet(dataset: ImageDataset, per_class: int = 8, max_classes: int = 
         An RGB picture; small images are enlarged without smoothing, so that their pixels show.
     """
     rows = [dataset.train.images[indices[:per_class]] for indices in dataset.class_indices()[:max_classes]]
-    names = [_short(name) for name in dataset.class_names[:max_classes]]
+    names = [abbreviated(name, _MAX_NAME) for name in dataset.class_names[:max_classes]]
     font = ImageFont.load_default(size=_FONT_SIZE)
     left = round(max(font.getlength(name) for name in names)) + 4 * _GAP
     _, height, width = dataset.image_shape
@@ -36,10 +37,6 @@ def contact_sheet(dataset: ImageDataset, per_class: int = 8, max_classes: int = 
         top = _GAP + row * (tile[1] + _GAP)
         draw.text((2 * _GAP, top + tile[1] // 2), name, fill="black", font=font, anchor="lm")
     return sheet
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 3] + "..."
 
 
 def _tile_size(width: int, height: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.plain_text import valid_text
 from atom_distill.data.rows import take
 
 
@@ -53,9 +54,11 @@ class ImageDataset:
         name: short name, used for run folders.
         train: the images to distill.
         test: the images that scores are measured on, and nothing else.
-        class_names: one per class, index = label.
+        class_names: one per class, index = label; valid text, whatever the bytes of a folder's name.
         source: where it came from, for people and for the record.
         fingerprint: hash of the contents, the key of everything that is cached about them.
+        names_declared: whether the class names are declared apart from the images; `load_dataset` leaves out those that
+            have none, where a class folder without images is an error.
         skipped: number of unreadable images that were left out on request.
         request: arguments of `load_dataset` that load it again; empty for a set that was not loaded.
         cache_folder: folder of the decoded arrays; None for a set in memory.
@@ -67,6 +70,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     source: str
     fingerprint: str
+    names_declared: bool = False
     skipped: int = 0
     request: Mapping[str, Any] = field(default_factory=dict)
     cache_folder: Path | None = None
@@ -77,6 +81,7 @@ class ImageDataset:
         return f"ImageDataset({self.name}, {sizes}, {shape}, {self.num_classes} classes)"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(map(valid_text, self.class_names)))
         self._check_shapes()
         self._check_labels()
 
@@ -100,6 +105,7 @@ class ImageDataset:
             "request": dict(self.request),
             "train_size": len(self.train),
             "test_size": len(self.test),
+            "classes": self.num_classes,
         }
 
     def class_sizes(self) -> Tensor:
@@ -133,10 +139,3 @@ class ImageDataset:
             labels = split.labels
             if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= self.num_classes):
                 raise DataError(f"{self.name}: a {split_name} label is outside 0..{self.num_classes - 1}")
-        sizes = self.class_sizes().tolist()
-        empty = [name for name, size in zip(self.class_names, sizes, strict=True) if size == 0]
-        if empty:
-            raise DataError(
-                f"{self.name}: class {', '.join(map(repr, empty[:5]))} has no training images; "
-                "add some, or remove the class"
-            )

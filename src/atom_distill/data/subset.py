@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from atom_distill.base.errors import ConfigError
+from atom_distill.base.errors import ConfigError, DataError
+from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
 from atom_distill.base.seeding import generator
 from atom_distill.data.dataset import ImageDataset, Split
+
+_SHOWN = 5
+"""Classes named in a message."""
 
 
 def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> Tensor:
@@ -77,7 +81,8 @@ def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDat
     new_label[[known.index(name) for name in names]] = torch.arange(len(names))
 
     def cut(split: Split) -> Split:
-        kept = split.subset((new_label[split.labels] >= 0).nonzero().flatten())
+        wanted = new_label[split.labels] >= 0
+        kept = split if bool(wanted.all()) else split.subset(wanted.nonzero().flatten())
         return Split(kept.images, new_label[kept.labels])
 
     return replace(
@@ -104,6 +109,32 @@ def _chosen_names(dataset_name: str, known: list[str], wanted: int | Sequence[st
     if len(wanted) < 2:
         raise ConfigError("`classes` names fewer than 2 classes, and 2 are needed")
     return list(wanted)
+
+
+def with_images(dataset: ImageDataset) -> ImageDataset:
+    """Return a set in which every class has training images: declared names of no images are left out, with a note.
+
+    Raises:
+        DataError: a class has test images only, or is not merely declared; or fewer than two classes have images.
+    """
+    train, test = dataset.class_sizes().tolist(), torch.bincount(dataset.test.labels, minlength=dataset.num_classes)
+    empty = {name: int(count) for name, size, count in zip(dataset.class_names, train, test, strict=True) if not size}
+    if not empty:
+        return dataset
+    kept = [name for name in dataset.class_names if name not in empty]
+    lacking = [name for name, in_test in empty.items() if in_test or not dataset.names_declared]
+    if lacking or len(kept) < 2:
+        raise DataError(
+            f"{dataset.name}: class {_some(lacking or empty)} has no training images; add some, remove the class, or "
+            "name those to keep with `classes`"
+        )
+    note(f"{dataset.name}: left out, since there are no images of it: class {_some(empty)}")
+    return only_classes(dataset, kept)
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = [repr(name) for name in names]
+    return ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
 
 
 def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:

@@ -56,6 +56,9 @@ def _is_finished(plan: RunPlan, out: Path, *, resume: bool) -> bool:
 
 def _begin(plan: RunPlan) -> Mapping[str, Any]:
     """Write the config, which marks the folder as this run's whatever happens next, and return the run's record."""
+    source = Path(str(plan.dataset.request.get("name_or_path", "")))
+    if plan.out is not None and source.is_absolute() and plan.out.resolve().is_relative_to(source):
+        note(f"{plan.out} lies in the folder of the data: being a run, it is not taken for data")
     method = {"title": plan.method.title, "paper": plan.method.paper}
     record: Mapping[str, Any] = {**run_record(), "method": method}
     if plan.out is None:

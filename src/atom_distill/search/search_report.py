@@ -130,7 +130,7 @@ def _plot(result: SearchResult, path: Path) -> None:
         sizes = [12 * (1 + one.rung) for one in shown]  # those that reached a later rung of halving are larger
         axes.scatter([one.accuracy for one in shown], [truth[one.architecture] for one in shown], s=sizes, alpha=0.7)
         rho = "" if quality.overall is None else f"\nSpearman {quality.overall.spearman:.2f}"
-        axes.set_title(f"{proxy.name}, {proxy.images} images{rho}", loc="left", fontsize=9)
+        axes.set_title(f"{proxy.name}, {proxy.images} images{rho}", loc="left", fontsize=9, parse_math=False)
         axes.set_xlabel("accuracy on the proxy, %")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("test accuracy, whole set, %")

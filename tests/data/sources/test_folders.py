@@ -142,8 +142,23 @@ def test_a_class_that_is_only_unreadable_is_named(class_folders):
 
 def test_an_empty_class_is_named(class_folders):
     (class_folders / "train" / "empty one").mkdir()
-    with pytest.raises(DataError, match=r"class 'empty one' has no images in train/empty one/"):
+    with pytest.raises(DataError, match=r"class 'empty one' has no training images.*`classes`"):
         load_dataset(class_folders)
+
+
+@pytest.mark.parametrize("fraction", [None, 0.5])
+def test_the_classes_that_have_images_can_be_chosen(class_folders, save_image, fraction):
+    root = class_folders if fraction is None else class_folders / "train"
+    (class_folders / "train" / "empty one").mkdir()
+    save_image(class_folders / "train" / "z" / "0.png")
+    save_image(class_folders / "train" / "z" / "1.png")
+    with pytest.raises(DataError, match="class 'empty one' has no training images"):
+        load_dataset(root, test_fraction=fraction)
+    dataset = load_dataset(root, test_fraction=fraction, classes=("z", "b"))  # cached by the call before
+    assert dataset.class_names == ("z", "b")
+    assert dataset.class_sizes().tolist() == ([2, 4] if fraction is None else [1, 2])
+    with pytest.raises(DataError, match="class 'empty one' has no training images"):
+        load_dataset(root, test_fraction=fraction, classes=("a", "b", "empty one"))
 
 
 def test_one_class_is_refused(class_folders):
@@ -307,3 +322,11 @@ def test_a_folder_around_the_classes_is_passed(class_folders, tmp_path, wrapped,
     dataset = load_dataset(class_folders)
     assert (dataset.class_names, len(dataset.train), len(dataset.test)) == (("a", "b"), 8, 4)
     assert "images/ is the only folder with images there" in capsys.readouterr().err
+
+
+def test_a_test_split_of_one_class_with_folders_in_it_is_no_wrapper(class_folders, save_image):
+    for path in (class_folders / "test").rglob("*.png"):
+        path.unlink()
+    for name in ("b", "x"):
+        save_image(class_folders / "test" / "a" / name / "0.png")
+    assert load_dataset(class_folders).test.labels.tolist() == [0, 0]

@@ -38,25 +38,34 @@ def test_runs_exports_and_caches_in_the_data_are_no_classes(flat, monkeypatch, c
     told = capsys.readouterr().err
     assert "runs/first/ holds a run: not taken for data" in told
     assert "a/exported/ holds an export: not taken for data" in told
-    assert "cache/folders" in told
+    assert "cache/folders" in told, told
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "kind"),
+    ("name", "content"),
     [
-        ("search.json", '{"verdicts": []}', "an architecture search"),
-        ("table1.json", '{"table": "table1", "cells": []}', "tables of results"),
-        ("report.html", '<head><meta name="generator" content="atom-distill">', "a report"),
+        ("search.json", '{"verdicts": []}'),
+        ("table1.json", '{"table": "table1", "cells": []}'),
+        ("report.html", '<head><meta name="generator" content="atom-distill">'),
     ],
 )
-def test_other_output_is_recognized_by_its_content(flat, save_image, name, content, kind, capsys):
-    save_image(flat / "out" / "plot.png")
-    (flat / "out" / name).write_text(content)
-    assert load_dataset(flat, test_fraction=0.5).num_classes == 2
-    assert f"out/ holds {kind}" in capsys.readouterr().err
-    (flat / "out" / name).write_text('{"of": "somebody else"}')
+def test_other_output_is_recognized_by_its_content(flat, save_image, name, content, capsys):
+    picture = f"{name.partition('.')[0]}.png"  # a plot beside a table
+    for folder in ("", "a", "out"):
+        save_image(flat / folder / picture)
+        (flat / folder / name).write_text(content)
+    dataset = load_dataset(flat, test_fraction=0.5)
+    assert (dataset.class_names, len(dataset.train)) == (("a", "b"), 4)
+    assert f"a/{name}: written by this tool" in capsys.readouterr().err
+    for folder in ("", "a", "out"):
+        (flat / folder / name).write_text('{"of": "somebody else"}')
     with pytest.raises(DataError, match="class 'out' has 1 image"):
         load_dataset(flat, test_fraction=0.5)
+
+
+def test_a_contact_sheet_among_the_images_is_left_out(flat, save_image):
+    save_image(flat / "a" / "pets-contact-sheet.png", size=(99, 99))
+    assert len(load_dataset(flat, test_fraction=0.5).train) == 4
 
 
 def test_a_run_is_no_data_set(flat):

@@ -27,9 +27,10 @@ def render_card(content: CardContent, layout: Layout | None = None) -> str:
         layout: of the folder; None for that of a run.
     """
     layout, source = layout or run_layout(content), content.source
+    title = markdown.escaped(source.title)
     return header(content, layout.data) + text.TEMPLATE.format(
-        title=content.title,
-        source=source.title if source.homepage is None else f"[{source.title}]({source.homepage})",
+        title=markdown.escaped(content.title),
+        source=title if source.homepage is None else f"[{title}]({source.homepage})",
         train_size=content.dataset.get("train_size", "?"),
         images=content.images,
         per_class=_per_class(content.per_class),
@@ -58,7 +59,8 @@ def _made(content: CardContent) -> str:
         best = ", the best of its run on held-out training images" if content.which == "best" else ""
         return f"made by {content.method_title} in {content.steps} steps{best}"
     by = "" if content.method == IMPORTED else f"made by {content.method_title}, "
-    return f"{by}imported from {', '.join(imported['files'])} ({imported['format']})"
+    files = ", ".join(map(markdown.escaped, imported["files"]))
+    return f"{by}imported from {files} ({imported['format']})"
 
 
 def _how(content: CardContent) -> str:
@@ -91,11 +93,12 @@ def _scores(scores: Sequence[Score]) -> str:
 
 
 def _license(source: Origin) -> str:
+    title = markdown.escaped(source.title)
     if source.license != UNKNOWN_LICENSE:
-        return f"That of {source.title}, from which the images are derived: `{source.license}`."
+        return f"That of {title}, from which the images are derived: `{source.license}`."
     where = f"; see [its page]({source.homepage})" if source.homepage else ""
     return (
-        f"The images are derived from {source.title}, whose terms apply to them. Its license is not known to the tool "
+        f"The images are derived from {title}, whose terms apply to them. Its license is not known to the tool "
         f"that wrote this card{where}; ask before you pass the images on."
     )
 

@@ -88,9 +88,11 @@ class RawDataset:
         train, test: the splits.
         class_names: one per class, index = label.
         source: where it came from, for people and for the record.
+        names_declared: whether the class names are declared apart from the images, so that some may have none.
     """
 
     train: RawSplit
     test: RawSplit
     class_names: tuple[str, ...]
     source: str
+    names_declared: bool = False

@@ -67,7 +67,7 @@ def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
     """Decode a set into its slot and open it; a set that is there is replaced only after success.
 
     Raises:
-        DataError: the set cannot be used (shapes, unreadable files, empty classes).
+        DataError: the set cannot be used (shapes, unreadable files).
         CacheError: the cache folder cannot be written, or its disk has too little room.
     """
     slot = replace(slot, folder=writable(slot.folder))
@@ -176,6 +176,7 @@ def _describe(raw: RawDataset, folder: Path, slot: Slot, skipped: int) -> dict[s
         "source": raw.source,
         "origin": slot.origin,
         "class_names": list(raw.class_names),
+        "names_declared": raw.names_declared,
         "skipped": skipped,
         "fingerprint": _fingerprint(entries, raw.class_names),
         "arrays": entries,
@@ -271,5 +272,6 @@ def _open(index: dict[str, Any], slot: Slot) -> ImageDataset:
         source=index["source"],
         fingerprint=index["fingerprint"],
         skipped=index["skipped"],
+        names_declared=index.get("names_declared", False),
         cache_folder=slot.folder,
     )

@@ -70,7 +70,7 @@ def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
     """Read class folders, or folders with a metadata file; classes are numbered in the sorted order of their names.
 
     Raises:
-        DataError: there are no classes, one is empty or only in the test split, or there is no test split.
+        DataError: there are no classes, one is only in the test split, or there is no test split.
         ConfigError: a test fraction was given though there is a test split.
     """
     source = str(listing.root)
@@ -80,7 +80,6 @@ def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
         return _divided(listing, parts[""], options)
     chosen = choose_splits(parts, source, options)
     train = parts[chosen.train]
-    _require_images(source, train, chosen.train)
     if chosen.test is None:
         return _divided(listing, train, options)
     return _in_two(listing, train, parts[chosen.test], chosen)
@@ -100,7 +99,6 @@ def _in_two(listing: Listing, train: Classes, test: Classes, chosen: Splits) -> 
 
 def _divided(listing: Listing, classes: Classes, options: LoadOptions) -> RawDataset:
     """Split the images of each class into training and test images."""
-    _require_images(str(listing.root), classes, "")
     if options.test_fraction is None:
         raise no_test_split(str(listing.root))
     names = tuple(classes)
@@ -125,11 +123,14 @@ def _parts_of(root: Folder, source: str, options: LoadOptions) -> dict[str, Clas
             f"{source} holds no data set that can be read: wanted train/<class>/*.png with test/ or val/ "
             "beside it, or <class>/*.png, or *.parquet, or a saved Hugging Face data set"
         )
-    parts = {name: _without_wrapper(folder, source) for name, folder in root.folders.items() if folder.holds_classes()}
-    train = next((part for name, part in parts.items() if split_of(name) == TRAIN), None)
+    parts = {name: folder for name, folder in root.folders.items() if folder.holds_classes()}
+    train = next((name for name in parts if split_of(name) == TRAIN), None)
     if train is None:
         return _parts_without_train(root, parts, source)
-    labeled = {name: part.classes() for name, part in parts.items() if part.filled() & train.filled()}
+    parts[train] = _without_wrapper(parts[train], source)
+    known = parts[train].filled()
+    inner = {name: part if part.filled() & known else _without_wrapper(part, source) for name, part in parts.items()}
+    labeled = {name: part.classes() for name, part in inner.items() if part.filled() & known}
     others = root.filled() - labeled.keys()
     has_test = options.test_split is not None or any(split_of(name) not in (None, TRAIN) for name in labeled)
     classlike = sorted(name for name in others if split_of(name) is None)
@@ -190,16 +191,6 @@ def _tell_left_out(listing: Listing) -> None:
     skipped = endings(path for path, _, _ in listing.files if "/" in path and not is_image(path))
     if skipped:
         note(f"{listing.root}: left out files that Pillow does not read as images: {skipped}")
-
-
-def _require_images(source: str, classes: Classes, part: str) -> None:
-    empty = [name for name, files in classes.items() if not files]
-    if empty:
-        place = f"{part}/{empty[0]}" if part else empty[0]
-        raise DataError(
-            f"{source}: class {', '.join(map(repr, empty[:_SHOWN]))} has no images in {place}/; "
-            "add some, or remove the folder"
-        )
 
 
 # Reading

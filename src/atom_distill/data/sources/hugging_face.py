@@ -13,9 +13,10 @@ from typing import Any
 
 from atom_distill.base.cache_folder import make_hub_cache_writable
 from atom_distill.base.errors import DataError
+from atom_distill.base.plain_text import reason_of
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions, NotHereError, RawDataset
-from atom_distill.data.sources.arrow_tables import ROWS_AT_ONCE, Columns, Table, read_tables
+from atom_distill.data.sources.arrow_tables import ROWS_AT_ONCE, Table, read_tables
 
 _PROBE_SECONDS = 8.0
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -32,12 +33,24 @@ class HubSet:
 
 
 def fetch(hub_set: HubSet) -> RawDataset:
+    """Download a set whose columns are known; see `fetch_repository`."""
+    options = LoadOptions(image_column=hub_set.image, label_column=hub_set.label)
+    return fetch_repository(hub_set.repository, options, hub_set.class_names)
+
+
+def fetch_repository(repository: str, options: LoadOptions, class_names: tuple[str, ...] | None = None) -> RawDataset:
     """Download a set, or take it from the hub client's own cache, and read it; without a network this fails at once.
+
+    Args:
+        repository: `owner/name`.
+        options: the columns and the splits.
+        class_names: instead of those that the set declares.
 
     Raises:
         NotHereError: the hub cannot be reached, or does not provide the set.
+        DataError: a column cannot be found, or there is no test split.
+        ConfigError: a test fraction was given though there is a test split.
     """
-    repository = hub_set.repository
     make_hub_cache_writable()
     if not any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in _OFFLINE_VARIABLES):
         _probe(repository)
@@ -48,9 +61,8 @@ def fetch(hub_set: HubSet) -> RawDataset:
 
             found = datasets.load_dataset(repository)
     except Exception as error:  # the hub's client, the network and the builders each raise their own types
-        raise NotHereError(f"the Hugging Face hub did not give {repository} ({_first_line(error)})") from error
-    columns = Columns(hub_set.image, hub_set.label, hub_set.class_names)
-    return _read(found, f"Hugging Face hub: {repository}", LoadOptions(), columns)
+        raise NotHereError(f"the Hugging Face hub did not give {repository} ({reason_of(error)})") from error
+    return _read(found, f"Hugging Face hub: {repository}", options, class_names)
 
 
 def read_saved(path: Path, options: LoadOptions) -> RawDataset:
@@ -65,14 +77,16 @@ def read_saved(path: Path, options: LoadOptions) -> RawDataset:
     try:
         found = datasets.load_from_disk(str(path))
     except Exception as error:  # the library raises its own and Arrow's types for damaged files
-        raise DataError(f"{path} is not a readable saved Hugging Face data set ({error}); save it again") from error
-    return _read(found, str(path), options, Columns())
+        raise DataError(
+            f"{path} is not a readable saved Hugging Face data set ({reason_of(error)}); save it again"
+        ) from error
+    return _read(found, str(path), options)
 
 
-def _read(found: Any, source: str, options: LoadOptions, columns: Columns) -> RawDataset:
+def _read(found: Any, source: str, options: LoadOptions, class_names: tuple[str, ...] | None = None) -> RawDataset:
     splits = dict(found) if isinstance(found, dict) else {"train": found}
     tables = {name: _table(dataset, f"{source} ({name})") for name, dataset in splits.items()}
-    return read_tables(tables, source, options, columns)
+    return read_tables(tables, source, options, class_names)
 
 
 def _table(dataset: Any, name: str) -> Table:
@@ -104,10 +118,5 @@ def _probe(repository: str) -> None:
         raise NotHereError(f"the Hugging Face hub did not answer within {2 * _PROBE_SECONDS:.0f} s")
     if failure:
         raise NotHereError(
-            f"the Hugging Face hub cannot be reached for {repository} ({_first_line(failure[0])})"
+            f"the Hugging Face hub cannot be reached for {repository} ({reason_of(failure[0])})"
         ) from failure[0]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TypeAlias
 
 from atom_distill.base.errors import DataError
-from atom_distill.base.own_folders import written_here
+from atom_distill.base.own_folders import own_files, written_here
 
 Opened: TypeAlias = Path | IO[bytes]
 
@@ -89,10 +89,14 @@ class _Walk:
             trail: real paths of the folders on the way down, from the root to this one.
         """
         folders, files = self._entries(here)
-        own = written_here(self.root / here, (entry.name for entry in files)) if here else None
+        own = written_here(self.root / here) if here else None
         if own is not None:
             self.left_out.append(f"{here} holds {own}: not taken for data")
             return False
+        written = own_files(self.root / here, [entry.name for entry in files])
+        if written:
+            self.left_out.append(f"{here}{min(written)}: written by this tool, not taken for data")
+            files = [entry for entry in files if entry.name not in written]
         for entry in files:
             try:
                 stat = entry.stat()
@@ -100,7 +104,7 @@ class _Walk:
                 stat = entry.stat(follow_symlinks=False)  # a dead link: opening it will fail, and name it
             self.files.append((here + entry.name, stat.st_size, stat.st_mtime_ns))
         entered = [self._enter_below(here + entry.name, entry, trail) for entry in folders]
-        return bool(files) or not folders or any(entered)
+        return bool(files) or any(entered) or not (folders or written)
 
     def _enter_below(self, path: str, entry: os.DirEntry[str], trail: tuple[Path, ...]) -> bool:
         reason = self._reason_against(entry, trail)

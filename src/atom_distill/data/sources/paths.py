@@ -17,9 +17,12 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.folders import read_folders
 from atom_distill.data.sources.hugging_face import read_saved
 from atom_distill.data.sources.listing import Listing, scan, scan_zip
+from atom_distill.data.sources.npz import read_npz
 from atom_distill.data.sources.parquet import read_parquet
 
 _SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
+_MAX_NAME = 80
+"""Characters of a set's name, which is part of file names."""
 
 
 def load_path(path: Path, options: LoadOptions, *, refresh: bool) -> ImageDataset:
@@ -30,7 +33,7 @@ def load_path(path: Path, options: LoadOptions, *, refresh: bool) -> ImageDatase
         CacheError: its cached copy is damaged.
     """
     path = path.resolve()
-    own = written_here(path, (file.name for file in path.iterdir())) if path.is_dir() else None
+    own = written_here(path)
     if own is not None:
         raise DataError(f"{path} holds {own} of this tool, not a data set; give the folder of the real images")
     listing = scan(path) if path.is_dir() else _single(path)
@@ -47,7 +50,8 @@ def _single(path: Path) -> Listing:
 
 def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
     """Return the slot of a path and options; its origin tells whether the files are still the same."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "data"
+    stem = path.stem if path.is_file() else path.name
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:_MAX_NAME] or "data"
     key = hashlib.sha256(json.dumps([str(path), asdict(options)]).encode()).hexdigest()
     origin = hashlib.sha256(json.dumps([listing.files, listing.folders]).encode()).hexdigest()
     return store.Slot(cache_path("folders", f"{name}-{key[:12]}"), name, str(path), origin)
@@ -62,6 +66,8 @@ def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:
         return read_parquet(tables, path, options)
     if path.suffix.lower() == ".zip":
         return read_folders(scan_zip(path), options)
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, options)
     if path.is_file():
-        raise DataError(f"{path} is a file but neither parquet nor zip; give one of these, or a folder of images")
+        raise DataError(f"{path} is a file but neither parquet, npz nor zip; give one of these, or a folder of images")
     return read_folders(listing, options)

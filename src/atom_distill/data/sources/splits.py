@@ -114,6 +114,8 @@ def stratified_split(labels: Labels, fraction: float, seed: int, class_names: tu
     test = []
     for label, name in enumerate(class_names):
         members = np.flatnonzero(labels == label)
+        if len(members) == 0:
+            continue  # it can be left out of the set, once this is read
         if len(members) < 2:
             raise DataError(
                 f"class {name!r} has {len(members)} image{'s' if len(members) != 1 else ''}; "

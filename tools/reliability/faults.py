@@ -1,0 +1,250 @@
+"""Disks that are full, folders that are read-only: an error of the system at the n-th change of a file, for every n.
+
+A command must refuse with one line, keep what the user had, and succeed when it is given again on a sound disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reliability.children import Outcome, Place, atom, run
+from reliability.comparing import contents, differing
+from reliability.samples import QUICK, write_folders
+from reliability.verdict import problem
+from reliability.writes import REMOVING, Write, watch_writes
+
+_LIMIT_S = 120.0
+_QUICK = shlex.join(QUICK)
+_SCORE = f"--repeats 1 --epochs 1 {_QUICK}"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        line: as in a shell; PETS is a folder of images, PUBLISHED a file to import.
+        needs: folders that it works on: a finished run, an export of it.
+        again: words to add when it is given again.
+        own: beginnings of the names of files that it may change, of those that it needs.
+    """
+
+    line: str
+    needs: tuple[str, ...] = ()
+    again: str = ""
+    own: tuple[str, ...] = ()
+
+
+_RUN = ("run",)
+_EXPORTS = {
+    f"export --to {form}": Command(f"export run --to {form}", _RUN, "--force")
+    for form in ("pt", "npz", "parquet", "hf", "imagefolder")
+}
+_SHORT = f"--ipc 1 --steps 3 --checkpoint-every 1 --batch-real 2 --out run {_QUICK}"
+_CHOSEN = f"--method forgetting --ipc 1 --selection-epochs 1 --out chosen {_QUICK}"
+_TABLE = "--datasets digits --ipc 1 --steps 1 --repeats 1 --epochs 1 --cells random/*"
+COMMANDS: Mapping[str, Command] = {
+    "data": Command("data PETS --json"),
+    "distill": Command(f"distill PETS {_SHORT}", again="--resume"),
+    "distill --resume": Command("distill PETS --resume --steps 4 --out run", _RUN, own=_RUN),
+    "distill, forgetting": Command(f"distill digits {_CHOSEN}", again="--resume"),
+    "evaluate": Command(f"evaluate run --seed 1 {_SCORE}", _RUN, own=("run/scores.json", "run/README.md")),
+    "evaluate --random": Command(f"evaluate digits --random --ipc 1 {_SCORE}"),
+    **_EXPORTS,
+    "export --force": Command("export run --to hf --force", ("run", "run-hf")),
+    "import": Command("import PUBLISHED --as digits --preprocess normalize --out imported"),
+    "report": Command("report run", _RUN),
+    "search": Command("search run --sample 2 --epochs 1 --proxies random --on process --device cpu", _RUN),
+    "reproduce": Command(f"reproduce table1 {_TABLE}"),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A kind of failure.
+
+    Attributes:
+        number: of the system's error.
+        lasts: whether everything after the first fails, too.
+        removes: whether nothing can be removed either.
+    """
+
+    number: int
+    lasts: bool
+    removes: bool
+
+
+FAULTS: Mapping[str, Fault] = {
+    "full disk": Fault(errno.ENOSPC, lasts=True, removes=False),
+    "read-only disk": Fault(errno.EROFS, lasts=True, removes=True),
+    "one refusal": Fault(errno.EACCES, lasts=False, removes=True),
+    "one input/output error": Fault(errno.EIO, lasts=False, removes=False),
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What came of one command on a disk that failed.
+
+    Attributes:
+        command: its name.
+        fault: name of the kind of failure, and from which change on.
+        refused: whether the command refused; if not, it did without what failed.
+        problem: what went wrong besides, or None.
+    """
+
+    command: str
+    fault: str
+    refused: bool
+    problem: str | None
+
+
+def try_faults(work: Path, commands: Mapping[str, Command] = COMMANDS, every: int = 1) -> Iterator[Failure]:
+    """Yield what comes of each command with each kind of failure at each n-th change of a file, n = 0, 1, ...
+
+    Args:
+        work: where they run.
+        commands: by name.
+        every: 1 tries each n, 10 each tenth.
+    """
+    bench = _Bench(work)
+    for name, command in commands.items():
+        sound = bench.place(command, f"{name}-sound")
+        outcome = run(bench.work(command), sound, _LIMIT_S)
+        if outcome.code:
+            raise RuntimeError(f"{command.line} fails on a sound disk: {outcome.err}")
+        for kind, fault in FAULTS.items():
+            for number in itertools.count(0, every):
+                place = bench.place(command, f"{name}-{number}")
+                found = bench.try_once(command, place, fault, number, contents(sound.here))
+                if found is None:
+                    shutil.rmtree(place.folder)
+                    break
+                yield Failure(name, f"{kind} at {number}", *found)
+                if found[1] is None:
+                    shutil.rmtree(place.folder)
+
+
+class _Bench:
+    """What the commands work on, and how they are run."""
+
+    def __init__(self, work: Path) -> None:
+        import torch
+
+        self._folder = work
+        self._pets = work / "pets"
+        write_folders(self._pets)
+        self._published = work / "set.pt"
+        torch.save((torch.randn(10, 1, 8, 8), torch.arange(10)), self._published)
+        self._made = Place(work / "made")
+        lines = [COMMANDS["distill"].line, f"evaluate run {_SCORE}", "export run --to hf"]
+        outcome = run(atom(*map(self._words, lines)), self._made, _LIMIT_S)
+        if outcome.code:
+            raise RuntimeError(f"the run to work on cannot be made: {outcome.err}")
+
+    def _words(self, line: str) -> list[str]:
+        return shlex.split(line.replace("PETS", str(self._pets)).replace("PUBLISHED", str(self._published)))
+
+    def work(self, command: Command, more: str = "") -> Callable[[], int]:
+        """Return the work of a command."""
+        return atom(self._words(f"{command.line} {more}"))
+
+    def place(self, command: Command, name: str) -> Place:
+        """Return a new place with what a command needs."""
+        place = Place(Path(tempfile.mkdtemp(prefix=f"{name.replace(' ', '')}-", dir=self._folder)))
+        for folder in command.needs:
+            shutil.copytree(self._made.here / folder, place.here / folder)
+        if command.needs:
+            shutil.copytree(self._made.cache, place.cache, dirs_exist_ok=True)
+        return place
+
+    def try_once(
+        self, command: Command, place: Place, fault: Fault, number: int, want: Mapping[str, str]
+    ) -> tuple[bool, str | None] | None:
+        """Run a command on a failing disk, then on a sound one.
+
+        Returns:
+            Whether it refused, and what was wrong; None where it ended before the failure.
+        """
+        hit, before = place.folder / "tmp" / "hit", contents(place.here)
+        outcome = run(_on_failing_disk(self.work(command), fault, number, hit), place, _LIMIT_S)
+        if not hit.exists():
+            return None
+        hit.unlink()
+        wrong = problem(outcome) or _lost(before, contents(place.here), command.own)
+        return outcome.code == 2, wrong or self._again(command, place, want, first=outcome)
+
+    def _again(self, command: Command, place: Place, want: Mapping[str, str], *, first: Outcome) -> str | None:
+        """Give a command again on a sound disk; return what is wrong with what comes of it."""
+        shutil.rmtree(place.here / "imported", ignore_errors=True)
+        outcome = run(self.work(command, command.again), place, _LIMIT_S)
+        if outcome.code:
+            return f"given again it fails: {problem(outcome) or outcome.err} (first {first.code}: {first.err[-300:]})"
+        other = differing(contents(place.here), want)
+        return f"given again it ends otherwise: {', '.join(other)} (first {first.err[-300:]})" if other else None
+
+
+def _on_failing_disk(work: Callable[[], int], fault: Fault, number: int, hit: Path) -> Callable[[], int]:
+    """Return work whose change of a file of that number fails; the file `hit` tells that there was one."""
+
+    def failing() -> int:
+        seen = 0
+
+        def fail(write: Write) -> None:
+            nonlocal seen
+            seen += 1
+            if seen <= number or (seen > number + 1 and not fault.lasts):
+                return
+            if write.event in REMOVING and not fault.removes:
+                return
+            hit.touch()
+            raise OSError(fault.number, os.strerror(fault.number), write.paths[0])
+
+        _watch_libraries(fail)
+        watch_writes(fail)
+        return work()
+
+    return failing
+
+
+def _watch_libraries(fail: Callable[[Write], None]) -> None:
+    """Let the writers fail that Python's audit does not see, each with the error that it has for it."""
+    import safetensors.torch
+    import torch
+    from safetensors import SafetensorError
+
+    def guarded(function: Callable[..., Any], kind: type[Exception]) -> Callable[..., Any]:
+        def checked(*arguments: Any, **named: Any) -> Any:
+            try:
+                fail(Write(function.__name__, (str(arguments),)))
+            except OSError as error:
+                raise kind(f"file write failed: {error.strerror}") from None
+            return function(*arguments, **named)
+
+        return checked
+
+    sync = os.fsync
+
+    def checked_sync(descriptor: Any) -> None:
+        fail(Write("fsync", (str(descriptor),)))
+        sync(descriptor)
+
+    os.fsync = checked_sync  # type: ignore[assignment]
+    safetensors.torch.save_file = guarded(safetensors.torch.save_file, SafetensorError)
+    torch.save = guarded(torch.save, RuntimeError)
+
+
+def _lost(before: Mapping[str, str], after: Mapping[str, str], own: tuple[str, ...]) -> str | None:
+    """Return what the user had that is gone or changed, but for the command's own results."""
+    others = {name: digest for name, digest in before.items() if not name.startswith(own)}
+    gone = [name for name, digest in others.items() if after.get(name) != digest]
+    return f"lost or changed: {', '.join(gone)}" if gone else None
