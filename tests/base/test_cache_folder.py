@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from atom_distill.base import cache_folder
-from atom_distill.base.cache_folder import cache_path, cache_root, compiled_code_folder, writable, writable_cache
+from atom_distill.base.cache_folder import (
+    cache_path,
+    cache_root,
+    compiled_code_folder,
+    make_hub_cache_writable,
+    writable,
+    writable_cache,
+)
 from atom_distill.base.errors import CacheError
 
 
@@ -90,3 +97,31 @@ def test_no_folder_at_all(blocked, monkeypatch, tmp_path):
         writable_cache()
     assert compiled_code_folder() is None
     assert cache_folder.cache_root() == blocked
+
+
+@pytest.mark.parametrize("home", [None, "file"])
+def test_the_hub_s_downloads_go_where_they_can_be_written(temporary, blocked, tmp_path, monkeypatch, home):
+    monkeypatch.setenv("HF_HOME", "restored after the test")
+    monkeypatch.delenv("HF_HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if home is None:
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a KeyError
+    else:
+        monkeypatch.setenv("HOME", str(tmp_path / home))
+    make_hub_cache_writable()
+    assert os.environ["HF_HOME"] == str(temporary / "huggingface")
+    make_hub_cache_writable()
+    assert os.environ["HF_HOME"] == str(temporary / "huggingface")
+
+
+def test_the_hub_s_own_folder_is_left_where_it_is(tmp_path, monkeypatch, read_only):
+    monkeypatch.setenv("HF_HOME", "restored after the test")
+    monkeypatch.delenv("HF_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    make_hub_cache_writable()
+    assert "HF_HOME" not in os.environ
+    (tmp_path / "huggingface").mkdir()
+    read_only(tmp_path / "huggingface")  # it may hold the set
+    make_hub_cache_writable()
+    assert "HF_HOME" not in os.environ

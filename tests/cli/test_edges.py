@@ -73,6 +73,11 @@ def test_what_would_be_ignored_or_wrong_is_refused(atom, line, told):
     assert told in done.err
 
 
+@pytest.mark.parametrize("line", ["data ~nobody-of-this-name/set", "data digits --data-dir ~nobody-of-this-name/set"])
+def test_the_home_folder_of_nobody_is_no_crash(refused, line):
+    assert refused(line)
+
+
 def test_an_empty_name_is_not_the_working_folder():
     with pytest.raises(ad.AtomError, match="unknown data set ''"):
         ad.load_dataset("")

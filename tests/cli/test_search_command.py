@@ -149,8 +149,8 @@ def test_a_search_goes_on_here_where_ray_cannot_start(atom, runs, space, tmp_pat
 
 
 @pytest.mark.parametrize("more", ["--on ray", "--gpus-per-trial 0.5", "--ray-address auto"])
-def test_who_asks_for_ray_is_told_that_it_cannot_start(atom, runs, tmp_path, ray_that_does_not_start, more):
-    answer = atom(f"search {runs[1]} --sample 2 {more} --out", tmp_path / "out")
+def test_who_asks_for_ray_is_told_that_it_cannot_start(atom, runs, space, tmp_path, ray_that_does_not_start, more):
+    answer = atom(f"search {runs[1]} --proxies random {more} --space", space, "--out", tmp_path / "out")
     assert answer.code == 2
     assert "no shared memory here" in answer.err
     assert "going on" not in answer.err

@@ -13,6 +13,7 @@ from torch import Tensor
 from atom_distill.artifact.card.content import IMPORTED
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.files import expand_home
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset
@@ -59,8 +60,8 @@ def import_distilled(
         ConfigError: the options do not fit the files or the data set, or `preprocess` is needed and not given.
         UnknownNameError: there is no such preprocessing.
     """
-    source = Path(path).expanduser()
-    published = read_set(source, dataset, Path(labels).expanduser() if labels is not None else None, experiment)
+    source = expand_home(path)
+    published = read_set(source, dataset, expand_home(labels) if labels is not None else None, experiment)
     numbers = numbers_of(published.labels, dataset.class_names)
     check_set(published, numbers, dataset)
     preprocessing = model_space(published, dataset, preprocess)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from atom_distill.base.cache_folder import make_hub_cache_writable
 from atom_distill.base.errors import DataError
 from atom_distill.base.plain_text import reason_of
 from atom_distill.base.progress import note
@@ -50,6 +51,7 @@ def fetch_repository(repository: str, options: LoadOptions, class_names: tuple[s
         DataError: a column cannot be found, or there is no test split.
         ConfigError: a test fraction was given though there is a test split.
     """
+    make_hub_cache_writable()
     if not any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in _OFFLINE_VARIABLES):
         _probe(repository)
         note(f"fetching {repository} from the Hugging Face hub")
