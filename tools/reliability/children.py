@@ -201,7 +201,7 @@ def _live(
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115
         os.environ.update(environment)
-        tempfile.tempdir = None  # it remembers that of the parent
+        tempfile.tempdir = environment["TMPDIR"]  # else that of the parent, or a search for one in other folders
         os.chdir(place.here)
         limit = _addresses_now() + _ADDRESSES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
