@@ -2,7 +2,7 @@
 
     python tools/campaign.py --kills 100 --damaged 10000 --seed 0               # all of it: hours of one core
     python tools/campaign.py --part damaged --damaged 10000 --first 4000       # the inputs from number 4000 on
-    python tools/campaign.py --kills 1 --damaged 100 --every 50                # a hundredth
+    python tools/campaign.py --kills 1 --damaged 100 --every 100               # a hundredth
 
 Kills: SIGKILL at a random moment of a run, once or up to three times; the run goes on with `--resume` and must end with
 the bits of one that was left alone. Damage: inputs with flipped bits, missing parts, other headers, other values; each
@@ -72,7 +72,7 @@ def run_damaged(options: argparse.Namespace, work: Path) -> dict[str, Any]:
 def run_faults(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Return the counts of failures of the disk by command, and the problems."""
     tried, refused, problems = Counter[str](), Counter[str](), []
-    for failure in try_faults(work, every=options.every):
+    for failure in try_faults(work, every=options.every, first=options.first):
         tried[failure.command] += 1
         refused[failure.command] += failure.refused
         if failure.problem:
@@ -106,9 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", choices=PARTS, action="append", help="part to run (default: all); may be repeated")
     parser.add_argument("--kills", type=int, default=100, help="runs to kill")
     parser.add_argument("--damaged", type=int, default=10_000, help="damaged inputs")
-    parser.add_argument("--every", type=int, default=1, help="try each so-manieth change of a file on a failing disk")
+    parser.add_argument("--every", type=int, default=1, help="10 tries each tenth failure of a disk")
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
-    parser.add_argument("--first", type=int, default=0, help="number of the first killed run or damaged input")
+    parser.add_argument("--first", type=int, default=0, help="number of the first run, input or failure")
     parser.add_argument("--out", type=Path, help="JSON file of the counts; parts that it has already are kept")
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(given)

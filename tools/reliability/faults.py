@@ -108,30 +108,33 @@ class Failure:
     problem: str | None
 
 
-def try_faults(work: Path, commands: Mapping[str, Command] = COMMANDS, every: int = 1) -> Iterator[Failure]:
-    """Yield what comes of each command with each kind of failure at each n-th change of a file, n = 0, 1, ...
+def try_faults(
+    work: Path, commands: Mapping[str, Command] = COMMANDS, *, every: int = 1, first: int = 0
+) -> Iterator[Failure]:
+    """Yield what comes of each command with each kind of failure at each change of a file.
 
     Args:
         work: where they run.
         commands: by name.
-        every: 1 tries each n, 10 each tenth.
+        every: 1 tries all failures of all commands, 10 each tenth.
+        first: number of the first that is tried.
     """
-    bench = _Bench(work)
+    bench, numbers = _Bench(work), itertools.count(-first)
     for name, command in commands.items():
         sound = bench.place(command, f"{name}-sound")
-        outcome = run(bench.work(command), sound, _LIMIT_S)
+        outcome, writes = bench.run(command, sound, None, 0)
         if outcome.code:
             raise RuntimeError(f"{command.line} fails on a sound disk: {outcome.err}")
-        for kind, fault in FAULTS.items():
-            for number in itertools.count(0, every):
-                place = bench.place(command, f"{name}-{number}")
-                found = bench.try_once(command, place, fault, number, contents(sound.here))
-                if found is None:
-                    shutil.rmtree(place.folder)
-                    break
-                yield Failure(name, f"{kind} at {number}", *found)
-                if found[1] is None:
-                    shutil.rmtree(place.folder)
+        want = contents(sound.here)
+        for kind, at in itertools.product(FAULTS, range(writes)):
+            number = next(numbers)
+            if number < 0 or number % every:
+                continue
+            place = bench.place(command, f"{name}-{at}")
+            found = bench.try_once(command, place, FAULTS[kind], at, want)
+            yield Failure(name, f"{kind} from change {at} of {writes} on", *found)
+            if found[1] is None:
+                shutil.rmtree(place.folder)
 
 
 class _Bench:
@@ -154,9 +157,13 @@ class _Bench:
     def _words(self, line: str) -> list[str]:
         return shlex.split(line.replace("PETS", str(self._pets)).replace("PUBLISHED", str(self._published)))
 
-    def work(self, command: Command, more: str = "") -> Callable[[], int]:
-        """Return the work of a command."""
-        return atom(self._words(f"{command.line} {more}"))
+    def run(self, command: Command, place: Place, fault: Fault | None, at: int, more: str = "") -> tuple[Outcome, int]:
+        """Return the outcome of a command with a failure at a change of a file, and how many changes it tried."""
+        work, count = atom(self._words(f"{command.line} {more}")), place.folder / "tmp" / "count"
+        outcome = run(_on_failing_disk(work, fault, at, count), place, _LIMIT_S)
+        changes = int(count.read_text()) if count.exists() else 0
+        count.unlink(missing_ok=True)
+        return outcome, changes
 
     def place(self, command: Command, name: str) -> Place:
         """Return a new place with what a command needs."""
@@ -168,50 +175,46 @@ class _Bench:
         return place
 
     def try_once(
-        self, command: Command, place: Place, fault: Fault, number: int, want: Mapping[str, str]
-    ) -> tuple[bool, str | None] | None:
-        """Run a command on a failing disk, then on a sound one.
+        self, command: Command, place: Place, fault: Fault, at: int, want: Mapping[str, str]
+    ) -> tuple[bool, str | None]:
+        """Run a command on a failing disk, then on a sound one; return whether it refused, and what was wrong."""
+        before = contents(place.here)
+        first, _ = self.run(command, place, fault, at)
+        wrong = problem(first) or _lost(before, contents(place.here), command.own)
+        return first.code == 2, wrong or self._again(command, place, want, first)
 
-        Returns:
-            Whether it refused, and what was wrong; None where it ended before the failure.
-        """
-        hit, before = place.folder / "tmp" / "hit", contents(place.here)
-        outcome = run(_on_failing_disk(self.work(command), fault, number, hit), place, _LIMIT_S)
-        if not hit.exists():
-            return None
-        hit.unlink()
-        wrong = problem(outcome) or _lost(before, contents(place.here), command.own)
-        return outcome.code == 2, wrong or self._again(command, place, want, first=outcome)
-
-    def _again(self, command: Command, place: Place, want: Mapping[str, str], *, first: Outcome) -> str | None:
+    def _again(self, command: Command, place: Place, want: Mapping[str, str], first: Outcome) -> str | None:
         """Give a command again on a sound disk; return what is wrong with what comes of it."""
         shutil.rmtree(place.here / "imported", ignore_errors=True)
-        outcome = run(self.work(command, command.again), place, _LIMIT_S)
+        outcome, _ = self.run(command, place, None, 0, command.again)
+        told = f"(first exit code {first.code}: {first.err[-300:]})"
         if outcome.code:
-            return f"given again it fails: {problem(outcome) or outcome.err} (first {first.code}: {first.err[-300:]})"
+            return f"given again it fails: {problem(outcome) or outcome.err} {told}"
         other = differing(contents(place.here), want)
-        return f"given again it ends otherwise: {', '.join(other)} (first {first.err[-300:]})" if other else None
+        return f"given again it ends otherwise: {', '.join(other)} {told}" if other else None
 
 
-def _on_failing_disk(work: Callable[[], int], fault: Fault, number: int, hit: Path) -> Callable[[], int]:
-    """Return work whose change of a file of that number fails; the file `hit` tells that there was one."""
+def _on_failing_disk(work: Callable[[], int], fault: Fault | None, at: int, count: Path) -> Callable[[], int]:
+    """Return work whose change of a file of that number fails, and which writes the number of changes to `count`."""
 
     def failing() -> int:
-        seen = 0
+        seen, disk = 0, fault
 
         def fail(write: Write) -> None:
             nonlocal seen
             seen += 1
-            if seen <= number or (seen > number + 1 and not fault.lasts):
+            if disk is None or seen <= at or (seen > at + 1 and not disk.lasts):
                 return
-            if write.event in REMOVING and not fault.removes:
-                return
-            hit.touch()
-            raise OSError(fault.number, os.strerror(fault.number), write.paths[0])
+            if disk.removes or write.event not in REMOVING:
+                raise OSError(disk.number, os.strerror(disk.number), write.paths[0])
 
         _watch_libraries(fail)
         watch_writes(fail)
-        return work()
+        try:
+            return work()
+        finally:
+            changes, disk = seen, None
+            count.write_text(str(changes))
 
     return failing
 

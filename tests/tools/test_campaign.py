@@ -1,0 +1,156 @@
+"""The campaign: its damage repeats and damages, its children are held to their folders, and a hundredth of it passes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from reliability.children import Outcome, Place, run
+from reliability.comparing import contents, differing
+from reliability.damage import KINDS
+from reliability.kills import VARIETIES, phase
+from reliability.mutations import damage_bytes, damage_value
+from reliability.samples import written_formats
+from reliability.verdict import problem
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def outcome(code: int = 0, err: str = "", **more) -> Outcome:
+    return Outcome(code, "", err, 1.0, more.pop("peak_mib", 400.0), **more)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (outcome(), None),
+        (outcome(2, "a note\natom data: no such folder\n"), None),
+        (outcome(2, "+- error -+\n| see atom data --help |\n"), None),
+        (outcome(2, "atom data: two\nlines\n"), "not one line"),
+        (outcome(2, ""), "not one line"),
+        (outcome(1, "Traceback (most recent call last):\n  x\nValueError: y\n"), "traceback: ValueError: y"),
+        (outcome(0, "Traceback (most recent call last):\n  x\nValueError: y\n"), "traceback"),
+        (outcome(1, "atom data: no\n"), "exit code 1"),
+        (outcome(-11), "signal 11"),
+        (outcome(peak_mib=2049.0), "2049 MiB"),
+        (outcome(in_time=False), "30 s"),
+        (outcome(strays=("open /etc/passwd",)), "/etc/passwd"),
+    ],
+)
+def test_the_verdict(found, told):
+    told_of = problem(found)
+    assert told_of is None if told is None else told in told_of
+
+
+def test_damage_repeats_and_damages():
+    content = np.random.default_rng(0).bytes(2000)
+    damaged = [damage_bytes(content, random.Random(number)) for number in range(300)]
+    assert damaged == [damage_bytes(content, random.Random(number)) for number in range(300)]
+    assert sum(one != content for one in damaged) > 290
+    assert len({len(one) for one in damaged}) > 60
+    for number in range(100):
+        damage_bytes(b"", random.Random(number))  # nothing is long enough for every damage
+
+
+def test_values_are_damaged_in_one_place_of_a_copy():
+    value = {"a": [1, 2, {"b": None}], "c": "text"}
+    before = json.dumps(value)
+    damaged = {json.dumps(damage_value(value, random.Random(number))) for number in range(300)}
+    assert json.dumps(value) == before
+    assert len(damaged - {before}) > 60
+
+
+def test_a_child_is_held_to_its_folders_and_its_time(tmp_path):
+    place = Place(tmp_path / "place")
+
+    def work() -> int:
+        Path("inside").write_text("1")
+        os.replace("inside", "moved")  # noqa: PTH105 (the call that is watched)
+        try:
+            (place.given / "changed").write_text("1")
+        except PermissionError:
+            return 3
+        return 0
+
+    found = run(work, place, limit_s=20)
+    assert found.code == 3
+    assert found.strays == (f"open {place.given / 'changed'}",)
+    assert found.writes == 2
+    assert [path.name for path in place.here.iterdir()] == ["moved"]
+    assert not list(place.given.iterdir())
+    slow = run(lambda: time.sleep(20) or 0, place, limit_s=0.1)
+    assert (slow.in_time, slow.code) == (False, -9)
+    failed = run(lambda: 1 // 0, place, limit_s=20)
+    assert failed.code == 1
+    assert "ZeroDivisionError" in failed.err
+
+
+def test_folders_are_compared_without_times(tmp_path):
+    for name, seconds, value in (("one", 1, 0.0), ("again", 2, 0.0), ("other", 1, 1.0)):
+        folder = tmp_path / name
+        (folder / "images").mkdir(parents=True)
+        save_file({"x": torch.full((2,), value)}, folder / "x.safetensors", {"seconds": str(seconds)})
+        (folder / "scores.json").write_text(json.dumps([{"runs": [50.0], "seconds": seconds}]))
+        (folder / "images" / "0.png").write_bytes(b"png")
+    one, again, other = (contents(tmp_path / name) for name in ("one", "again", "other"))
+    assert one.keys() == {"x.safetensors", "scores.json", "images/0.png"}
+    assert differing(one, again) == []
+    assert differing(one, other) == ["x.safetensors"]
+    assert differing(one, {}) == sorted(one)
+
+
+def test_the_phase_of_a_run_is_read_from_its_files(tmp_path):
+    place, phases = Place(tmp_path), [phase(Place(tmp_path))]
+    (place.cache / "set").mkdir()
+    (place.cache / "set" / "dataset.json").touch()
+    phases.append(phase(place))
+    (place.here / "run").mkdir()
+    for name in ("config.yaml", "preprocessing.safetensors", "checkpoint-000005.safetensors", "README.md"):
+        (place.here / "run" / name).touch()
+        phases.append(phase(place))
+    (place.here / "run" / "scores.json").write_text("[]")
+    phases.append(phase(place))
+    (place.here / "run" / ".checkpoint-000010.safetensors.abc.part").touch()
+    phases.append(phase(place))
+    assert phases == [
+        "loading and decoding",
+        "planning",
+        "fitting the preprocessing",
+        "steps before the first checkpoint",
+        "steps",
+        "evaluating",
+        "evaluating",
+        "writing checkpoint",
+    ]
+
+
+def test_shares_are_of_a_hundred_and_formats_are_many():
+    assert sum(weight for weight, _ in KINDS.values()) == 100
+    assert sum(variety.share for variety in VARIETIES.values()) == 100
+    formats = Counter(form for form, _, _ in written_formats())
+    assert {"BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"} <= formats.keys()
+
+
+@pytest.mark.slow
+def test_a_hundredth_of_the_campaign_finds_nothing(tmp_path):
+    counts = tmp_path / "counts.json"
+    line = ["tools/campaign.py", "--kills", "1", "--damaged", "100", "--every", "100", "--out", str(counts)]
+    done = subprocess.run([sys.executable, *line], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(counts.read_text())
+    assert found["kills"]["runs"] == 1
+    assert found["kills"]["killed_while"]
+    assert found["damaged"]["inputs"] == 100
+    assert sum(kind["refused"] for kind in found["damaged"]["by_kind"].values()) > 40
+    assert found["faults"]["failures"] > 10
