@@ -13,7 +13,7 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.cli.options import DataOptions, Flag, JsonFlag, parse, shown
+from atom_distill.cli.options import DataOptions, Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.cli.runs import dataset_of
 
@@ -80,8 +80,8 @@ class SearchCommand(BaseModel):
     out: Path = Field(default=Path("runs/search"), description="Folder for finished trials and the tables.")
     dry_run: Flag = Field(default=False, description="List the architectures and stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
-    workers: WorkerOptions = Field(default_factory=WorkerOptions)
-    data: DataOptions = Field(default_factory=DataOptions)
+    workers: WorkerOptions = group(WorkerOptions)
+    data: DataOptions = group(DataOptions)
 
 
 def command(arguments: Sequence[str]) -> None:
