@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -35,6 +36,32 @@ def _own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     """Keep tests out of the user's data cache, but for those that need the real CIFAR-10 in it."""
     if request.node.get_closest_marker("cifar10") is None:
         monkeypatch.setenv("ATOM_DATA", str(tmp_path / "atom-data"))
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Make a folder read-only, as a mounted file system is, also for a superuser, whom modes of files do not stop."""
+    folders: list[Path] = []
+    real = {name: getattr(os, name) for name in ("open", "mkdir", "replace", "rename", "unlink")}
+
+    def refuse(path: object) -> None:
+        if not isinstance(path, int) and any(Path(os.fsdecode(path)).absolute().is_relative_to(f) for f in folders):  # type: ignore[call-overload]
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    def guarded(name: str) -> Callable[..., object]:
+        def call(path: object, *rest: object, **more: object) -> object:
+            if name != "open" or int(rest[0]) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):  # type: ignore[call-overload]
+                refuse(path)
+            return real[name](path, *rest, **more)
+
+        return call
+
+    def make(folder: Path) -> None:
+        folders.append(folder.resolve())
+
+    for name in real:
+        monkeypatch.setattr(os, name, guarded(name))
+    return make
 
 
 @pytest.fixture

@@ -265,3 +265,19 @@ def test_a_run_on_some_classes_is_scored_on_them(atom, tmp_path):
     scored = atom("evaluate --epochs 2 --repeats 1 --width 8 --json --device cpu", tmp_path / "run")
     assert scored.json["images"] == 2
     assert atom("distill digits --classes 4 --ipc 1 --dry-run").code == 0
+
+
+def test_duplicates_and_dark_images_are_shown(atom, tmp_path):
+    for split, shades in (("train", (10, 20)), ("test", (10, 30))):
+        for name, shade in zip(("cat[bold]", "dog"), shades, strict=True):
+            (tmp_path / "set" / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / "set" / split / name / "1.png")
+    Image.new("RGB", (8, 8), (10, 0, 0)).save(tmp_path / "set" / "train" / "dog" / "2.png")
+    shown = atom("data", tmp_path / "set").out
+    assert "1 image is both in the training and in the test split" in shown
+    assert "1 image is in more than one class" in shown
+    assert "train 0 (cat[bold]) = train 2 (dog) = test 0 (cat[bold])" in shown
+    assert "no pixel is above 20 of 255" in shown
+    facts = atom("data --json", tmp_path / "set").json
+    assert facts["duplicates"]["across_splits"]["images"] == 1
+    assert facts["duplicates"]["across_classes"]["examples"][0][1] == {"split": "train", "index": 2, "class": "dog"}

@@ -64,13 +64,18 @@ def test_a_lost_result_is_made_again_from_its_checkpoints(atom, tmp_path):
         ("data digits --data-dir .", "leave out --data-dir"),
         ("data digits --sheet notes.txt", "give a name that ends in .png"),
         ("evaluate digits --whole --ipc 3", "--ipc is for --random"),
-        ("distill digits --ipc 1 --image-lr inf", "image_lr"),
+        ("distill digits --ipc 1 --image-lr inf", "--image-lr must"),
     ],
 )
 def test_what_would_be_ignored_or_wrong_is_refused(atom, line, told):
     done = atom(line)
     assert done.code == 2
     assert told in done.err
+
+
+@pytest.mark.parametrize("line", ["data ~nobody-of-this-name/set", "data digits --data-dir ~nobody-of-this-name/set"])
+def test_the_home_folder_of_nobody_is_no_crash(refused, line):
+    assert refused(line)
 
 
 def test_an_empty_name_is_not_the_working_folder():

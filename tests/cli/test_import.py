@@ -53,6 +53,28 @@ def test_import_for_scripts_with_soft_labels_and_a_rate(atom, published, tmp_pat
     assert score["protocol_settings"]["lr"] == 0.01  # the set's own rate changes no protocol
 
 
+def test_a_set_of_grids_of_intensities_is_normalized_and_scored(atom, finished, refused, tmp_path):
+    """As IDC, DREAM and NCFM save it: [images, labels] in 0..1, here four pictures in each image."""
+    stored, space = (load_file(finished / f"{name}.safetensors") for name in ("distilled", "preprocessing"))
+    grids = (stored["images"] * space["std"].view(-1, 1, 1) + space["mean"].view(-1, 1, 1)).clamp(0, 1)
+    torch.save([grids, stored["labels"]], tmp_path / "data.pt")
+    for preprocess in ("", "--preprocess normalize"):
+        line = refused(f"import --as digits --out run {preprocess}", tmp_path / "data.pt")
+        assert re.search("0..1.*--preprocess none.*--factor 2.*zca, normalize, legacy-normalize", line)
+    answer = atom("import --as digits --preprocess none --factor 2 --method idc", tmp_path / "data.pt")
+    assert "10 images, 1 per class, which hold 40 smaller ones: runs/digits-idc-ipc1" in answer.out
+    tiny = DistilledDataset.load("runs/digits-idc-ipc1")
+    first = grids[0, :, :4, :4].double()
+    wanted = torch.nn.functional.interpolate(first[None], scale_factor=2, mode="bilinear")[0]
+    torch.testing.assert_close(tiny.preprocessing.invert(tiny.images)[0].double(), wanted, atol=1e-5, rtol=0)
+    assert atom("evaluate runs/digits-idc-ipc1 --repeats 1 --epochs 2 --width 8 --device cpu").code == 0
+    assert len(DistilledDataset.load("runs/digits-idc-ipc1").scores) == 1
+    assert atom("export runs/digits-idc-ipc1 --to npz").code == 0
+    again = atom("import --as digits --method again runs/digits-idc-ipc1.npz")
+    assert "40 images, 4 per class: runs/digits-again-ipc4" in again.out
+    assert torch.equal(DistilledDataset.load("runs/digits-again-ipc4").images, tiny.images)
+
+
 def test_code_in_a_file_is_refused_and_not_run(refused, tmp_path):
     class Bomb:
         def __reduce__(self):
@@ -71,12 +93,13 @@ def test_code_in_a_file_is_refused_and_not_run(refused, tmp_path):
         ("import", "data set.*--as"),
         (
             "import --as digits",
-            "--preprocess zca, normalize, or legacy-normalize",
+            "--preprocess: zca, normalize, or legacy-normalize .*or none, for intensities in 0..1",
         ),
         ("import --as digit --preprocess zca", "data set 'digit'.*'digits'"),
         ("import --as digits --preprocess legacy-normalize", "no legacy constants for digits"),
         ("import --as digits --preprocess zca --experiment 3", "3.*--experiment"),
         ("import --as digits --preprocess zca --labels nowhere.pt", "nowhere.pt"),
+        ("import --as digits --preprocess none", "outside 0..1.*--preprocess none.*normalize"),
     ],
 )
 def test_wrong_lines(refused, published, line, told):

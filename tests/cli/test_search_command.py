@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,30 @@ def test_a_custom_space_is_found_in_the_folder_where_the_command_is_given(atom, 
     )
     listed = atom(f"search {runs[1]} --space my_space:small --dry-run --json").json
     assert listed["architectures"] == ["convnet-w2", "convnet-w4"]
+
+
+@pytest.fixture
+def ray_that_does_not_start(monkeypatch):
+    def init(**_):
+        raise RuntimeError("no shared memory here")
+
+    ray = types.ModuleType("ray")
+    ray.__spec__ = ModuleSpec("ray", None)
+    ray.init, ray.is_initialized = init, lambda: False
+    monkeypatch.setitem(sys.modules, "ray", ray)
+
+
+def test_a_search_goes_on_here_where_ray_cannot_start(atom, runs, space, tmp_path, ray_that_does_not_start):
+    line = f"search {runs[1]} --epochs 2 --whole-epochs 1 --proxies random --device cpu --json --space"
+    answer = atom(line, space, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert "Ray does not start here: no shared memory here; going on in this process" in answer.err
+    assert (tmp_path / "out" / "search.json").is_file()
+
+
+@pytest.mark.parametrize("more", ["--on ray", "--gpus-per-trial 0.5", "--ray-address auto"])
+def test_who_asks_for_ray_is_told_that_it_cannot_start(atom, runs, space, tmp_path, ray_that_does_not_start, more):
+    answer = atom(f"search {runs[1]} --proxies random {more} --space", space, "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert "no shared memory here" in answer.err
+    assert "going on" not in answer.err

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from atom_distill.api import distill
 from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.folder import load_config, save_config
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import (
     ArtifactError,
@@ -224,3 +225,30 @@ def test_a_finished_run_whose_transform_is_lost_gets_it_back(tmp_path):
     (tmp_path / "run" / "preprocessing.safetensors").unlink()
     assert torch.equal(go(tmp_path / "run", resume=True).images, made.images)
     assert DistilledDataset.load(tmp_path / "run").preprocessing.kind == made.preprocessing.kind
+
+
+def test_resuming_with_another_torch_or_machine_is_noted(tmp_path, stop_at, capsys):
+    stop_at(2)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "run")
+    stop_at(0)
+    config = tmp_path / "run" / "config.yaml"
+    stored = load_config(tmp_path / "run")
+    save_config(tmp_path / "run", **{**stored, "record": {**stored["record"], "torch": "1.2.3", "machine": "a pocket"}})
+    written = config.read_text()
+    go(tmp_path / "run", resume=True)
+    told = capsys.readouterr().err
+    assert f"torch {torch.__version__}, not 1.2.3" in told
+    assert "not a pocket" in told
+    assert "threads" not in told
+    assert "torch: 1.2.3" in written
+    assert load_config(tmp_path / "run")["record"]["torch"] == "1.2.3"
+
+
+def test_resuming_where_the_run_was_started_is_not_noted(tmp_path, stop_at, capsys):
+    stop_at(2)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "run")
+    stop_at(0)
+    go(tmp_path / "run", resume=True)
+    assert "resuming with" not in capsys.readouterr().err

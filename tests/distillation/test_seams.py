@@ -43,6 +43,14 @@ def _tokens_are_an_architecture(monkeypatch):
     monkeypatch.setitem(MODELS._entries, "tokens", build)
 
 
+def test_tiles_are_distilled():
+    initial, tiny = (go(data=DATA, parameterization="tiles-2", **more) for more in ({"method": "random"}, {"steps": 2}))
+    assert len(tiny) == 3 * 4
+    assert tiny.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert tiny.stored["images"].shape == (3, 3, 8, 8)
+    assert not torch.equal(tiny.stored["images"], initial.stored["images"])
+
+
 @pytest.mark.parametrize("name", SEAMS)
 def test_a_seam_lives_a_whole_life(name, tmp_path, stop_at):
     settings = {"data": DATA, **SEAMS[name]}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.exporting.export_distilled import export_distilled
 from atom_distill.exporting.formats import FORMATS
 from atom_distill.importing.import_distilled import import_distilled
+from atom_distill.ops.preprocessing import ChannelNormalization
+from distillation.toys import toy_dataset
 
 EXACT = ["pt", "npz", "parquet", "hf"]
 
@@ -111,18 +118,62 @@ def test_the_scripts_of_dc_and_dm_load_it(tmp_path, data, distill):
 @pytest.mark.parametrize("sizes", [(2, 2, 2, 2, 2), (3, 1, 2, 1, 4)])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("kind", ["zca", "normalize"])
-def test_import_reads_back_what_pt_holds(tmp_path, data, distill, kind, sizes, soft):
+@pytest.mark.parametrize("form", EXACT)
+def test_import_reads_back_what_is_exact(tmp_path, data, distill, form, kind, sizes, soft):
     settings = {**distill(data, kind, sizes).settings, "network_lr": 0.03}
     tiny = distill(data, kind, sizes, soft=soft, settings=settings)
-    path = export_distilled(tiny, "pt", tmp_path / "set.pt").path
-    again = import_distilled(path, data, kind)
+    path = export_distilled(tiny, form, tmp_path / f"set{FORMATS.get(form).suffix}").path
+    again = import_distilled(path, data, kind if soft else None)
     assert torch.equal(again.images, tiny.images)
     assert torch.equal(again.labels, tiny.labels)
     assert again.soft_labels is None if not soft else torch.equal(again.soft_labels, tiny.soft_labels)
-    assert again.settings["network_lr"] == 0.03
+    assert again.settings.get("network_lr") == (0.03 if form in ("pt", "hf") else None)
+    assert again.preprocessing.kind == again.settings["preprocess"] == kind
+    stored = tiny.preprocessing.tensors()
+    assert all(torch.equal(values, stored[name]) for name, values in again.preprocessing.tensors().items())
     assert {name: again.settings.get(name) for name in ("ipc", "budget")} == {
         name: tiny.settings.get(name) for name in ("ipc", "budget")
     }
+
+
+@pytest.mark.parametrize("form", EXACT)
+def test_import_keeps_the_transform_of_the_file_and_checks_its_classes(tmp_path, data, distill, form):
+    """The transform may have been fitted on other images: of another split, or without those held out."""
+    tiny = distill(data, "normalize")
+    mean, std = tiny.preprocessing.mean, tiny.preprocessing.std
+    tiny.preprocessing = ChannelNormalization(mean + 0.125, std * 2)
+    path = export_distilled(tiny, form, tmp_path / f"set{FORMATS.get(form).suffix}").path
+    again = import_distilled(path, data)
+    assert torch.equal(again.preprocessing.mean, mean + 0.125)
+    assert torch.equal(again.preprocessing.std, std * 2)
+    with pytest.raises(ConfigError, match="model space of normalize, not of `preprocess=zca`; leave out `preprocess`"):
+        import_distilled(path, data, "zca")
+    other = replace(data, class_names=data.class_names[::-1])
+    with pytest.raises(DataError, match=r"has 5 classes .*not those of toy in their order; is `dataset` the one"):
+        import_distilled(path, other)
+
+
+def test_what_is_no_table_of_ours(tmp_path, data, distill):
+    folder = export_distilled(distill(data), "parquet", tmp_path / "set").path
+    with pytest.raises(ConfigError, match="has tables, which give the labels; leave out `labels` and `experiment`"):
+        import_distilled(folder, data, experiment=0)
+    other = toy_dataset((9,) * 5, shape=(1, 8, 8), names=data.class_names)
+    with pytest.raises(
+        DataError, match=r"train\.parquet cannot be read as a table with tensors of 64 values \(1x8x8\)"
+    ):
+        import_distilled(folder, other)
+    table = (folder / "train.parquet").read_bytes()
+    for content in (b"", b"rubbish", table[:-40]):
+        (folder / "train.parquet").write_bytes(content)
+        with pytest.raises(DataError, match=r"train\.parquet cannot be read as a table"):
+            import_distilled(folder, data)
+    (folder / "train.parquet").write_bytes(table)
+    np.savez(folder / "preprocessing.npz", kind=np.array("zca"), mean=np.zeros(3, np.float32))
+    with pytest.raises(DataError, match=r"preprocessing\.npz holds a damaged transform.*; export the set again"):
+        import_distilled(folder, data)
+    pq.write_table(pa.table({"image": [1, 2], "label": [0, 1]}), tmp_path / "other.parquet")
+    with pytest.raises(DataError, match=r"lacks the columns `model_space` and `label`.*; save images and labels as"):
+        import_distilled(tmp_path / "other.parquet", data, "normalize")
 
 
 def test_import_reads_back_the_pictures(tmp_path, data, distill):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,18 @@ def write(tmp_path: Path) -> Callable[[str, Any], Path]:
         return path
 
     return save
+
+
+class Unpickled:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def unpickled(tmp_path: Path) -> Unpickled:
+    return Unpickled(tmp_path / "unpickled")

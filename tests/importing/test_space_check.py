@@ -7,7 +7,7 @@ import torch
 
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.importing.import_distilled import import_distilled
-from atom_distill.importing.space_check import space_mismatch
+from atom_distill.importing.space_check import share_of_intensities, space_mismatch
 from atom_distill.ops.preprocessing import ChannelNormalization
 from distillation.toys import toy_dataset
 
@@ -39,8 +39,12 @@ def test_far_outside_and_nearly_flat():
     assert "nearly flat" in space_mismatch(SPACES["normalize"].apply(REAL) / 20, SPACES["normalize"], {})
 
 
-def test_plain_intensities():
-    assert "they look like plain intensities" in space_mismatch(REAL / 255, SPACES["normalize"], {})
+def test_how_much_lies_where_intensities_do():
+    stepped = REAL / 255 + 0.01 * torch.randn(REAL.shape, generator=torch.Generator().manual_seed(0))
+    assert share_of_intensities(REAL / 255) == 1
+    assert share_of_intensities(stepped) > 0.99
+    for space in SPACES.values():
+        assert share_of_intensities(space.apply(REAL)) < 0.8
 
 
 def test_an_import_warns_of_it(tmp_path, capfd):

@@ -88,7 +88,7 @@ def test_a_bare_pickle_and_damaged_files(tmp_path, data, images):
     ("change", "told"),
     [
         (lambda x, y: (x[:, :1], y), r"images are \(6, 1, 8, 8\) and labels \(6,\); those of toy are 3x8x8"),
-        (lambda x, y: (x.permute(0, 2, 3, 1), y), r"images are \(6, 8, 8, 3\)"),
+        (lambda x, y: (x.permute(0, 2, 1, 3), y), r"images are \(6, 8, 3, 8\)"),
         (lambda x, y: (x[:5], y), r"images are \(5, 3, 8, 8\) and labels \(6,\)"),
         (lambda x, y: (x[:0], y[:0]), r"images are \(0, 3, 8, 8\)"),
         (lambda x, y: (x[0], y), r"images are \(3, 8, 8\)"),
@@ -139,7 +139,9 @@ def test_paths_that_lead_nowhere(tmp_path, write, data, images, labels):
     with pytest.raises(DataError, match="empty holds no tensors"):
         import_distilled(tmp_path / "empty", data, "normalize")
     (tmp_path / "set.mat").write_bytes(b"")
-    with pytest.raises(DataError, match=r"set\.mat is neither a file of tensors \(\.pt, \.pth, \.safetensors\)"):
+    with pytest.raises(
+        DataError, match=r"set\.mat is neither a file of tensors \(\.pt, \.pth, \.safetensors, \.npy, \.npz\)"
+    ):
         import_distilled(tmp_path / "set.mat", data, "normalize")
     for name in ("a", "b"):
         path = write(f"{name}_images.pt", images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fnmatch
 import sys
 import types
 from importlib.machinery import ModuleSpec
@@ -52,15 +53,27 @@ class Fixed(Shown):
 
 MODELS = {"shown18": Shown, "opaque11": Opaque, "fixed_224": Fixed}
 
+TAGGED = ("shown18.a1_in1k", "shown18.a2_in1k", "shown18.fb_swsl_ig1b_ft_in1k")
+
+
+def list_models(filter: str = "", include_tags: bool = False) -> list[str]:
+    return fnmatch.filter(TAGGED if include_tags else MODELS, filter or "*")
+
+
+def get_pretrained_cfg(name: str) -> types.SimpleNamespace:
+    if name not in (*MODELS, *TAGGED):
+        raise RuntimeError(f"Invalid pretrained tag for {name}.")  # as timm does
+    return types.SimpleNamespace(fixed_input_size=name == "fixed_224")
+
 
 @pytest.fixture(autouse=True)
 def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     timm = types.ModuleType("timm")
     timm.__spec__ = ModuleSpec("timm", None)
-    timm.list_models = lambda: list(MODELS)
-    timm.is_model = lambda name: name in MODELS
-    timm.get_pretrained_cfg = lambda name: types.SimpleNamespace(fixed_input_size=name == "fixed_224")
-    timm.create_model = lambda name, *, pretrained, **settings: MODELS[name](**settings)
+    timm.list_models = list_models
+    timm.is_model = lambda name: name.partition(".")[0] in MODELS
+    timm.get_pretrained_cfg = get_pretrained_cfg
+    timm.create_model = lambda name, *, pretrained, **settings: MODELS[name.partition(".")[0]](**settings)
     monkeypatch.setitem(sys.modules, "timm", timm)
 
 
@@ -139,3 +152,11 @@ def test_without_timm_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"the architecture timm:resnet10t needs .*atom-distill\[timm\]"):
         build_model("timm:resnet10t", (3, 32, 32), 10)
+
+
+def test_an_unknown_tag_is_one_line_with_the_nearest_names():
+    assert build_model("timm:shown18.a1_in1k", (3, 8, 8), 5).model.fc.out_features == 5
+    with pytest.raises(UnknownNameError, match=r"no tag 'a3_in1k' of shown18\. Did you mean 'timm:shown18\.a\d_in1k'"):
+        build_model("timm:shown18.a3_in1k", (3, 8, 8), 5)
+    with pytest.raises(UnknownNameError, match=r"no model 'shown19\.a1_in1k'\. Did you mean 'timm:shown18'"):
+        build_model("timm:shown19.a1_in1k", (3, 8, 8), 5)

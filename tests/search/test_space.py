@@ -37,30 +37,26 @@ def take_a_step(candidate: Candidate, size: int) -> None:
     assert bool(torch.isfinite(weights).all()), candidate.name
 
 
-@pytest.mark.slow
-def test_every_architecture_trains_a_step_on_32x32():
-    for candidate in convnets_720():
-        take_a_step(candidate, 32)
-
-
 def test_every_architecture_fits_64x64():
     fit, unfit = split_by_fit(convnets_720(), (3, 64, 64), 10)
     assert (len(fit), unfit) == (720, [])
 
 
 @pytest.mark.slow
-def test_every_narrow_architecture_trains_a_step_on_64x64():
-    """The width changes no height or width of a map, and the wider ones would take a minute."""
+@pytest.mark.parametrize("size", [32, 64])
+def test_every_narrow_architecture_trains_a_step(size):
+    """The width changes no height or width of a map, and the wider ones would take a minute and a half."""
     narrow = [candidate for candidate in convnets_720() if candidate.shape.width == 32]
     assert len(narrow) == 180
     for candidate in narrow:
-        take_a_step(candidate, 64)
+        take_a_step(candidate, size)
 
 
+@pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("candidate", convnets_720()[::53], ids=lambda candidate: candidate.name)
-def test_some_train_a_step_on_64x64(candidate):
+def test_some_train_a_step(candidate, size):
     """One in 53, which meets every depth, width, norm, activation and pooling."""
-    take_a_step(candidate, 64)
+    take_a_step(candidate, size)
 
 
 def test_one_in_53_meets_every_value():

@@ -275,10 +275,10 @@ class DistilledDataset:
         stored = load_scores(self.folder)  # another process may have added some
         again = [old for old in stored if old.model_copy(update={"seconds": score.seconds}) == score]
         self.scores = [*(old for old in stored if old not in again), score]
-        # The card is that of the last images, whichever were scored.
-        shown = self if self.which == "last" else DistilledDataset.load(self.folder)
         with noting_failure(self.folder, "the score"):
             save_scores(self.folder, self.scores)
+            # The card is that of the last images, whichever were scored.
+            shown = self if self.which == "last" else DistilledDataset.load(self.folder)
             write_text(self.folder / files.CARD_FILE, render_card(shown.card_content()))
         return self.scores
 

@@ -71,6 +71,19 @@ def compiled_code_folder() -> Path | None:
         return None
 
 
+def make_hub_cache_writable() -> None:
+    """Let the Hugging Face client download into this cache if its own folder is missing and cannot be created.
+
+    It decides on its folder when it is imported, so this comes before. Variables that the user has set are kept.
+    """
+    above = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    own = Path(os.path.expanduser(above)) / "huggingface"  # noqa: PTH111 (as the client does, without a home folder too)
+    if "HF_HOME" in os.environ or is_there(own):
+        return
+    if not own.is_absolute() or write_problem(own) is not None:
+        os.environ["HF_HOME"] = str(writable_cache() / "huggingface")
+
+
 def _is_replaced(*parts: str) -> bool:
     """Return whether there is a later version, which could not be written into the cache."""
     try:

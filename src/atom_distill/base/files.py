@@ -22,6 +22,14 @@ _MAX_PREFIX = 50
 """Characters, of up to 4 bytes, of a path's name in its temporary name."""
 
 
+def expand_home(path: str | Path) -> Path:
+    """Return a path with a leading "~" replaced by the home folder, or left as it is where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed."""

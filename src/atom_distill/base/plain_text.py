@@ -29,3 +29,8 @@ def abbreviated(text: str, most: int) -> str:
     """Return a text on one line, cut to at most so many characters."""
     line = one_line(text)
     return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error of another library says, on one line of at most 300 characters; its type if nothing."""
+    return abbreviated(" ".join(str(error).split()), 300) or type(error).__name__

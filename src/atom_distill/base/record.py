@@ -7,9 +7,13 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+_NUMERICAL = ("torch", "machine", "threads")
+"""Facts of a record on which the rounding of a computation depends."""
 
 
 def run_record() -> dict[str, Any]:
@@ -26,6 +30,17 @@ def run_record() -> dict[str, Any]:
         "command": _command(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def numerical_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what two records do not share of that on which rounding depends, e.g. "torch 2.7.1, not 2.6.0".
+
+    Args:
+        before: an earlier record; what it lacks is not compared.
+        now: the record of this process.
+    """
+    names = [name for name in _NUMERICAL if name in before and before[name] != now[name]]
+    return [f"{name} {now[name]}, not {before[name]}" for name in names]
 
 
 def commit_of(source: Path) -> str | None:

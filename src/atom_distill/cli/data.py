@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,11 @@ _DESCRIPTION = (
 )
 _CLASSES_SHOWN = 12
 _MAX_NAME = 32  # characters, which may be two columns wide: the counts stay visible
+_COPIES_SHOWN = 3
+_DUPLICATES = {
+    "across_splits": "both in the training and in the test split, which makes test accuracies too high",
+    "across_classes": "in more than one class, which no network can classify correctly",
+}
 
 
 class DataCommand(BaseModel):
@@ -82,6 +87,10 @@ def _print(facts: dict[str, Any]) -> None:
     print_line(f"std      {', '.join(f'{value:.4f}' for value in facts['std'])}")
     if facts["skipped"]:
         print_line(f"skipped  {facts['skipped']} unreadable images")
+    if facts["dark"]:
+        print_line(f"dark     {facts['dark']}")
+    for kind, told in _DUPLICATES.items():
+        _print_duplicates(told, **facts["duplicates"][kind])
     rows = [
         [abbreviated(name, _MAX_NAME), str(facts["train"]["per_class"][label]), str(facts["test"]["per_class"][label])]
         for label, name in enumerate(names[:_CLASSES_SHOWN])
@@ -91,3 +100,14 @@ def _print(facts: dict[str, Any]) -> None:
     rows.append(["all", str(facts["train"]["images"]), str(facts["test"]["images"])])
     print_table("images", ["class", "train", "test"], rows)
     print_line(f"contact sheet: {facts['contact_sheet']}")
+
+
+def _print_duplicates(told: str, images: int, examples: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    if not images:
+        return
+    print_line(f"equal    {images} image{'s are' if images > 1 else ' is'} {told}:")
+    for copies in examples[:_COPIES_SHOWN]:
+        places = [f"{each['split']} {each['index']} ({each['class']})" for each in copies]
+        print_line(f"         {' = '.join(places)}")
+    if images > _COPIES_SHOWN:
+        print_line("         ...")

@@ -15,7 +15,7 @@ from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, settings_options, shown
 from atom_distill.cli.output import print_json, print_table
-from atom_distill.cli.runs import dataset_of
+from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of
 from atom_distill.config.distill import Precision, Preprocess
 from atom_distill.config.training_protocol import TrainingProtocol
 
@@ -92,8 +92,9 @@ class EvaluateCommand(BaseModel):
         default="last", description="The run's last images, or its best on held-out training images."
     )
     dataset: Annotated[str | None, shown("the one distilled")] = Field(
-        default=None, description="Data set to test on: a name or a path."
+        default=None, description="Another data set to test on: a name or a path."
     )
+    moved_to: MovedTo = Field(default=None, description=MOVED_TO_HELP)
     arch: tuple[str, ...] = Field(
         default=("convnet",),
         description="Architectures, one or more: convnet, alexnet, vgg11, resnet18, vit, timm:NAME.",
@@ -118,6 +119,8 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError("--arch needs at least one architecture, e.g. --arch convnet")
     _refuse_stray_options(options)
     distilled = _run_folder(options)
+    if options.moved_to is not None and (distilled is None or options.dataset is not None):
+        raise ConfigError("--data is the place of the run's own data set: give it with a run, and without --dataset")
     dataset = _dataset(options, distilled)
     if options.ranking.ddranking:
         assert distilled is not None  # `_run_folder` has made sure
@@ -164,7 +167,7 @@ def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> Im
         return options.data.load(options.dataset or options.target)
     if options.dataset is not None:
         return options.data.load(options.dataset)
-    return dataset_of(distilled, options.data)
+    return dataset_of(distilled, options.data, options.moved_to)
 
 
 def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **training: Any) -> Evaluation:

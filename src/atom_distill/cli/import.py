@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Read a distilled set that others published, and write a folder like those of `atom distill`, for `atom evaluate` "
-    "to score. It reads the .pt files of DC, DSA, DM, DataDAM, MTT and DATM, images and labels in .pt or .safetensors "
-    "files, and class folders of pictures. Files that hold code are refused."
+    "to score. It reads the .pt files of DC, DSA, DM, DataDAM, MTT, DATM, IDC, DREAM and NCFM, images and labels in "
+    ".pt, .safetensors, .npz or .npy files, class folders of pictures (also of SRe2L and RDED), and what `atom export` "
+    "wrote. Files that hold code are refused."
 )
 
 
@@ -36,9 +37,15 @@ class ImportCommand(BaseModel):
     dataset: Annotated[str | None, tyro.conf.arg(name="as", help_behavior_hint="(none, give it)")] = Field(
         default=None, description="The data set that was distilled: a name or a path."
     )
-    preprocess: Annotated[Literal["zca", "normalize", "legacy-normalize"] | None, shown("none, give it")] = Field(
-        default=None,
-        description="The model space of the images; legacy-normalize: the constants in the code of DC, DM, MTT.",
+    preprocess: Annotated[Literal["zca", "normalize", "legacy-normalize", "none"] | None, shown("as the files say")] = (
+        Field(
+            default=None,
+            description="The model space of the images; legacy-normalize: the constants in the code of DC, DM, MTT; "
+            "none: intensities in 0..1 (IDC, DREAM, NCFM), which are then normalized. Only our own exports say it.",
+        )
+    )
+    factor: Literal[1, 2, 3, 4] = Field(
+        default=1, description="Each image is a grid of FACTOR x FACTOR smaller ones, as in IDC, DREAM and NCFM."
     )
     out: Annotated[Path | None, shown("runs/DATASET-METHOD-ipcN")] = Field(
         default=None, description="Folder for the result."
@@ -57,11 +64,6 @@ def command(arguments: Sequence[str]) -> None:
     options = parse(ImportCommand, command="import", description=_DESCRIPTION, arguments=arguments)
     if options.dataset is None:
         raise ConfigError("which data set was distilled? Give it with --as, e.g. --as cifar10")
-    if options.preprocess is None:
-        raise ConfigError(
-            "in which model space are the images? Give --preprocess zca, normalize, or legacy-normalize "
-            "(the normalization in the code of DC, DSA and DM)"
-        )
     if not re.fullmatch(r"[\w.+ -]+", options.method) or options.method.strip(". ") == "":
         raise ConfigError(f"--method {options.method!r} must be a name of letters, digits, spaces and . + - _ only")
     from atom_distill.artifact.folder import holds_run
@@ -74,11 +76,13 @@ def command(arguments: Sequence[str]) -> None:
         options.source,
         options.data.load(options.dataset),
         options.preprocess,
+        factor=options.factor,
         labels=options.labels,
         experiment=options.experiment,
         method=options.method,
     )
-    size = f"budget{len(distilled)}" if distilled.ipc is None else f"ipc{distilled.ipc}"
+    ipc = distilled.settings.get("ipc")
+    size = f"budget{len(distilled.row_labels)}" if ipc is None else f"ipc{ipc}"
     out = options.out or Path("runs") / f"{distilled.dataset['name']}-{options.method}-{size}"
     if holds_run(out):
         raise ArtifactError(f"{out} already holds a run; give another --out")
@@ -96,8 +100,10 @@ def _print(distilled: DistilledDataset, out: Path, *, as_json: bool) -> None:
         print_json({**facts, **distilled.record["imported"], "soft_labels": is_soft, "network_lr": rate})
         return
     soft = ", soft labels" if is_soft else ""
-    each = "" if distilled.ipc is None else f", {distilled.ipc} per class"
-    print_line(f"{len(distilled)} images{each}{soft}: {out}")
+    rows, ipc = len(distilled.row_labels), distilled.settings.get("ipc")
+    each = "" if ipc is None else f", {ipc} per class"
+    grids = "" if rows == len(distilled) else f", which hold {len(distilled)} smaller ones"
+    print_line(f"{rows} images{each}{grids}{soft}: {out}")
     print_line(f"picture:  {picture}")
     print_line(f"next:     atom evaluate {out}")
     if rate is not None:

@@ -34,7 +34,8 @@ def parse(options: type[Model], *, command: str, description: str, arguments: Se
             prog=f"atom {command}",
             description=description,
             args=list(arguments),
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
+            # Help is in descriptions; to look for comments, tyro would tokenize this package at every start.
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.HelptextFromCommentsOff),
         )
 
 

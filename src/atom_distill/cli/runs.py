@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.progress import note
 from atom_distill.cli.options import DataOptions, given
 
 if TYPE_CHECKING:
@@ -13,25 +15,39 @@ if TYPE_CHECKING:
     from atom_distill.data.dataset import ImageDataset
 
 
-def dataset_of(distilled: DistilledDataset, options: DataOptions) -> ImageDataset:
+MovedTo = Annotated[
+    Path | None, tyro.conf.arg(name="data", metavar="PATH", help_behavior_hint="(default: where it was)")
+]
+"""`--data`, with one meaning in all commands that read a run."""
+MOVED_TO_HELP = "Where the run's data set is now, if it has moved; its contents must be the same."
+
+
+def dataset_of(distilled: DistilledDataset, options: DataOptions, moved_to: Path | None = None) -> ImageDataset:
     """Load the data set that a run was distilled from, with other options where they are given.
+
+    Args:
+        distilled: the run.
+        options: departures from those with which the run loaded its data set.
+        moved_to: where the data set is now, if that is not where it was.
 
     Raises:
         ConfigError: the run does not say what it was distilled from.
+        DataError: the data set is not there, or not the same any more.
     """
     from atom_distill.api import load_dataset
+    from atom_distill.data.original import request_of, require_original, require_present
 
-    request = dict(distilled.dataset.get("request", {}))
-    if not request:
+    if not distilled.dataset.get("request"):
         raise ConfigError(
             f"{distilled.folder} does not say what it was distilled from: `atom evaluate` can be told with --dataset, "
             "other commands need a run that was distilled from a loaded set"
         )
+    request = request_of(distilled.dataset, moved_to)
+    require_present(request)
     # A switch that is off says nothing: what the run left out stays left out.
     changes = {name: value for name, value in given(options).items() if value is not False}
     if options.classes is not None:
         changes["classes"] = options.classes_wanted
-    dataset = load_dataset(**{**request, **changes})
-    if not changes and dataset.fingerprint != distilled.dataset.get("fingerprint"):
-        note(f"{dataset.name} has changed since it was distilled: its images or classes are not the same")
-    return dataset
+    if moved_to is not None or not changes:
+        dataset = require_original(load_dataset(**request), distilled.dataset)
+    return load_dataset(**{**request, **changes}) if changes else dataset

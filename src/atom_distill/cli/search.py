@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from atom_distill.base.errors import ConfigError
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
-from atom_distill.cli.runs import dataset_of
+from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of
 
 if TYPE_CHECKING:
     from atom_distill.search.proxies import SearchData
@@ -34,7 +34,7 @@ class WorkerOptions(BaseModel):
     """Where the trials run."""
 
     on: Literal["auto", "process", "ray"] = Field(
-        default="auto", description="Run trials on Ray or in this process; auto: on Ray where it is installed."
+        default="auto", description="Run trials on Ray or in this process; auto: on Ray where it can be used."
     )
     ray_address: Annotated[str | None, shown("starts Ray on this machine")] = Field(
         default=None, description="Address of a running Ray cluster, e.g. auto or ray://host:10001."
@@ -81,6 +81,7 @@ class SearchCommand(BaseModel):
     dry_run: Flag = Field(default=False, description="List the architectures and stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
     workers: WorkerOptions = Field(default_factory=WorkerOptions)
+    moved_to: MovedTo = Field(default=None, description=MOVED_TO_HELP)
     data: DataOptions = Field(default_factory=DataOptions)
 
 
@@ -99,7 +100,7 @@ def command(arguments: Sequence[str]) -> None:
         proxies=proxy_names(names, name_runs(runs)),
         **options.model_dump(include={"sample", "epochs", "whole_epochs", "halving", "holdout", "seed"}),
     )
-    dataset, space = dataset_of(runs[0], options.data), find_space(options.space)
+    dataset, space = dataset_of(runs[0], options.data, options.moved_to), find_space(options.space)
     if options.dry_run:
         found = choose_candidates(
             space, dataset.image_shape, dataset.num_classes, sample=options.sample, seed=options.seed
@@ -143,12 +144,13 @@ def _workers(options: WorkerOptions) -> Callable[[SearchData], Workers]:
     """Return what makes the workers; wrong options are refused here, before the search begins."""
     from atom_distill.base.device import pick_device
     from atom_distill.base.optional import is_available
-    from atom_distill.search.workers import InProcess, OnRay, RaySettings
+    from atom_distill.search.workers import InProcess, OnRay, RaySettings, on_ray_or_here
 
+    only_ray = [name for name in ("ray_address", "gpus_per_trial", "dashboard") if getattr(options, name)]
     if options.on == "ray" or (options.on == "auto" and (options.ray_address or is_available("ray"))):
-        return partial(OnRay, settings=RaySettings(**options.model_dump(exclude={"on"})))
-    for name in ("ray_address", "gpus_per_trial", "dashboard"):
-        if getattr(options, name):
-            raise ConfigError(f"--{name.replace('_', '-')} is for Ray: add --on ray, or leave it out")
+        workers = OnRay if options.on == "ray" or only_ray else on_ray_or_here
+        return partial(workers, settings=RaySettings(**options.model_dump(exclude={"on"})))
+    for name in only_ray:
+        raise ConfigError(f"--{name.replace('_', '-')} is for Ray: add --on ray, or leave it out")
     pick_device(options.device)
     return partial(InProcess, device=options.device, threads=options.threads)

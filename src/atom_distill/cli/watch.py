@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from atom_distill.cli.options import JsonFlag, parse
 from atom_distill.cli.output import print_json, print_line
 from atom_distill.cli.report import check_page
+from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo
 
 if TYPE_CHECKING:
     from atom_distill.report.reading import RunView
@@ -27,6 +28,7 @@ class WatchCommand(BaseModel):
 
     run: tyro.conf.Positional[Path] = Field(description="Run folder.")
     out: Path = Field(default=Path("watch.html"), description="HTML file to write.")
+    moved_to: MovedTo = Field(default=None, description=MOVED_TO_HELP)
     every: float = Field(default=10.0, gt=0, description="Time between two checks of the run (seconds).")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output at the end.")
 
@@ -43,7 +45,7 @@ def command(arguments: Sequence[str]) -> None:
         done = view.history[-1]["step"] if view.history else view.steps
         note(f"{options.out}: step {done} of {view.settings.get('steps', '?')}{loss}")
 
-    last = watch(options.run, options.out, every=options.every, on_page=on_page)
+    last = watch(options.run, options.out, every=options.every, on_page=on_page, moved_to=options.moved_to)
     if options.json_output:
         print_json({"page": options.out, "run": options.run, "steps": last.steps, "finished": last.finished})
         return

@@ -107,7 +107,8 @@ class DistillConfig(BaseModel):
     )
     parameterization: str = Field(
         default="pixels",
-        description="What is stored and optimized: pixels, or module:name (a `Parameterization`).",
+        description="What is stored and optimized: pixels, tiles-2, tiles-3 or tiles-4 (a grid of smaller images in "
+        "each stored one), or module:name (a `Parameterization`).",
     )
     networks: str = Field(
         default="fresh",

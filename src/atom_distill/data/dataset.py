@@ -105,6 +105,7 @@ class ImageDataset:
             "request": dict(self.request),
             "train_size": len(self.train),
             "test_size": len(self.test),
+            "classes": self.num_classes,
         }
 
     def class_sizes(self) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
+from atom_distill.base.files import expand_home
 from atom_distill.base.registry import unknown_name
 from atom_distill.data.cache.raw import LoadOptions
 from atom_distill.data.dataset import ImageDataset
@@ -39,7 +40,7 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
     options = LoadOptions(image_size, test_fraction, skip_unreadable, seed, test_split, image_column, label_column)
     if test_fraction is not None:
         check_fraction(test_fraction)
-    folder = None if data_dir is None else Path(data_dir).expanduser()
+    folder = None if data_dir is None else expand_home(data_dir)
     dataset = _load(name_or_path, folder, options, refresh=refresh)
     request = _request(name_or_path, folder, options)
     if classes is not None:
@@ -50,7 +51,7 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
 
 def is_at_hand(name_or_path: str | Path, *, data_dir: str | Path | None = None, **options: Any) -> bool:
     """Return whether `load_dataset` could load a set without fetching anything; it takes the same arguments."""
-    if data_dir is not None and Path(data_dir).expanduser().exists():
+    if data_dir is not None and expand_home(data_dir).exists():
         return True
     if is_named(name_or_path):
         return needs_no_fetching(str(name_or_path))
@@ -58,19 +59,19 @@ def is_at_hand(name_or_path: str | Path, *, data_dir: str | Path | None = None, 
         known = {field.name for field in fields(LoadOptions)}
         chosen = LoadOptions(**{name: value for name, value in options.items() if name in known})
         return is_cached(str(name_or_path), chosen)
-    return Path(name_or_path).expanduser().exists()
+    return expand_home(name_or_path).exists()
 
 
 def _is_on_hub(name_or_path: str | Path) -> bool:
     """Return whether this can only be a set of the hub; what exists here, or has a name of its own, comes first."""
-    return not is_named(name_or_path) and is_repository(name_or_path) and not Path(name_or_path).expanduser().exists()
+    return not is_named(name_or_path) and is_repository(name_or_path) and not expand_home(name_or_path).exists()
 
 
 def _load(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
     name = str(name_or_path)
     if is_named(name_or_path):
         return load_named(name, data_dir, options, refresh=refresh)
-    path = Path(name_or_path).expanduser()
+    path = expand_home(name_or_path)
     if name.strip() and path.exists():  # "" would be the working folder
         if data_dir is not None:
             raise ConfigError(f"`data_dir` is for named sets; {name} is a path already, so leave it out")
@@ -89,7 +90,7 @@ def _request(name_or_path: str | Path, data_dir: Path | None, options: LoadOptio
     """Return the arguments that load the set again, from any working folder."""
     is_name = is_named(name_or_path) or _is_on_hub(name_or_path)
     arguments = {
-        "name_or_path": name_or_path if is_name else str(Path(name_or_path).expanduser().resolve()),
+        "name_or_path": name_or_path if is_name else str(expand_home(name_or_path).resolve()),
         "data_dir": data_dir and str(data_dir.resolve()),
         **asdict(options),
     }

@@ -15,6 +15,7 @@ from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import SetFacts
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.original import difference_from
 from atom_distill.data.subset import hold_out, require_images
 from atom_distill.distillation.images_per_class import images_per_class
 from atom_distill.distillation.matching_execution import plan_execution
@@ -167,12 +168,13 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_same_data(dataset: ImageDataset, stored: Mapping[str, Any], out: Path) -> None:
-    if stored.get("fingerprint") == dataset.fingerprint:
+    difference = difference_from(dataset, stored)
+    if not difference:
         return
     asked = ", ".join(f"{name} {value}" for name, value in stored.get("request", {}).items())
     raise ArtifactError(
-        f"{out} was started on another data set, {stored.get('name')} ({asked or 'made in memory'}); resume with the "
-        "same data options, or give another `out`"
+        f"{out} was started on another data set, {stored.get('name')} ({asked or 'made in memory'}): "
+        f"{dataset.name} has {difference}; resume with the same data options, or give another `out`"
     )
 
 

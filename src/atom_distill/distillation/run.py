@@ -11,13 +11,13 @@ from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.base.progress import note
-from atom_distill.base.record import run_record
+from atom_distill.base.record import numerical_differences, run_record
 from atom_distill.base.writable import require_writable
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
-from atom_distill.distillation.run_state import RunState, load_newest_checkpoint
+from atom_distill.distillation.run_state import RunState, last_step, load_newest_checkpoint
 from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -65,9 +65,19 @@ def _begin(plan: RunPlan) -> Mapping[str, Any]:
         return record
     if files.holds_run(plan.out):
         require_writable(plan.out, "out")
-        record = {"method": method, **files.load_config(plan.out)["record"]}
+        stored = files.load_config(plan.out)["record"]
+        _note_differences(plan.out, stored, record)
+        record = {"method": method, **stored}
     files.save_config(plan.out, settings=plan.all_settings, dataset=plan.dataset.identity(), record=record)
     return record
+
+
+def _note_differences(out: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Print what keeps the rest of a resumed run from equaling an uninterrupted one bit for bit."""
+    different = numerical_differences(stored, now)
+    if different and last_step(out):
+        told = "; ".join(different)
+        note(f"resuming with {told}: the result may differ from that of an uninterrupted run by rounding")
 
 
 def _start(plan: RunPlan) -> RunStart:

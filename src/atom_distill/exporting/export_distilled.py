@@ -10,7 +10,7 @@ from atom_distill.artifact.card.render_card import render_card
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import CARD_FILE
 from atom_distill.base.errors import ArtifactError, ConfigError
-from atom_distill.base.files import atomic_folder, atomic_path, write_json, write_text
+from atom_distill.base.files import atomic_folder, atomic_path, expand_home, write_json, write_text
 from atom_distill.base.own_folders import EXPORT_MARK
 from atom_distill.base.writable import require_writable
 from atom_distill.exporting.clipping import Clipping, clipping_of
@@ -91,7 +91,7 @@ def export_distilled(
 def _place(distilled: DistilledDataset, to: str, form: Format, out: str | Path | None) -> Path:
     """Return where to write: `out`, or else `RUN.pt`, `RUN.npz` or `RUN-FORMAT`."""
     if out is not None:
-        path = Path(out).expanduser()
+        path = expand_home(out)
         if form.suffix and path.suffix != form.suffix:
             raise ConfigError(f'`to="{to}"` writes one file: the name of `out` must end in {form.suffix}, got {path}')
         return path

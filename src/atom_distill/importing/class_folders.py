@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +14,14 @@ from torch import Tensor
 
 from atom_distill.artifact.pictures import file_names
 from atom_distill.base.errors import DataError, UnreadableImageError
+from atom_distill.base.progress import note
 from atom_distill.data.cache.pixels import to_eight_bits
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.folders import tree
 from atom_distill.data.sources.listing import scan
 from atom_distill.importing.published_set import PublishedSet
+
+_METADATA_FILE = "metadata.jsonl"
 
 
 def holds_class_folders(path: Path) -> bool:
@@ -27,7 +33,8 @@ def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
     """Return the images `<class>/*.png` (or JPEG, ...) as uint8, class after class, in the order of their file names.
 
     Args:
-        folder: its subfolders are named as the classes of the data set, or as a run names them on disk.
+        folder: its subfolders are named as the classes of the data set, or as a run names them on disk; or are
+            numbered by label, as those of SRe2L (`new000`) and RDED (`00000`).
         dataset: the real data set, for its classes and number of channels.
 
     Raises:
@@ -35,23 +42,23 @@ def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
         UnreadableImageError: an image cannot be decoded.
     """
     found = tree(scan(folder)).classes()
-    labels = {name: label for label, name in enumerate(file_names(dataset.class_names))}
-    labels |= {name: label for label, name in enumerate(dataset.class_names)}
+    labels = _labels_of(list(found), dataset)
     unknown = [name for name in found if name not in labels]
     missing = set(range(dataset.num_classes)) - {
         labels[name] for name, files in found.items() if files and name in labels
     }
     if unknown or missing:
         raise DataError(
-            f"{folder}: the subfolders must be the classes of {dataset.name}; "
+            f"{folder}: the subfolders must be the classes of {dataset.name}, by name or by number from 0 to "
+            f"{dataset.num_classes - 1}; "
             + "; ".join(
                 [f"{name!r} is not a class" for name in unknown[:3]]
                 + [f"{dataset.class_names[label]!r} has no images" for label in sorted(missing)[:3]]
             )
         )
-    places = [(labels[name], folder / file) for name, files in found.items() for file in files]
+    places = [(labels[name], file) for name, files in found.items() for file in files]
     places.sort(key=lambda place: place[0])
-    pictures = [_decode(path, gray=dataset.image_shape[0] == 1) for _, path in places]
+    pictures = [_decode(folder / file, gray=dataset.image_shape[0] == 1) for _, file in places]
     sizes = {tuple(picture.shape[1:]) for picture in pictures}
     if len(sizes) > 1:
         raise DataError(f"{folder}: the images have several sizes ({sorted(sizes)[:3]}); a set needs one")
@@ -59,8 +66,44 @@ def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
         images=torch.stack(pictures),
         labels=torch.tensor([label for label, _ in places]),
         form="class folders of pictures",
-        files=tuple(path for _, path in places),
+        files=tuple(folder / file for _, file in places),
+        soft_labels=_soft_labels(folder / _METADATA_FILE, [file for _, file in places]),
     )
+
+
+def _labels_of(folders: Sequence[str], dataset: ImageDataset) -> dict[str, int]:
+    """Return the label of each name a class may have as a folder; numbers count only where no folder has a name."""
+    labels = {name: label for label, name in enumerate(file_names(dataset.class_names))}
+    labels |= {name: label for label, name in enumerate(dataset.class_names)}
+    numbers = None if any(folder in labels for folder in folders) else _numbers(folders)
+    if numbers is None or max(numbers.values()) >= dataset.num_classes:
+        return labels
+    first = min(numbers, key=numbers.__getitem__)
+    note(
+        f"the class folders are numbered, in the order of the classes of {dataset.name}: "
+        f"{first} is {dataset.class_names[numbers[first]]}"
+    )
+    return numbers
+
+
+def _numbers(folders: Sequence[str]) -> dict[str, int] | None:
+    """Return the number in each name, if all have one, with the same text before it."""
+    found = [re.fullmatch(r"(\D*)([0-9]+)", folder) for folder in folders]
+    numbers = {match[0]: int(match[2]) for match in found if match}
+    alike = len({match[1] for match in found if match}) == 1 and len(set(numbers.values())) == len(folders)
+    return numbers if alike else None
+
+
+def _soft_labels(path: Path, files: Sequence[str]) -> Tensor | None:
+    """Return the soft labels that our own export of pictures keeps beside them."""
+    if not path.is_file():
+        return None
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        by_file = {row["file_name"]: row["soft_label"] for row in rows if "soft_label" in row}
+        return torch.tensor([by_file[file] for file in files]) if by_file else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} has no soft label for each image ({error!r}); repair or remove it") from None
 
 
 def _decode(path: Path, *, gray: bool) -> Tensor:

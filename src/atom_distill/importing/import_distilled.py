@@ -8,28 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from atom_distill.artifact.card.content import IMPORTED
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.artifact.folder import holds_run
-from atom_distill.base.errors import ConfigError, DataError
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.files import expand_home
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.fit_preprocessing import fit_preprocessing, has_legacy_constants
 from atom_distill.distillation.methods import METHODS
-from atom_distill.importing.class_folders import holds_class_folders, read_class_folders
-from atom_distill.importing.published_set import PublishedSet, read_published_set
-from atom_distill.importing.space_check import space_mismatch
-from atom_distill.importing.targets import by_class, targets_of
+from atom_distill.importing.grids import likely_factor, padded
+from atom_distill.importing.model_space import INTENSITIES, into_model_space, model_space, warn_of_mismatch
+from atom_distill.importing.published_set import PublishedSet
+from atom_distill.importing.read_set import check_set, read_set
+from atom_distill.importing.targets import by_class, numbers_of, targets_of
+from atom_distill.ops.parameterization import TILE_FACTORS, Parameterization, build_parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 
 
 def import_distilled(
     path: str | Path,
     dataset: ImageDataset,
-    preprocess: str,
+    preprocess: str | None = None,
     *,
+    factor: int = 1,
     labels: str | Path | None = None,
     experiment: int | None = None,
     method: str = IMPORTED,
@@ -37,10 +40,14 @@ def import_distilled(
     """Return a distilled set that others published, to look at it and to evaluate it.
 
     Args:
-        path: a file of tensors (see `read_published_set`), a folder of them, or class folders of pictures.
+        path: a file of tensors (see `read_published_set`), a folder of them, class folders of pictures, or an export of
+            this tool.
         dataset: the real data set that was distilled, from `load_dataset`.
         preprocess: the transform into the model space of the tensors: "zca", "normalize", or "legacy-normalize" for the
-            constants in the code of DC, DM, MTT and others. It is applied to pixels (uint8 tensors, pictures).
+            constants in the code of DC, DM, MTT and others. It is applied to pixels (uint8 tensors, pictures). "none":
+            the values are intensities in 0..1, as those of IDC, DREAM and NCFM, which are then normalized as by
+            "normalize". Our own exports hold the transform, and need none.
+        factor: each image is a grid of factor x factor smaller ones (1 to 4), which are enlarged bilinearly.
         labels: the file of the labels, if it is not beside that of the images.
         experiment: index of the pair in a result file that holds several; None for the last.
         method: name of the method that made the set, e.g. "dm".
@@ -50,35 +57,35 @@ def import_distilled(
 
     Raises:
         DataError: the files cannot be read safely, or are not a set of images and classes of this data set.
-        ConfigError: the options do not fit the files or the data set.
+        ConfigError: the options do not fit the files or the data set, or `preprocess` is needed and not given.
         UnknownNameError: there is no such preprocessing.
     """
-    source = Path(path).expanduser()
-    published = _read(source, dataset, Path(labels).expanduser() if labels is not None else None, experiment)
-    _check_images(published, dataset)
-    classes = dataset.num_classes
-    order, targets = by_class(targets_of(published.labels, classes, published.soft_labels), classes)
-    preprocessing = fit_preprocessing(preprocess, dataset)
+    source = expand_home(path)
+    published = read_set(source, dataset, expand_home(labels) if labels is not None else None, experiment)
+    numbers = numbers_of(published.labels, dataset.class_names)
+    check_set(published, numbers, dataset)
+    preprocessing = model_space(published, dataset, preprocess)
+    tiles = _parameterization(factor, dataset, preprocessing, published.images)
     note(f"recognized {published.form}")
+    classes = dataset.num_classes
+    order, targets = by_class(targets_of(numbers, classes, published.soft_labels), classes)
     images = published.images.detach()[order]
-    if images.dtype == torch.uint8:
-        images = preprocessing.apply(images)
-    else:
-        images = images.float()
-        reason = space_mismatch(images, preprocessing, _others(preprocessing, dataset))
-        if reason is not None:
-            note(f"warning: {reason}")
+    if factor == 1:
+        _check_look(images, preprocess, preprocessing, dataset)
+    images = into_model_space(padded(images, factor), preprocess, preprocessing)
     rate = {} if published.network_lr is None else {"network_lr": published.network_lr}
     counts = set(torch.bincount(targets.hard).tolist())  # of every class, none of which is empty
     size = {"ipc": counts.pop()} if len(counts) == 1 else {"budget": len(images)}
+    form = {} if factor == 1 else {"parameterization": _tiles_name(factor)}
     known = method_record(method)
-    return DistilledDataset.from_images(
-        images=images.contiguous(),
-        labels=targets.hard,
-        soft_labels=targets.soft,
+    return DistilledDataset(
+        stored={"images": images.contiguous()},
+        row_labels=targets.hard,
+        soft_labels=None if targets.soft is None else targets.soft.repeat_interleave(tiles.images_per_row, dim=0),
         class_names=dataset.class_names,
         preprocessing=preprocessing,
-        settings={"method": method, **size, "preprocess": preprocess, **rate},
+        parameterization=tiles,
+        settings={"method": method, **size, "preprocess": preprocessing.kind, **form, **rate},
         dataset=dataset.identity(),
         record={**run_record(), **({"method": known} if known else {}), "imported": _origin(published, source)},
     )
@@ -89,42 +96,36 @@ def method_record(name: str) -> dict[str, Any]:
     return {"title": METHODS.get(name).title, "paper": METHODS.get(name).paper} if name in METHODS else {}
 
 
-def _read(source: Path, dataset: ImageDataset, labels: Path | None, experiment: int | None) -> PublishedSet:
-    for place in (source, labels):
-        if place is not None and not place.exists():
-            raise DataError(f"{place} does not exist; give the file or folder of a published set")
-    if holds_run(source):
-        raise ConfigError(f"{source} is a run folder of this tool already; `atom evaluate` takes it as it is")
-    if not holds_class_folders(source):
-        return read_published_set(source, labels, experiment)
-    if labels is not None or experiment is not None:
-        raise ConfigError(f"{source} has class folders, which give the labels; leave out `labels` and `experiment`")
-    return read_class_folders(source, dataset)
+def _tiles_name(factor: int) -> str:
+    return f"tiles-{factor}" if factor > 1 else "pixels"
 
 
-def _check_images(published: PublishedSet, dataset: ImageDataset) -> None:
-    images, labels = published.images, published.labels
-    tensors = [tensor for tensor in (images, labels, published.soft_labels) if tensor is not None]
-    if any(tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu" for tensor in tensors):
-        raise DataError("images and labels must be dense tensors with values, not sparse, quantized or meta tensors")
-    count = len(labels) if labels.ndim else 0
-    if images.shape[1:] != dataset.image_shape or len(images) != count or count == 0:
-        wanted = "x".join(map(str, dataset.image_shape))
-        raise DataError(
-            f"images are {tuple(images.shape)} and labels {tuple(labels.shape)}; those of {dataset.name} are "
-            f"{wanted}, [N, C, H, W] with N labels. Is `dataset` (with `image_size`) the one that was distilled?"
+def _parameterization(
+    factor: int, dataset: ImageDataset, preprocessing: Preprocessing, images: Tensor
+) -> Parameterization:
+    """Return what decodes the images.
+
+    Raises:
+        ConfigError: there is no such factor, or the tiles would have to be whitened, which is done after enlarging.
+    """
+    if factor not in (1, *TILE_FACTORS):
+        raise ConfigError(f"`factor` must be 1, {', '.join(map(str, TILE_FACTORS[:-1]))} or {TILE_FACTORS[-1]}")
+    if factor > 1 and images.dtype == torch.uint8 and preprocessing.kind == "zca":
+        raise ConfigError('pixels cannot be whitened before their grids are divided: give `preprocess="none"`')
+    return build_parameterization(_tiles_name(factor), dataset.image_shape)
+
+
+def _check_look(images: Tensor, preprocess: str | None, preprocessing: Preprocessing, dataset: ImageDataset) -> None:
+    """Print a warning if float images look as if an option were wrong."""
+    if images.dtype == torch.uint8:
+        return
+    if preprocess != INTENSITIES:
+        warn_of_mismatch(images.float(), preprocessing, dataset)
+    elif (factor := likely_factor(images)) is not None:
+        note(
+            f"warning: the images look like grids of {factor}x{factor} smaller ones, as IDC, DREAM and NCFM store "
+            f"them: is `factor={factor}` right? Look at grid.png"
         )
-    if not images.is_floating_point() and images.dtype != torch.uint8:
-        raise DataError(f"images must be floats in model space or uint8 pixels, got {images.dtype}")
-    broken = int((~torch.isfinite(images.float())).flatten(1).any(1).sum())  # float64 can overflow in float32
-    if broken:
-        raise DataError(f"{broken} of the {len(images)} images hold NaN or infinite values; the set is damaged")
-
-
-def _others(chosen: Preprocessing, dataset: ImageDataset) -> dict[str, Preprocessing]:
-    """Return other transforms that are quick to fit and may be the right ones instead."""
-    kinds = ["normalize", *(["legacy-normalize"] if has_legacy_constants(dataset) else [])]
-    return {kind: fit_preprocessing(kind, dataset) for kind in kinds if kind != chosen.kind}
 
 
 def _origin(published: PublishedSet, source: Path) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
+from atom_distill.importing.published_set import Labels
 
 _SUM_TOLERANCE = 1e-3
 """Largest deviation from a sum of 1 of probabilities that were stored in low precision."""
@@ -29,6 +31,28 @@ class Targets:
     hard: Tensor
     soft: Tensor | None
     guessed: bool = False
+
+
+def numbers_of(labels: Labels, class_names: Sequence[str]) -> Tensor:
+    """Return labels as a tensor: names of classes as their numbers, others as they are.
+
+    Names that are numbers in text count as numbers where no class has them as a name.
+
+    Raises:
+        DataError: a name is not that of a class.
+    """
+    if isinstance(labels, Tensor):
+        return labels
+    numbers = {name: number for number, name in enumerate(class_names)}
+    unknown = sorted(set(labels) - set(numbers))
+    if unknown and all(name.isdecimal() for name in labels):
+        return torch.tensor([int(name) for name in labels])
+    if unknown:
+        raise DataError(
+            f"the labels name the class {unknown[0]!r}, and the data set has {', '.join(map(repr, class_names[:5]))}"
+            f"{', ...' if len(class_names) > 5 else ''}; is `dataset` the one that was distilled?"
+        )
+    return torch.tensor([numbers[name] for name in labels])
 
 
 def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> Targets:
@@ -104,7 +128,8 @@ def by_class(targets: Targets, num_classes: int) -> tuple[Tensor, Targets]:
         hard = _by_place(hard, num_classes)
     elif int(counts.min()) == 0:
         raise DataError(
-            f"classes have 0 to {int(counts.max())} images; each needs one. Is `dataset` the one that was distilled?"
+            f"classes have 0 to {int(counts.max())} images; each needs one. Is `dataset` the one that was distilled, "
+            "and the file the whole set?"
         )
     order = torch.argsort(hard, stable=True)
     soft = targets.soft

@@ -1,4 +1,4 @@
-"""Reading a file of tensors without running any code that it may hold."""
+"""Reading a file of tensors or arrays without running any code that it may hold."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from atom_distill.base.errors import DataError
+from atom_distill.importing.array_file import ARRAY_SUFFIXES, read_array_file
 
-TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
+TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors", *ARRAY_SUFFIXES)
 
 
 class _Ignored:
@@ -39,13 +40,15 @@ _STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 
 def read_tensor_file(path: Path) -> Any:
-    """Return the tensors of a `.safetensors` file, or the tensors, lists, dictionaries and numbers of a `.pt` file.
+    """Return what a file holds: tensors, and for some formats lists, dictionaries, numbers and text.
 
     Raises:
         DataError: it cannot be read, or holds anything that is not data.
     """
     if path.suffix.lower() not in TENSOR_SUFFIXES:
         raise DataError(f"{path} is neither a file of tensors ({', '.join(TENSOR_SUFFIXES)}) nor a folder of images")
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return read_array_file(path)
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)

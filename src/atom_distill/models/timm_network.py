@@ -90,13 +90,10 @@ def timm_network(name: str, image_shape: tuple[int, int, int], num_classes: int,
     shape.allow(name)
     timm: Any = require("timm", extra="timm", caller=f"the architecture {name}")
     inner = name.removeprefix(PREFIX)
-    if not timm.is_model(inner):
-        near = difflib.get_close_matches(inner, timm.list_models(), n=2, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(repr(PREFIX + each) for each in near)}? " if near else ""
-        raise UnknownNameError(f"timm has no model {inner!r}. {hint}timm.list_models() lists all of them")
+    pretrained = _pretrained_config(timm, inner)
     channels, height, width = image_shape
     settings: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels}
-    if getattr(timm.get_pretrained_cfg(inner), "fixed_input_size", False):
+    if getattr(pretrained, "fixed_input_size", False):
         settings["img_size"] = (height, width)
     try:
         network = TimmNetwork(name, partial(timm.create_model, inner, pretrained=False, **settings))
@@ -107,6 +104,29 @@ def timm_network(name: str, image_shape: tuple[int, int, int], num_classes: int,
             "choose another architecture, or load the data with a larger image size"
         ) from error
     return network
+
+
+def _pretrained_config(timm: Any, name: str) -> Any:
+    """Return what timm knows of the model, by a name with or without the tag of pretrained weights.
+
+    Raises:
+        UnknownNameError: there is no such model or tag.
+    """
+    model, _, tag = name.partition(".")
+    if not timm.is_model(model):
+        raise _unknown(f"model {name!r}", model, timm.list_models(), "timm.list_models()")
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError:  # timm's error for a tag
+        listing = f"timm.list_models('{model}.*', include_tags=True)"
+        known = timm.list_models(f"{model}.*", include_tags=True)
+        raise _unknown(f"tag {tag!r} of {model}", name, known, listing) from None
+
+
+def _unknown(what: str, name: str, known: list[str], listing: str) -> UnknownNameError:
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(repr(PREFIX + each) for each in near)}? " if near else ""
+    return UnknownNameError(f"timm has no {what}. {hint}{listing} lists all of them")
 
 
 @torch.no_grad()

@@ -24,10 +24,10 @@ class Preprocessing(Protocol):
         """The name in configs and files."""
 
     def apply(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return uint8 pixels [B, C, H, W] in model space, same shape and device.
+        """Return pixels [B, C, H, W] in model space, same shape and device.
 
         Args:
-            pixels: a batch.
+            pixels: a batch, 0 to 255: uint8, or float where values lie between.
             dtype: of the result; float32, or bfloat16, which is accurate to about 1 % and much faster on processors
                 that support it.
         """

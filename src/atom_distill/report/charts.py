@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from types import ModuleType
@@ -25,7 +26,12 @@ def chart_scripts() -> str:
     Raises:
         MissingExtraError: a package that makes charts is not installed.
     """
-    version = ".".join(_altair().SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    return _bundle(".".join(_altair().SCHEMA_VERSION.removeprefix("v").split(".")[:2]))
+
+
+@functools.cache
+def _bundle(version: str) -> str:
+    """Return the scripts for a version of Vega-Lite, made once: it takes 3 s, and `atom watch` writes many pages."""
     bundle = require("vl_convert", extra="report", caller=CALLER).javascript_bundle
     text: str = bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
     return text

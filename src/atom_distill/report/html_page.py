@@ -33,7 +33,13 @@ class Report:
         return {str(view.folder): view.missing for view in self.views}
 
 
-def make_report(folders: Sequence[Path], *, max_images: int | None = None, refresh: float | None = None) -> Report:
+def make_report(
+    folders: Sequence[Path],
+    *,
+    max_images: int | None = None,
+    refresh: float | None = None,
+    moved_to: Path | None = None,
+) -> Report:
     """Return the report of runs.
 
     Args:
@@ -41,10 +47,12 @@ def make_report(folders: Sequence[Path], *, max_images: int | None = None, refre
         max_images: images shown of all runs together; None is as many as keep the page light.
         refresh: seconds after which the page of an unfinished run reloads itself; attention and nearest images are left
             out, since their computation would slow down the run. None is a page that does not reload.
+        moved_to: where the data set of the runs is now, if it has moved.
 
     Raises:
         ArtifactError: a folder is not a run folder.
         ConfigError: there is no folder, or one is given twice.
+        DataError: the set at `moved_to` is that of none of the runs.
         MissingExtraError: the packages that draw are not installed.
     """
     if not folders:
@@ -52,8 +60,9 @@ def make_report(folders: Sequence[Path], *, max_images: int | None = None, refre
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigError("a run is given twice")
     library = chart_scripts()
-    real_datasets = RealDatasets()
+    real_datasets = RealDatasets(moved_to)
     views = [read_run(folder, real_datasets) for folder in folders]
+    real_datasets.require_used()
     _make_names_distinct(views)
     data: dict[str, Any] = {section.name: section.data(views) for section in SECTIONS}
     data |= {"runs": galleries(views, max_images, analyze=refresh is None), "refresh": refresh}

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from atom_distill.base.errors import DataError
+from atom_distill.base.errors import AtomError, DataError
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import is_at_hand, load_dataset
+from atom_distill.data.original import request_of, require_original
 from atom_distill.data.sources.hub import is_repository
 from atom_distill.data.sources.named import SOURCES
 
 
 class RealDatasets:
-    """Loads the data sets of runs, each once."""
+    """Loads the data sets of runs, each once.
 
-    def __init__(self) -> None:
+    Args:
+        moved_to: where the data set of some runs is now, if it has moved.
+    """
+
+    def __init__(self, moved_to: Path | None = None) -> None:
+        self._moved_to = moved_to
+        self._refusal: AtomError | None = None
+        self._is_used = moved_to is None
         self._loaded: dict[str, ImageDataset] = {}
 
     def __call__(self, described: Mapping[str, Any]) -> ImageDataset:
@@ -29,21 +38,31 @@ class RealDatasets:
             DataError: it is not on this machine, or has changed.
             AtomError: it cannot be read.
         """
-        request = described.get("request")
-        if not isinstance(request, Mapping) or not request:
-            raise DataError("the run does not say where they are: its data set was made in memory")
+        if self._moved_to is not None:
+            try:
+                dataset = self._load(request_of(described, self._moved_to), described)
+            except AtomError as error:  # of several runs, others may be of this set
+                self._refusal = error
+            else:
+                self._is_used = True
+                return dataset
+        return self._load(request_of(described), described)
+
+    def require_used(self) -> None:
+        """Raise why `moved_to` is the data set of none of the runs, if so."""
+        if not self._is_used and self._refusal is not None:
+            raise self._refusal
+
+    def _load(self, request: Mapping[str, Any], described: Mapping[str, Any]) -> ImageDataset:
         if not is_at_hand(**request):
             where = str(request.get("name_or_path"))
             advice = (
                 f"`atom data {where}` downloads it"
                 if where in SOURCES or is_repository(where)
-                else "restore the folder"
+                else "restore the folder, or give its place with --data if it has moved"
             )
             raise DataError(f"{where} is neither in the cache nor on this disk; {advice}")
         key = json.dumps(request, sort_keys=True, default=str)
         if key not in self._loaded:
             self._loaded[key] = load_dataset(**request)
-        dataset = self._loaded[key]
-        if dataset.fingerprint != described.get("fingerprint"):
-            raise DataError(f"{dataset.name} has changed since the run: its images or classes differ")
-        return dataset
+        return require_original(self._loaded[key], described)

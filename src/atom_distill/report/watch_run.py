@@ -19,6 +19,7 @@ def watch(
     *,
     every: float,
     on_page: Callable[[RunView], None],
+    moved_to: Path | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> RunView:
     """Write a run's report until the run is finished, and return what the last page shows.
@@ -30,6 +31,7 @@ def watch(
         out: the page.
         every: time between two checks of the folder, and between two reloads of the page (seconds).
         on_page: called after each page.
+        moved_to: where the run's data set is now, if it has moved.
         wait: sleeps for some seconds.
 
     Raises:
@@ -40,7 +42,7 @@ def watch(
     while True:
         finished, files_now = _is_finished(folder), _modification_times(folder)
         if finished or files_now != shown:
-            report = make_report([folder], refresh=None if finished else every)
+            report = make_report([folder], refresh=None if finished else every, moved_to=moved_to)
             write_text(out, report.html)
             on_page(report.views[0])
             if finished:

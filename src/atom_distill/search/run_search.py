@@ -97,6 +97,7 @@ def search_architectures(
         InterruptedRunError: Ctrl-C; finished trials are kept.
     """
     settings, folder = settings or SearchSettings(), Path(out)
+    require_writable(folder / "trials", "out")
     named = name_runs(runs)
     names = proxy_names(settings.proxies, named)
     candidates, unfit = choose_candidates(
@@ -106,7 +107,7 @@ def search_architectures(
     plan = _make_plan(candidates, names, data, settings)
     if unfit:
         note(f"{len(unfit)} architectures do not fit the images and are left out")
-    _make_folder(folder)
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
     pool = workers(data)
     result = SearchResult(plan, unfit, pool.description)
     store = TrialStore(folder / "trials", cache_root() / "search", f"{data.identity} on {pool.device}")
@@ -141,12 +142,6 @@ def _make_plan(
         whole_protocol=protocol.changed(epochs=settings.whole_epochs),
         seed=settings.seed,
     )
-
-
-def _make_folder(out: Path) -> None:
-    """Make sure that results can be kept, before there are any."""
-    require_writable(out / "trials", "out")
-    (out / "trials").mkdir(parents=True, exist_ok=True)
 
 
 class TrialStore:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.device import pick_device
-from atom_distill.base.errors import AtomError, ConfigError
+from atom_distill.base.errors import AtomError, ConfigError, MissingExtraError
 from atom_distill.base.optional import require
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
@@ -119,6 +119,13 @@ class RaySettings:
             )
 
 
+class RayNotStartedError(ConfigError):
+    """Ray does not start on this machine; the argument says why."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}. Without Ray, trials can run in this process"
+
+
 class OnRay:
     """Runs trials as Ray tasks.
 
@@ -128,6 +135,7 @@ class OnRay:
 
     Raises:
         MissingExtraError: Ray is not installed.
+        RayNotStartedError: Ray does not start here.
         ConfigError: there is no cluster at the address, or none of its machines has what a trial needs.
     """
 
@@ -201,6 +209,15 @@ class OnRay:
         return found
 
 
+def on_ray_or_here(data: SearchData, settings: RaySettings) -> Workers:
+    """Return workers on Ray, or in this process, with a note, where Ray cannot be imported or started."""
+    try:
+        return OnRay(data, settings)
+    except (MissingExtraError, RayNotStartedError) as error:
+        note(f"{error.args[0]}; going on in this process")
+        return InProcess(data, settings.device, settings.threads)
+
+
 def _start(ray: ModuleType, settings: RaySettings) -> None:
     """Start Ray on this machine, or connect to a cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # by default Ray sends usage statistics
@@ -213,9 +230,10 @@ def _start(ray: ModuleType, settings: RaySettings) -> None:
         context = ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **local)
     except Exception as error:  # Ray has no error of its own for this
         reason = " ".join(str(error).split())[:300]
-        problem = f"there is no Ray cluster at {address}" if address else "Ray does not start here"
+        if address is not None:
+            raise ConfigError(f"there is no Ray cluster at {address}: {reason}; give another `ray_address`") from None
         hint = "; the dashboard needs: pip install 'ray[default]'" if settings.dashboard else ""
-        raise ConfigError(f"{problem}: {reason}{hint}. Without Ray, trials can run in this process") from None
+        raise RayNotStartedError(f"Ray does not start here: {reason}{hint}") from None
     if settings.dashboard:
         note(f"Ray's dashboard: http://{context.dashboard_url}")
 

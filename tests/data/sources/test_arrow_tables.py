@@ -101,6 +101,23 @@ def test_a_damaged_parquet_file_is_named(tmp_path):
         load_dataset(tmp_path / "one.parquet", test_fraction=0.5)
 
 
+def test_damaged_names_of_columns(tmp_path):
+    path = write(tmp_path / "one.parquet", [1, 2], [0, 1])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"width", b"wi\xffth"))
+    with pytest.raises(DataError, match=r"one\.parquet is not a readable parquet file"):
+        load_dataset(path, test_fraction=0.5)
+
+
+def test_a_damaged_footer_is_one_line(tmp_path):
+    path = write(tmp_path / "one.parquet", [1, 2], [0, 1])
+    content = path.read_bytes()
+    path.write_bytes(content[:-300] + b"\xff" * 292 + content[-8:])
+    with pytest.raises(DataError, match="deserialize thrift") as caught:
+        load_dataset(path, test_fraction=0.5)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unreadable_row_is_named_or_skipped(tmp_path):
     path = write(tmp_path / "set/train.parquet", [1, 2, 3], [0, 1, 1])
     write(tmp_path / "set/test.parquet", [4, 5], [0, 1])

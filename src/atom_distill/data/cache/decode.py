@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
 from atom_distill.base.progress import Progress
+from atom_distill.data.cache.pillow_warnings import PillowWarnings
 from atom_distill.data.cache.pixels import has_gray_pixels, to_eight_bits, upright_size
 from atom_distill.data.cache.raw import ArraySplit, EncodedSplit, Item, LoadOptions, Pixels, RawDataset
 
@@ -61,7 +62,8 @@ def inspect(raw: RawDataset, options: LoadOptions) -> ImageForm:
     gray = True
     for split in (raw.train, raw.test):
         if isinstance(split, EncodedSplit):
-            for _, (size, image_is_gray) in _read_all(split, _read_header, options, label="inspect"):
+            said = PillowWarnings()  # again when the images are decoded, and printed then
+            for _, (size, image_is_gray) in _read_all(split, _read_header, options, said, label="inspect"):
                 sizes[size] += 1
                 gray = gray and image_is_gray
     width, height = _one_size(sizes, options.image_size)
@@ -89,11 +91,13 @@ def decode_into(
     shape = (len(split), form.channels, form.height, form.width)
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     kept: list[int] = []
+    said = PillowWarnings()
     decode = partial(_decode, form=form, resize=options.image_size is not None)
-    with closing(_read_all(split, decode, options, label=label)) as decoded:
+    with closing(_read_all(split, decode, options, said, label=label)) as decoded:
         for position, pixels in decoded:
             images[len(kept)] = pixels
             kept.append(position)
+    said.print_notes()
     images.flush()
     if len(kept) < len(split):
         _shorten(path, images, len(kept))
@@ -111,13 +115,13 @@ def _shorten(path: Path, images: Pixels, length: int) -> None:
 
 
 def _read_all(
-    split: EncodedSplit, read: Callable[[Image], T], options: LoadOptions, *, label: str
+    split: EncodedSplit, read: Callable[[Image], T], options: LoadOptions, said: PillowWarnings, *, label: str
 ) -> Generator[tuple[int, T], None, None]:
     """Yield position and result for each readable image; raise an error for others unless they are to be skipped."""
 
     def attempt(item: Item) -> T | UnreadableImageError:
         try:
-            with item.open() as image:
+            with said.about(item.name), item.open() as image:
                 return read(image)
         except Exception as error:  # Pillow's many readers raise many types for a damaged file
             return UnreadableImageError(
@@ -126,7 +130,7 @@ def _read_all(
             )
 
     results = _in_threads(attempt, split.items())
-    with Progress(label, total=len(split), unit="images") as bar, closing(results):
+    with said.collected(), Progress(label, total=len(split), unit="images") as bar, closing(results):
         for position, result in enumerate(results):
             if not isinstance(result, UnreadableImageError):
                 yield position, result

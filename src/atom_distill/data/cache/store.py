@@ -27,6 +27,7 @@ from atom_distill.base.progress import note
 from atom_distill.base.sizes import readable_size
 from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
 from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
+from atom_distill.data.darkness import darkness, largest_value
 from atom_distill.data.dataset import ImageDataset, Split
 
 _FORMAT = 1
@@ -82,6 +83,7 @@ def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
             f"the cache folder {slot.folder} cannot be written ({error}); "
             "set ATOM_DATA to a folder with room where you may write"
         ) from error
+    _note_darkness(slot)
     if skipped:
         note(f"{slot.name}: skipped {skipped} unreadable image{'s' if skipped != 1 else ''}")
     return _open(index, slot)
@@ -188,6 +190,13 @@ def _crc_of_bytes(array: NDArray[Any]) -> int:
     for start in range(0, len(flat), _CHUNK):
         crc = zlib.crc32(flat[start : start + _CHUNK].data, crc)
     return crc
+
+
+def _note_darkness(slot: Slot) -> None:
+    images = np.load(slot.folder / "train_images.npy", mmap_mode="r", allow_pickle=False)
+    told = darkness(largest_value(images))
+    if told is not None:
+        note(f"{slot.name}: {told}")
 
 
 # Reading back

@@ -124,14 +124,20 @@ def _item(cell: Any, row: int, table: Table) -> Item:
             return image_of_array(_numbers(cell))
         return _decoded(cell.as_py(), table.folder)
 
-    path = cell["path"].as_py() if _has_path(cell) else None
+    path = _path(cell)
     return Item(f"{table.name}, row {row}" + (f" ({path})" if path else ""), open_image)
 
 
-def _has_path(cell: Any) -> bool:
+def _path(cell: Any) -> str | None:
+    """Return the path that a cell holds beside the bytes, for messages."""
     import pyarrow as pa
 
-    return bool(cell.is_valid and pa.types.is_struct(cell.type) and cell.type.get_field_index("path") >= 0)
+    if not cell.is_valid or not pa.types.is_struct(cell.type) or cell.type.get_field_index("path") < 0:
+        return None
+    try:
+        return str(cell["path"].as_py() or "")
+    except UnicodeDecodeError:  # the image may be intact
+        return None
 
 
 def _decoded(cell: Any, folder: Path) -> Image:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from atom_distill.base.cache_folder import make_hub_cache_writable
 from atom_distill.base.errors import DataError
+from atom_distill.base.plain_text import reason_of
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions, NotHereError, RawDataset
 from atom_distill.data.sources.arrow_tables import ROWS_AT_ONCE, Table, read_tables
 
 _PROBE_SECONDS = 8.0
-_MESSAGE_LENGTH = 300
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
@@ -50,6 +51,7 @@ def fetch_repository(repository: str, options: LoadOptions, class_names: tuple[s
         DataError: a column cannot be found, or there is no test split.
         ConfigError: a test fraction was given though there is a test split.
     """
+    make_hub_cache_writable()
     if not any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in _OFFLINE_VARIABLES):
         _probe(repository)
         note(f"fetching {repository} from the Hugging Face hub")
@@ -59,7 +61,7 @@ def fetch_repository(repository: str, options: LoadOptions, class_names: tuple[s
 
             found = datasets.load_dataset(repository)
     except Exception as error:  # the hub's client, the network and the builders each raise their own types
-        raise NotHereError(f"the Hugging Face hub did not give {repository} ({_one_line(error)})") from error
+        raise NotHereError(f"the Hugging Face hub did not give {repository} ({reason_of(error)})") from error
     return _read(found, f"Hugging Face hub: {repository}", options, class_names)
 
 
@@ -75,7 +77,9 @@ def read_saved(path: Path, options: LoadOptions) -> RawDataset:
     try:
         found = datasets.load_from_disk(str(path))
     except Exception as error:  # the library raises its own and Arrow's types for damaged files
-        raise DataError(f"{path} is not a readable saved Hugging Face data set ({error}); save it again") from error
+        raise DataError(
+            f"{path} is not a readable saved Hugging Face data set ({reason_of(error)}); save it again"
+        ) from error
     return _read(found, str(path), options)
 
 
@@ -114,10 +118,5 @@ def _probe(repository: str) -> None:
         raise NotHereError(f"the Hugging Face hub did not answer within {2 * _PROBE_SECONDS:.0f} s")
     if failure:
         raise NotHereError(
-            f"the Hugging Face hub cannot be reached for {repository} ({_one_line(failure[0])})"
+            f"the Hugging Face hub cannot be reached for {repository} ({reason_of(failure[0])})"
         ) from failure[0]
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:_MESSAGE_LENGTH]}" if text else type(error).__name__

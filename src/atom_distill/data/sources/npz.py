@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.plain_text import reason_of
 from atom_distill.data.cache.raw import Item, LoadOptions, RawDataset
 from atom_distill.data.sources.image_arrays import channel_axis, image_of_array
 from atom_distill.data.sources.labeled_parts import Part, StoredLabels, assemble
@@ -155,4 +156,4 @@ def _errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGES as error:
-        raise DataError(f"{path} is not a readable npz file ({error}); fetch or save it again") from error
+        raise DataError(f"{path} is not a readable npz file ({reason_of(error)}); fetch or save it again") from error

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.plain_text import reason_of
 from atom_distill.data.cache.raw import LoadOptions, RawDataset
 from atom_distill.data.sources.arrow_tables import ROWS_AT_ONCE, Table, read_tables
 from atom_distill.data.sources.splits import TRAIN, split_of
@@ -67,22 +68,29 @@ def _table(paths: list[Path], name: str) -> Table:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    def open_file(path: Path) -> Any:
+    damages = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+    def open_file(path: Path) -> tuple[Any, list[str]]:
         try:
-            return pq.ParquetFile(path)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path} is not a readable parquet file ({error}); fetch or write it again") from error
+            file = pq.ParquetFile(path)
+            return file, file.schema_arrow.names
+        except damages as error:
+            raise DataError(
+                f"{path} is not a readable parquet file ({reason_of(error)}); fetch or write it again"
+            ) from error
 
     def batches(columns: list[str]) -> Iterator[Any]:
         for path in paths:
-            with open_file(path) as file:
-                missing = sorted(set(columns) - set(file.schema_arrow.names))
+            file, names = open_file(path)
+            with file:
+                missing = sorted(set(columns) - set(names))
                 if missing:
                     raise DataError(f"{path} lacks column {missing[0]!r}, which {paths[0].name} has; write it again")
                 try:
                     yield from file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns)
-                except (pa.ArrowException, OSError) as error:
-                    raise DataError(f"{path} is damaged ({error}); fetch or write it again") from error
+                except damages as error:
+                    raise DataError(f"{path} is damaged ({reason_of(error)}); fetch or write it again") from error
 
-    with open_file(paths[0]) as first:
+    first, _ = open_file(paths[0])
+    with first:
         return Table(name, first.schema_arrow, batches, paths[0].parent)

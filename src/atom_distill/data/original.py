@@ -1,0 +1,79 @@
+"""The data set that a result was made from: how to load it again, and whether it is still the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atom_distill.base.errors import ConfigError, DataError
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.sources.named import is_named
+
+_SIZES = {"train_size": "training images", "test_size": "test images", "classes": "classes"}
+"""Facts of `ImageDataset.identity` that say in which way two sets differ."""
+
+
+def request_of(described: Mapping[str, Any], moved_to: Path | None = None) -> dict[str, Any]:
+    """Return the arguments of `load_dataset` that load the data set of a result.
+
+    Args:
+        described: `ImageDataset.identity` as the result holds it.
+        moved_to: where the set is now, if that is not where it was.
+
+    Raises:
+        ConfigError: there is nothing at `moved_to`.
+        DataError: the set was made in memory.
+    """
+    request = described.get("request")
+    if not isinstance(request, Mapping) or not request:
+        raise DataError("the run does not say what it was distilled from: its data set was made in memory")
+    if moved_to is None:
+        return dict(request)
+    if not moved_to.exists():
+        raise ConfigError(f"`moved_to={moved_to}` does not exist; give the folder or file of the run's data set")
+    place = "data_dir" if is_named(request["name_or_path"]) else "name_or_path"
+    return {**request, place: moved_to.resolve()}  # a path, even where its name is that of a named set
+
+
+def require_present(request: Mapping[str, Any]) -> None:
+    """Make sure that a set that was loaded from a path is where it was.
+
+    Raises:
+        DataError: it is not.
+    """
+    place = Path(str(request["name_or_path"]))
+    if place.is_absolute() and not place.exists():
+        raise DataError(
+            f"{place}, from which the run was distilled, is not there; if it has moved, give its place as `moved_to`"
+        )
+
+
+def require_original(dataset: ImageDataset, described: Mapping[str, Any]) -> ImageDataset:
+    """Return a set under the name that it had for a result, given that its contents are the same.
+
+    Raises:
+        DataError: they are not; the message names what differs.
+    """
+    difference = difference_from(dataset, described)
+    if difference:
+        raise DataError(
+            f"{dataset.source} is not the data set that the run was distilled from: it has {difference}; "
+            "--data takes the place of the right one, and `atom evaluate --dataset` tests on another"
+        )
+    name = str(described.get("name", dataset.name))
+    return dataset if name == dataset.name else replace(dataset, name=name)
+
+
+def difference_from(dataset: ImageDataset, described: Mapping[str, Any]) -> str:
+    """Return how a set differs from that of a result, such as "40 training images, not 50"; empty if it does not."""
+    if dataset.fingerprint == described.get("fingerprint"):
+        return ""
+    now = dataset.identity()
+    parts = [
+        f"{now[name]} {what}, not {described[name]}"
+        for name, what in _SIZES.items()
+        if name in described and now[name] != described[name]
+    ]
+    return ", and ".join(parts) or "as many images and classes, but others"
