@@ -33,6 +33,7 @@ from reliability.children import Place, warm_up
 from reliability.damage import try_damaged
 from reliability.faults import try_faults
 from reliability.kills import try_kills
+from reliability.page import write_paragraph
 from reliability.samples import write_samples
 
 PARTS = ("kills", "damaged", "faults")
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
     parser.add_argument("--first", type=int, default=0, help="number of the first run, input or failure")
     parser.add_argument("--out", type=Path, help="JSON file of the counts; parts that it has already are kept")
+    parser.add_argument("--page", type=Path, help="page whose paragraph on reliability is written anew from --out")
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(given)
     work = Path(tempfile.mkdtemp(prefix="atom-campaign-"))
@@ -123,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         counts[name] = {**conditions(given), "seconds": round(time.perf_counter() - started), **found}
         if options.out:
             options.out.write_text(json.dumps(counts, indent=2) + "\n")
+    if options.page:
+        write_paragraph(options.page, counts)
     problems = [problem for part in counts.values() for problem in part["problems"]]
     summary = {name: {k: v for k, v in part.items() if isinstance(v, int | float)} for name, part in counts.items()}
     print(json.dumps(summary, indent=2))

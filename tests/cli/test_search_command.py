@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 import types
 from contextlib import redirect_stderr, redirect_stdout

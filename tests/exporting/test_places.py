@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,18 @@ def test_what_fails_half_way_leaves_nothing_and_the_old_one(tmp_path, tiny, form
             export_distilled(tiny, form, target, force=True)
     assert contents(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [place.name]
+
+
+@pytest.mark.parametrize("form", FORMATS.names())
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path, tiny, form):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
+    try:
+        with pytest.raises(OSError):  # noqa: PT011 (its text is the system's)
+            export_distilled(tiny, form, tmp_path / f"set{FORMATS.get(form).suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [path.name for path in tmp_path.iterdir() if path.name != "atom-data"]
 
 
 def test_the_folder_for_the_hub_holds_the_run(tmp_path, data, distill):

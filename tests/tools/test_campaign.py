@@ -1,4 +1,4 @@
-"""The campaign: its damage repeats, its children stay in their folders, and a hundredth of it passes."""
+"""The campaign: its damage repeats and damages, its children keep to their folders, and a hundredth of it passes."""
 
 from __future__ import annotations
 

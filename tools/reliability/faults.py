@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import resource
 import shlex
 import shutil
 import tempfile
@@ -76,18 +77,21 @@ class Fault:
         number: of the system's error.
         lasts: whether everything after the first fails, too.
         removes: whether nothing can be removed either.
+        most_bytes: size at which writing to a file fails, in the system itself; None for the n-th change of a file.
     """
 
-    number: int
-    lasts: bool
-    removes: bool
+    number: int = 0
+    lasts: bool = False
+    removes: bool = False
+    most_bytes: int | None = None
 
 
 FAULTS: Mapping[str, Fault] = {
-    "full disk": Fault(errno.ENOSPC, lasts=True, removes=False),
+    "full disk": Fault(errno.ENOSPC, lasts=True),
     "read-only disk": Fault(errno.EROFS, lasts=True, removes=True),
-    "one refusal": Fault(errno.EACCES, lasts=False, removes=True),
-    "one input/output error": Fault(errno.EIO, lasts=False, removes=False),
+    "one refusal": Fault(errno.EACCES, removes=True),
+    "one input/output error": Fault(errno.EIO),
+    **{f"no room for more than {size} bytes": Fault(most_bytes=size) for size in (0, 100, 600, 3000, 20_000, 100_000)},
 }
 
 
@@ -126,7 +130,8 @@ def try_faults(
         if outcome.code:
             raise RuntimeError(f"{command.line} fails on a sound disk: {outcome.err}")
         want = contents(sound.here)
-        for kind, at in itertools.product(FAULTS, range(writes)):
+        trials = [(kind, at) for kind, fault in FAULTS.items() for at in _moments(fault, writes)]
+        for kind, at in trials:
             number = next(numbers)
             if number < 0 or number % every:
                 continue
@@ -135,6 +140,11 @@ def try_faults(
             yield Failure(name, f"{kind} from change {at} of {writes} on", *found)
             if found[1] is None:
                 shutil.rmtree(place.folder)
+
+
+def _moments(fault: Fault, writes: int) -> range:
+    """Return the changes of files at which a failure can begin."""
+    return range(writes if fault.most_bytes is None else 1)
 
 
 class _Bench:
@@ -190,7 +200,8 @@ class _Bench:
         told = f"(first exit code {first.code}: {first.err[-300:]})"
         if outcome.code:
             return f"given again it fails: {problem(outcome) or outcome.err} {told}"
-        other = differing(contents(place.here), want)
+        # What cannot be removed from a read-only disk is left there.
+        other = [name for name in differing(contents(place.here), want) if not name.endswith(".part")]
         return f"given again it ends otherwise: {', '.join(other)} {told}" if other else None
 
 
@@ -203,16 +214,20 @@ def _on_failing_disk(work: Callable[[], int], fault: Fault | None, at: int, coun
         def fail(write: Write) -> None:
             nonlocal seen
             seen += 1
-            if disk is None or seen <= at or (seen > at + 1 and not disk.lasts):
+            if disk is None or not disk.number or seen <= at or (seen > at + 1 and not disk.lasts):
                 return
             if disk.removes or write.event not in REMOVING:
                 raise OSError(disk.number, os.strerror(disk.number), write.paths[0])
 
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if fault is not None and fault.most_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (fault.most_bytes, most))
         _watch_libraries(fail)
         watch_writes(fail)
         try:
             return work()
         finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
             changes, disk = seen, None
             count.write_text(str(changes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def write_pt(distilled: DistilledDataset, path: Path) -> None:
     }
     if "network_lr" in distilled.settings:
         content["lr"] = float(distilled.settings["network_lr"])
-    torch.save(content, path)
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    path.write_bytes(packed.getbuffer())  # where the disk is full, torch would raise a RuntimeError that names none
 
 
 def write_npz(distilled: DistilledDataset, path: Path) -> None:
