@@ -140,8 +140,10 @@ def test_another_kind_of_file_is_refused(tmp_path):
 # What the datasets library writes
 
 
-def hf_set(values: list[int], labels: list[int]) -> datasets.Dataset:
-    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+def hf_set(values: list[int], labels: list[int], names: tuple[str, ...] | None = ("cat", "dog")) -> datasets.Dataset:
+    """Return images of these reds, with labels that declare class names unless `names` is None."""
+    kind = datasets.ClassLabel(names=list(names)) if names else datasets.Value("int64")
+    features = datasets.Features({"img": datasets.Image(), "label": kind})
     images = [Image.new("RGB", (4, 4), (value, 0, 0)) for value in values]
     return datasets.Dataset.from_dict({"img": images, "label": labels}, features=features)
 
@@ -232,6 +234,68 @@ def test_a_label_beyond_the_declared_names(tmp_path):
         pq.write_table(changed.replace_schema_metadata(table.schema.metadata), tmp_path / f"set/{split}.parquet")
     with pytest.raises(DataError, match=r"label is outside 0\.\.1.*highest 2.*2 class names"):
         load_dataset(tmp_path / "set")
+
+
+# Names of classes that differ between files
+
+
+def write_set(path: Path, form: str, **splits: datasets.Dataset) -> Path:
+    if form == "saved":
+        return save(path, **splits)
+    path.mkdir()
+    for name, split in splits.items():
+        split.to_parquet(path / f"{name}.parquet")
+    return path
+
+
+@pytest.mark.parametrize("form", ["saved", "parquet"])
+@pytest.mark.parametrize(
+    ("train", "test", "labels", "want"),
+    [
+        (("cat", "dog"), ("dog", "cat"), [0, 1, 1], [1, 0, 0]),
+        (("cat", "dog", "owl"), ("dog", "owl"), [0, 1, 1], [1, 2, 2]),
+        (("cat", "dog"), ("owl", "dog", "cat"), [2, 1, 1], [0, 1, 1]),
+    ],
+)
+def test_labels_of_test_keep_their_names(tmp_path, form, train, test, labels, want):
+    every = list(range(len(train)))
+    parts = {"train": hf_set(every, every, train), "test": hf_set([3, 4, 5], labels, test)}
+    dataset = load_dataset(write_set(tmp_path / "set", form, **parts))
+    assert (dataset.class_names, dataset.train.labels.tolist()) == (train, every)
+    assert (reds(dataset.test), dataset.test.labels.tolist()) == ([3, 4, 5], want)
+
+
+def test_labels_of_each_shard_keep_their_names(tmp_path):
+    shards = {"train-0": hf_set([1, 2], [0, 1]), "train-1": hf_set([3, 4, 5], [0, 1, -1], ("dog", "cat"))}
+    path = write_set(tmp_path / "set", "parquet", **shards, test=hf_set([6], [1]))
+    with pytest.raises(DataError, match="1 of 5 rows without a label"):
+        load_dataset(path)
+    hf_set([3, 4, 5], [0, 1, 2], ("dog", "cat", "owl")).to_parquet(path / "train-1.parquet")
+    dataset = load_dataset(path)
+    assert (dataset.class_names, dataset.train.labels.tolist()) == (("cat", "dog", "owl"), [0, 1, 1, 0, 2])
+    hf_set([3], [0], None).to_parquet(path / "train-1.parquet")
+    with pytest.raises(DataError, match=r"column 'label': some files declare class names.*write them alike"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize("form", ["saved", "parquet"])
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (None, ("dog", "cat"), r"test split declares class names \(dog, cat\) and the training split none"),
+        (("cat", "dog"), ("Cat", "dog"), r"class that train lacks: Cat \(train has cat, dog\)"),
+        (("0", "1"), ("cat", "dog"), "class that train lacks: cat"),
+    ],
+)
+def test_names_of_test_that_train_lacks(tmp_path, form, train, test, message):
+    parts = {"train": hf_set([1, 2], [1, 0], train), "test": hf_set([3, 4], [0, 1], test)}
+    with pytest.raises(DataError, match=message):
+        load_dataset(write_set(tmp_path / "set", form, **parts))
+
+
+def test_names_of_a_split_that_is_not_used(tmp_path):
+    parts = {"train": hf_set([1, 2], [1, 0]), "test": hf_set([3], [1]), "extra": hf_set([4], [0], ("owl",))}
+    assert load_dataset(save(tmp_path / "saved", **parts)).test.labels.tolist() == [1]
 
 
 # Names of splits

@@ -24,11 +24,10 @@ _INDEX = "__index_level_"  # how pandas names the columns of a table's index
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the image and of the label column, and the class names where they are declared."""
+    """The names of the image and of the label column."""
 
     image: str
     label: str
-    class_names: tuple[str, ...] | None
 
 
 def choose_columns(schema: Any, name: str, options: LoadOptions) -> Columns:
@@ -54,7 +53,7 @@ def choose_columns(schema: Any, name: str, options: LoadOptions) -> Columns:
     label = choice.given("label", options.label_column, likely + unlikely) or choice.infer(
         "label", [declared] if declared else [likely, unlikely]
     )
-    return Columns(image, label, _class_names(features.get(label, {})))
+    return Columns(image, label)
 
 
 def storage_type(kind: Any) -> Any:
@@ -159,7 +158,9 @@ def _hf_features(schema: Any) -> dict[str, Any]:
         return {}  # only a hint: without it the labels are the class names
 
 
-def _class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:
+def declared_names(schema: Any, column: str) -> tuple[str, ...] | None:
+    """Return the class names that a schema declares for a column; None if it declares none."""
+    feature = _hf_features(schema).get(column, {})
     names, count = feature.get("names"), feature.get("num_classes")
     if isinstance(names, list) and names:
         return tuple(map(str, names))
