@@ -43,9 +43,11 @@ class StoredLabels:
         Where names are declared, -1 means no label as well.
 
         Raises:
-            ValueError: numbers are not whole, or the values are of another kind.
+            ValueError: numbers are not whole, texts are not UTF-8, or the values are of another kind.
         """
         missing = np.zeros(len(values), bool) if missing is None else missing
+        if values.dtype.kind == "S":
+            values = np.char.decode(values, "utf-8")
         kind = values.dtype.kind
         if kind == "f":
             missing = missing | np.isnan(values)
