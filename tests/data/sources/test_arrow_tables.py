@@ -342,6 +342,55 @@ def test_a_single_file_is_the_whole_set_whatever_its_name(tmp_path):
     assert len(load_dataset(tmp_path / "validation.parquet", test_fraction=0.5).test) == 2
 
 
+def write_with_splits(path: Path, splits: list, kind: pa.DataType | None = None, column: str = "split") -> Path:
+    count = len(splits)
+    cells = {"image": [png(red) for red in range(count)], column: pa.array(splits, kind)}
+    pq.write_table(pa.table(cells | {"breed": ["a", "b"] * (count // 2)}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+@pytest.mark.parametrize("test_name", ["test", "Validation"])
+def test_a_column_of_splits(tmp_path, kind, test_name):
+    splits = ["train", test_name, "train", "train", "train", test_name]
+    path = write_with_splits(tmp_path / "one.parquet", splits, kind)
+    dataset = load_dataset(path)
+    assert (reds(dataset.train), dataset.train.labels.tolist()) == ([0, 2, 3, 4], [0, 0, 1, 0])
+    assert (reds(dataset.test), dataset.test.labels.tolist()) == ([1, 5], [1, 1])
+    with pytest.raises(ConfigError, match="test split of its own"):
+        load_dataset(path, test_fraction=0.5)
+
+
+def test_a_column_of_splits_chooses_among_three(tmp_path, capsys):
+    path = write_with_splits(tmp_path / "one.parquet", ["train", "train", "test", "test", "val", "val"], column="Split")
+    assert reds(load_dataset(path).test) == [2, 3]
+    assert reds(load_dataset(path, test_split="val").test) == [4, 5]
+    assert "splits are those in column Split: test, train, val" in capsys.readouterr().err
+
+
+def test_a_column_of_splits_of_the_datasets_library(tmp_path):
+    column = datasets.Dataset.from_dict(
+        {"split": [1, 1, 0, 1]}, features=datasets.Features({"split": datasets.ClassLabel(names=["test", "train"])})
+    )
+    datasets.concatenate_datasets([hf_set([1, 2, 3, 4], [1, 0, 1, 0]), column], axis=1).save_to_disk(tmp_path / "saved")
+    dataset = load_dataset(tmp_path / "saved")
+    assert (reds(dataset.train), reds(dataset.test)) == ([1, 2, 4], [3])
+    assert (dataset.class_names, dataset.test.labels.tolist()) == (("cat", "dog"), [1])
+
+
+@pytest.mark.parametrize("splits", [["fold a", "fold b"] * 2, [0, 1] * 2, ["test"] * 4])
+def test_a_column_that_tells_no_splits(tmp_path, splits, capsys):
+    path = write_with_splits(tmp_path / "one.parquet", splits)
+    assert len(load_dataset(path, test_fraction=0.5).test) == 2
+    assert ("column split is not used" in capsys.readouterr().err) == (splits[0] != "test")
+
+
+def test_an_empty_cell_in_a_column_of_splits(tmp_path):
+    path = write_with_splits(tmp_path / "one.parquet", ["train", None, "train", "test"])
+    with pytest.raises(DataError, match="'split' is empty in 1 rows; complete or remove"):
+        load_dataset(path)
+
+
 @pytest.mark.parametrize(("train", "test"), [("Train", "dev"), ("training", "Test"), ("train_set", "eval")])
 def test_names_of_saved_splits(tmp_path, train, test):
     path = save(tmp_path / "saved", **{train: hf_set([1, 2], [1, 0]), test: hf_set([3], [1])})

@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import Item, LoadOptions, RawDataset
-from atom_distill.data.sources.arrow_columns import choose_columns, declared_names, is_list, storage_type
+from atom_distill.data.sources.arrow_columns import (
+    SPLIT_COLUMN,
+    choose_columns,
+    declared_names,
+    is_list,
+    is_number_or_text,
+    storage_type,
+)
 from atom_distill.data.sources.image_arrays import image_of_array
 from atom_distill.data.sources.labeled_parts import Part, StoredLabels, assemble, join
 from atom_distill.data.sources.splits import TRAIN, choose_splits, split_of
@@ -62,6 +70,8 @@ def read_tables(
         first = choose_splits(tables, source, options).train
     columns = choose_columns(tables[first].schema, tables[first].name, options)
     parts = {name: _part(table, columns.image, columns.label) for name, table in tables.items()}
+    if len(tables) == 1 and columns.label.lower() != SPLIT_COLUMN:
+        parts = _by_split(tables[first], parts[first]) or parts
     return assemble(parts, class_names, source, options)
 
 
@@ -73,6 +83,34 @@ def _part(table: Table, image: str, label: str) -> Part:
         return (_item(cell, row, table) for row, cell in enumerate(cells))
 
     return Part(_labels(table, label) if label in table.schema.names else None, items)
+
+
+def _by_split(table: Table, part: Part) -> dict[str, Part]:
+    """Return the parts that a column `split` tells; empty if there is none, or none with several names of splits.
+
+    Raises:
+        DataError: the column is empty in some rows.
+    """
+    fields = [field for field in table.schema if field.name.lower() == SPLIT_COLUMN]
+    if not fields or not is_number_or_text(storage_type(fields[0].type)):
+        return {}
+    column = fields[0].name
+    stored = _labels(table, column)
+    values = stored.values
+    if stored.names is not None:
+        values = np.asarray(stored.names)[stored.renumbered(stored.names, f"{table.name}, column {column!r}").values]
+    names = np.unique(values[~stored.missing]).tolist()
+    if not any(split_of(str(name)) for name in names):
+        note(f"{table.name}: column {column} is not used: none of its values is the name of a split, such as train")
+        return {}
+    if stored.missing.any():
+        raise DataError(
+            f"{table.name}: column {column!r} is empty in {stored.missing.sum()} rows; complete or remove it"
+        )
+    if len(names) == 1:
+        return {}
+    note(f"{table.name}: splits are those in column {column}: {', '.join(names)}")
+    return {name: part.only(values == name) for name in names}
 
 
 # Labels

@@ -124,6 +124,13 @@ class Part:
     labels: StoredLabels | None
     items: Callable[[], Iterator[Item]]
 
+    def only(self, wanted: _Mask) -> Part:
+        """Return the part with some of its images; `wanted` has shape [N]."""
+        labels = self.labels and replace(
+            self.labels, values=self.labels.values[wanted], missing=self.labels.missing[wanted]
+        )
+        return Part(labels, lambda: compress(self.items(), wanted))
+
 
 def assemble(parts: dict[str, Part], names: tuple[str, ...] | None, source: str, options: LoadOptions) -> RawDataset:
     """Choose the splits among the labeled parts of a set, and number its classes.
