@@ -87,6 +87,7 @@ def _joined(files: Sequence[Path], labels: Path | None) -> PublishedSet:
         else None,
         form=form,
         files=tuple(file for part in parts for file in part.files),
+        part_sizes=tuple(len(part.images) for part in parts),
     )
 
 
