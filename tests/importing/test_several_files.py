@@ -101,6 +101,6 @@ def test_complete_sets_of_two_files_each_are_not_joined(write, data, images, lab
     for number in (1, 2):
         path = write(f"images_{number}.pt", images + number)
         write(f"labels_{number}.pt", labels)
-    with pytest.raises(DataError, match="has every class.*give one file"):
+    with pytest.raises(DataError, match=r"has every class.*give one file"):
         import_distilled(path.parent, data, "normalize")
     assert len(import_distilled(path, data, "normalize")) == 6

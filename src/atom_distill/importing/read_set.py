@@ -98,6 +98,7 @@ def check_parts(published: PublishedSet, labels: Tensor, num_classes: int) -> No
     counts = [torch.bincount(part, minlength=num_classes) for part in parts]
     if len(counts) > 1 and all(int(count.min()) == int(count.max()) for count in counts):
         raise DataError(
-            f"{published.files[0].parent}: each of its {published.form} has every class with the same number of images, "
-            "as a set of its own; give one file of a set, or, if they are parts of one set, save them as one (torch.cat)"
+            f"{published.files[0].parent}: each of its {published.form} has every class with the same number of "
+            "images, as a set of its own has; give one file, or, if they are parts of one set, save them as one "
+            "(torch.cat)"
         )
