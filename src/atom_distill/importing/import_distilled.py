@@ -21,7 +21,7 @@ from atom_distill.distillation.methods import METHODS
 from atom_distill.importing.grids import likely_factor, padded
 from atom_distill.importing.model_space import INTENSITIES, into_model_space, model_space, warn_of_mismatch
 from atom_distill.importing.published_set import PublishedSet
-from atom_distill.importing.read_set import check_set, read_set
+from atom_distill.importing.read_set import check_parts, check_set, read_set
 from atom_distill.importing.targets import by_class, numbers_of, targets_of
 from atom_distill.ops.parameterization import TILE_FACTORS, Parameterization, build_parameterization
 from atom_distill.ops.preprocessing import Preprocessing
@@ -68,7 +68,9 @@ def import_distilled(
     tiles = _parameterization(factor, dataset, preprocessing, published.images)
     note(f"recognized {published.form}")
     classes = dataset.num_classes
-    order, targets = by_class(targets_of(numbers, classes, published.soft_labels), classes)
+    targets = targets_of(numbers, classes, published.soft_labels)
+    check_parts(published, targets.hard, classes)
+    order, targets = by_class(targets, classes)
     images = published.images.detach()[order]
     if factor == 1:
         _check_look(images, preprocess, preprocessing, dataset)

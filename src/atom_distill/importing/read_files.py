@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError, DataError
-from atom_distill.importing.extras import with_extras, with_rate
-from atom_distill.importing.find_files import beside, find_labels, find_set
+from atom_distill.base.progress import note
+from atom_distill.importing.extras import with_extras, with_rate, with_soft_labels
+from atom_distill.importing.find_files import beside, find_labels, find_set, tensor_files
 from atom_distill.importing.published_set import Labels, PublishedSet
 from atom_distill.importing.tensor_file import read_tensor_file
 
@@ -45,11 +46,14 @@ def read_published_set(path: Path, labels: Path | None = None, experiment: int |
     if not path.is_dir():
         return _read_file(path, labels, experiment)
     files = find_set(path)
-    if len(files) == 1:
-        return _read_file(files[0], labels, experiment)
-    if experiment is not None:
+    if len(files) > 1 and experiment is not None:
         raise ConfigError(f"{path} has one set in {len(files)} files; leave out `experiment`")
-    return _joined(files, labels or find_labels(path, files))
+    one = len(files) == 1
+    published = _read_file(files[0], labels, experiment) if one else _joined(files, labels or find_labels(path, files))
+    unused = [file.name for file in tensor_files(path) if file not in published.files]
+    if unused:
+        note(f"{path}: not used: {', '.join(unused[:_SHOWN])}{', ...' if len(unused) > _SHOWN else ''}")
+    return published
 
 
 def _read_file(path: Path, labels: Path | None, experiment: int | None) -> PublishedSet:
@@ -87,6 +91,7 @@ def _joined(files: Sequence[Path], labels: Path | None) -> PublishedSet:
         else None,
         form=form,
         files=tuple(file for part in parts for file in part.files),
+        part_sizes=tuple(len(part.images) for part in parts),
     )
 
 
@@ -154,7 +159,8 @@ def _side_by_side(path: Path, content: Any, labels: Path | None) -> PublishedSet
     """Return a set with images in one file and labels in another; `path` may be either."""
     given_images = _as_images(content) is not None
     images_path = path if given_images else beside(path, "images")
-    labels_path = (labels or beside(path, "labels")) if given_images else path
+    soft_path = beside(images_path, "soft labels") if images_path and labels is None else None
+    labels_path = (labels or beside(path, "labels") or soft_path) if given_images else path
     if images_path is None or labels_path is None:
         missing = "labels" if given_images else "images"
         raise DataError(
@@ -165,6 +171,8 @@ def _side_by_side(path: Path, content: Any, labels: Path | None) -> PublishedSet
     rate = beside(images_path, "lr")
     form = "MTT/DATM images and labels" if images_path.name.startswith("images_") else "images and labels, a file each"
     published = PublishedSet(_images_in(images_path), _labels_in(labels_path), form, files)
+    if soft_path is not None and soft_path != labels_path:
+        published = with_soft_labels(published, soft_path, read_tensor_file(soft_path))
     return published if rate is None else with_rate(published, rate, read_tensor_file(rate))
 
 

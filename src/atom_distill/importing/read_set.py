@@ -81,3 +81,24 @@ def check_set(published: PublishedSet, labels: Tensor, dataset: ImageDataset) ->
     broken = int((~torch.isfinite(images.float())).flatten(1).any(1).sum())  # float64 can overflow in float32
     if broken:
         raise DataError(f"{broken} of the {len(images)} images hold NaN or infinite values; the set is damaged")
+
+
+def check_parts(published: PublishedSet, labels: Tensor, num_classes: int) -> None:
+    """Refuse files that were joined although each looks like a set of its own.
+
+    Args:
+        published: its `part_sizes` are those of the files.
+        labels: class numbers of all images, int64 [N].
+        num_classes: K.
+
+    Raises:
+        DataError: each file has every class, with the same number of images.
+    """
+    parts = labels.split(published.part_sizes or len(labels))
+    counts = [torch.bincount(part, minlength=num_classes) for part in parts]
+    if len(counts) > 1 and all(int(count.min()) == int(count.max()) for count in counts):
+        raise DataError(
+            f"{published.files[0].parent}: each of its {published.form} has every class with the same number of "
+            "images, as a set of its own has; give one file, or, if they are parts of one set, save them as one "
+            "(torch.cat)"
+        )

@@ -59,19 +59,21 @@ def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> 
     """Return labels as class numbers and probabilities.
 
     Args:
-        labels: [N] or [N, 1] whole numbers of any type, or [N, K]: one-hot, probabilities, or logits. Rows that are not
-            probabilities are taken as logits and go through a softmax, as in DATM's loss.
+        labels: [N] or [N, 1] whole numbers of any type, or [N, K]: one-hot, probabilities, parts of another
+            sum (percent), or logits. Other rows are taken as logits and go through a softmax, as in DATM's loss.
         num_classes: K.
         soft: [N, K], given in addition to class numbers, to learn instead of them.
 
     Raises:
-        DataError: the labels are neither, or have classes that do not exist.
+        DataError: the labels are neither, have classes that do not exist, or contradict the soft ones.
     """
     if soft is not None:
         beside = targets_of(soft, num_classes)
         if len(beside.hard) != len(labels):
             raise DataError(f"there are {len(beside.hard)} soft labels for {len(labels)} class numbers")
-        return Targets(targets_of(labels, num_classes).hard, beside.soft)
+        hard = targets_of(labels, num_classes).hard
+        _check_agreement(hard, beside.hard)
+        return Targets(hard, beside.soft)
     labels = labels.detach()
     if not (labels.is_floating_point() or labels.is_complex()):
         labels = labels.long()  # torch supports few operations on its other integer types
@@ -94,6 +96,21 @@ def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> 
     return Targets(hard, None)
 
 
+def _check_agreement(hard: Tensor, largest: Tensor) -> None:
+    """Refuse soft labels most of which contradict the class numbers; print how many do if they are fewer.
+
+    Teachers err, and learned soft labels drift, so that the largest entry of some is at another class.
+    """
+    differ = int((hard != largest).sum())
+    told = f"{differ} of {len(hard)} soft labels have their largest entry at another class than the labels say"
+    if 2 * differ >= len(hard):
+        raise DataError(
+            f"{told}; one of the two is wrong, or in another order: save the images with the right one only"
+        )
+    if differ:
+        note(f"{told}: the labels decide the class, and networks learn the soft labels")
+
+
 def _from_rows(rows: Tensor, num_classes: int) -> Targets:
     if rows.shape[1] != num_classes:
         raise DataError(
@@ -106,6 +123,10 @@ def _from_rows(rows: Tensor, num_classes: int) -> Targets:
         probabilities = rows if exact else rows / sums[:, None]
         one_hot = bool((rows.max(1).values == 1).all())
         return Targets(rows.argmax(1), None if one_hot else probabilities, guessed=not one_hot)
+    total = float(sums.sum()) / max(len(sums), 1)
+    if total > 0 and bool((rows >= 0).all()) and bool(((sums / total - 1).abs() <= _SUM_TOLERANCE).all()):
+        note(f"the soft labels of each image sum to {total:.4g}: they are divided by it")
+        return _from_rows(rows / sums[:, None], num_classes)
     note("the soft labels are logits: their softmax is stored")
     return Targets(rows.argmax(1), rows.softmax(1), guessed=True)
 
