@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,24 @@ TOLERANCE = {
     torch.float64: {"rtol": 1e-12, "atol": 1e-12},
     torch.float32: {"rtol": 1e-5, "atol": 1e-6},
 }
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every test process begin with slow tests, dealt out by file, so that the end is filled with fast ones.
+
+    Of an order, worksteal gives each process one stretch, as long as the others', and later moves the ends of these.
+    """
+    processes = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    by_file: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            by_file.setdefault(item.path, []).append(item)
+    fast = iter([item for item in items if item.get_closest_marker("slow") is None])
+    length, ordered = len(items) // processes, []
+    for process in range(processes):
+        begin = [item for slow in [*by_file.values()][process::processes] for item in slow]
+        ordered += [*begin, *islice(fast, max(0, length - len(begin)))]
+    items[:] = [*ordered, *fast]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -84,7 +84,7 @@ def test_for_people(atom, run_folder):
         ("--ddranking --whole-accuracy 100.5", "1 to 100, got 100.5"),
         ("--ddranking --whole-accuracy -1", "1 to 100, got -1"),
         ("--ddranking --whole-accuracy nan", "1 to 100, got nan"),
-        ("--ddranking --whole-epochs 0", "epochs: .*1, got 0"),
+        ("--ddranking --whole-epochs 0", "--whole-epochs .*1, got 0"),
         ("--ddranking --augment none", "--augment none"),
     ],
 )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import types
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.machinery import ModuleSpec
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+
+from forked import fork_context
 
 SMALL = "--epochs 2 --whole-epochs 1 --on process"
 
@@ -95,27 +98,47 @@ def test_a_folder_that_is_no_run_and_no_folder_at_all(atom, runs, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("on", ["process", "ray"])
-def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, on):
+def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, monkeypatch, on):
     if on == "ray":
         pytest.importorskip("ray", reason="Ray is not installed: pip install 'atom-distill[ray]'")
     out = tmp_path / "out"
-    line = [sys.executable, "-m", "atom_distill", "search", str(runs[1]), "--space", str(space), "--on", on]
+    line = ["search", str(runs[1]), "--space", str(space), "--on", on]
     line += ["--proxies", "dm,random", "--epochs", "400", "--whole-epochs", "1", "--out", str(out)]
-    environment = {**os.environ, "ATOM_DATA": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    search = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "cache"))
+    search = start(line)
     deadline = time.monotonic() + 200
     while len(list(out.glob("trials/*.json"))) < 2:
-        assert search.poll() is None, "the search ended before it could be killed"
+        assert search.exitcode is None, "the search ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    search.send_signal(signal.SIGKILL)
-    search.wait()
+    search.kill()
+    search.join()
+    assert search.exitcode == -signal.SIGKILL
     finished = {path: path.stat().st_mtime_ns for path in out.glob("trials/*.json")}
     assert 2 <= len(finished) < 6
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
-    assert f"{len(finished)} of 6 trials were finished before" in done.stderr
+    again = start(line, tmp_path / "told")
+    again.join(200)
+    assert again.exitcode == 0
+    assert f"{len(finished)} of 6 trials were finished before" in (tmp_path / "told").read_text()
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert len(list(out.glob("trials/*.json"))) == 6
+
+
+def start(line: list[str], told: Path = Path(os.devnull)) -> BaseProcess:
+    """Start a command line in a process of its own, whose messages go into a file."""
+    process = fork_context().Process(target=command, args=(line, told, Path.cwd()))
+    process.start()
+    return process
+
+
+def command(line: list[str], told: Path, folder: Path) -> None:
+    from atom_distill.cli.main import main
+
+    os.chdir(folder)
+    os.environ |= {"OMP_NUM_THREADS": "1"}
+    with told.open("w") as file, redirect_stderr(file), redirect_stdout(file):
+        code = main(line)
+    raise SystemExit(code)
 
 
 def test_a_custom_space_is_found_in_the_folder_where_the_command_is_given(atom, runs):

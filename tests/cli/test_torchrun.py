@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from forked import atom_on_ranks
+
 RUN = "--ipc 1 --width 8 --batch-real 8 --compile off --device cpu --checkpoint-every 5"
 
 
-def torchrun(command: str, out: Path, *, steps: str = "") -> subprocess.Popen[str]:
-    line = f"-m torch.distributed.run --standalone --nproc-per-node=2 -m atom_distill {command} {steps}"
+def torchrun(command: str, out: Path) -> subprocess.Popen[str]:
+    line = f"-m torch.distributed.run --standalone --nproc-per-node=2 -m atom_distill {command}"
     return subprocess.Popen(
         [sys.executable, *line.split(), "--out", str(out)],
         stdout=subprocess.PIPE,
@@ -43,10 +45,10 @@ def workers(parent: int) -> dict[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found by /proc, which is Linux's")
-@pytest.mark.parametrize(("victim", "norm"), [(0, "instance"), (1, "instance")])
-def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, norm, tmp_path):
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, tmp_path):
     out = tmp_path / "run"
-    running = torchrun(f"distill digits {RUN} --norm {norm} --steps 100000", out)
+    running = torchrun(f"distill digits {RUN} --steps 100000", out)
     try:
         deadline = time.monotonic() + 100
         while not list(out.glob("checkpoint-*")):
@@ -62,27 +64,23 @@ def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, norm, tmp_pa
     assert "lost the connection to another rank" in told
     assert "Warning: torch.distributed" not in told
     step = max(int(path.stem.split("-")[1]) for path in out.glob("checkpoint-*"))
-    resumed = torchrun(f"distill digits {RUN} --norm {norm} --resume --json --steps {step + 5}", out)
-    printed, told = resumed.communicate(timeout=100)
-    assert resumed.returncode == 0, told
-    facts = json.loads(printed)  # of one process, for all
+    words = f"distill digits {RUN} --resume --json --steps {step + 5} --out {out}".split()
+    resumed, silent = atom_on_ranks(2, words)
+    assert resumed.code == silent.code == 0, resumed.err
+    assert silent.out == ""
+    facts = json.loads(resumed.out)  # of one process, for all
     assert (facts["steps"], facts["images"]) == (step + 5, 10)
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_told_once(tmp_path):
-    running = torchrun("distill digits --ipc 1 --method atim", tmp_path / "run")
-    _, told = running.communicate(timeout=100)
-    assert running.returncode != 0
-    assert told.count("unknown method 'atim'") == 1
-
-
-@pytest.mark.slow
-def test_a_mistyped_option_is_told_once(tmp_path):
-    running = torchrun("distill digits --ipc 1 --no-such-option", tmp_path / "run")
-    _, told = running.communicate(timeout=100)
-    assert running.returncode != 0
-    assert told.count("Unrecognized options: ") == 1
+@pytest.mark.parametrize(
+    ("wrong", "told"), [("--method atim", "unknown method 'atim'"), ("--no-such-option", "Unrecognized options: ")]
+)
+def test_what_is_wrong_is_told_once(wrong, told, tmp_path):
+    first, second = atom_on_ranks(2, f"distill digits --ipc 1 {wrong} --out {tmp_path / 'run'}".split())
+    assert first.code == second.code == 2
+    assert first.err.count(told) == 1
+    assert second.out == second.err == ""
 
 
 def test_other_commands_are_not_for_several_processes(atom, monkeypatch):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from atom_distill.data.sources.digits import load_digits
 from atom_distill.distillation.shard import Shard
 from atom_distill.processes.ranks import Ranks, current_ranks
 from distillation.toys import go, toy_dataset
-from forked import fork_context
+from forked import ranks
 
 DIGITS = {
     "ipc": 2,
@@ -33,48 +31,20 @@ DIGITS = {
 
 def together(size: int, work: str, *arguments: Any) -> list[Any]:
     """Have so many processes do the work of this module's function of that name; gives what each returns."""
-    port, context = free_port(), fork_context()
-    answers = context.Queue()
-    processes = [
-        context.Process(target=_member, args=(rank, size, port, answers, work, arguments)) for rank in range(size)
-    ]
-    for process in processes:
-        process.start()
-    try:
-        found = dict(answers.get(timeout=120) for _ in processes)
-    finally:
-        for process in processes:
-            process.join(timeout=10)
-            process.kill()
-    return [found[rank] for rank in range(size)]
+    return ranks(size, _joined, work, arguments)
 
 
-def free_port() -> int:
-    """A port from a range of this test process's own, below those that systems hand out to whoever asks for any."""
-    first = 20_000 + os.getpid() % 500 * 20
-    for port in range(first, first + 20):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("localhost", port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError(f"no port from {first} on is free")
-
-
-def _member(rank: int, size: int, port: int, answers: Any, work: str, arguments: tuple[Any, ...]) -> None:
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+def _joined(work: str, arguments: tuple[Any, ...]) -> Any:
     from atom_distill.processes.ranks import join, leave
 
     torch.set_num_threads(1)
     try:
         join()
-        answer = globals()[work](*arguments)
+        return globals()[work](*arguments)
     except Exception as error:  # told to the test, which waits for it
-        answer = f"{type(error).__name__}: {error}"
-    answers.put((rank, answer))
-    leave()
+        return f"{type(error).__name__}: {error}"
+    finally:
+        leave()
 
 
 def distil_digits(out: Path | None, settings: dict[str, Any]) -> Any:

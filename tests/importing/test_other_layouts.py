@@ -155,6 +155,12 @@ def test_a_name_of_no_class(write, data, images):
         import_distilled(path, data, "normalize")
 
 
+def test_numbers_of_no_class(write, data, images):
+    for labels in ([0, 0, 1, 1, 2, 10**30], ["0", "0", "1", "1", "2", "9" * 30], [0, 0, 1, 1, 2, 3], ["0"] * 5 + ["3"]):
+        with pytest.raises(DataError, match=r"not a distilled set|name the class|labels run from 0 to 3"):
+            import_distilled(write("set.pt", (images, labels)), data, "normalize")
+
+
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.float64, torch.uint8])
 def test_two_classes_in_any_type(write, dtype):
     data = toy_dataset((9, 9))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.plain_text import abbreviated, one_line
 from atom_distill.base.writable import require_writable
-from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, parse, shown
+from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class DataCommand(BaseModel):
     """Options of `atom data`."""
 
     dataset: tyro.conf.Positional[str] = Field(description=DATASET_HELP)
-    data: DataOptions = Field(default_factory=DataOptions)
+    data: DataOptions = group(DataOptions)
     refresh: Flag = Field(default=False, description="Fetch and decode again, although it is cached.")
     sheet: Annotated[Path | None, shown("NAME-contact-sheet.png here")] = Field(
         default=None, description="Where the contact sheet goes."

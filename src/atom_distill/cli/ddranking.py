@@ -44,6 +44,8 @@ class RankingOptions(BaseModel):
             raise ConfigError("--whole-accuracy and --whole-epochs are for --ddranking")
         if self.whole_accuracy is not None and self.whole_epochs is not None:
             raise ConfigError("--whole-accuracy and --whole-epochs exclude each other; give one")
+        if self.whole_epochs is not None and self.whole_epochs < 1:
+            raise ConfigError(f"--whole-epochs must be at least 1, got {self.whole_epochs}")
         if self.ddranking and not run_only:
             raise ConfigError(
                 "--ddranking trains on random images and the whole set itself; give no --random or --whole"

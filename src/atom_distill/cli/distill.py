@@ -13,7 +13,17 @@ import tyro
 from pydantic import BaseModel, Field, create_model
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, given, parse, settings_options, shown
+from atom_distill.cli.options import (
+    DATASET_HELP,
+    DataOptions,
+    Flag,
+    JsonFlag,
+    given,
+    group,
+    parse,
+    settings_options,
+    shown,
+)
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.config.distill import DistillConfig
 
@@ -43,8 +53,8 @@ class DistillCommand(BaseModel):
     )
     dry_run: Flag = Field(default=False, description="Print the final settings and where each came from, then stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
-    settings: Settings = Field(default_factory=Settings, description="What the run computes, and how.")  # type: ignore[valid-type]
-    data: DataOptions = Field(default_factory=DataOptions)
+    settings: Settings = group(Settings)  # type: ignore[valid-type]
+    data: DataOptions = group(DataOptions)
 
 
 def command(arguments: Sequence[str]) -> None:
@@ -85,7 +95,7 @@ def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dic
     own = settings_options(method.settings_model, f"Settings of {method.title}. {method.description}".strip())
     fields: dict[str, Any] = {}
     if own.model_fields:
-        fields["method_settings"] = (own, Field(default_factory=own))
+        fields["method_settings"] = (own, group(own))
     model = create_model("DistillCommand", __base__=DistillCommand, __doc__="Options of `atom distill`.", **fields)
     options = parse(model, command="distill", description=_DESCRIPTION, arguments=arguments)
     flags = {**given(options.settings), **(given(options.method_settings) if fields else {})}  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
-from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, parse, settings_options, shown
+from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, group, parse, settings_options, shown
 from atom_distill.cli.output import print_json, print_table
 from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of
 from atom_distill.config.distill import Precision, Preprocess
@@ -102,12 +102,12 @@ class EvaluateCommand(BaseModel):
     repeats: int = Field(default=5, description="Number of networks per architecture.")
     seed: int = Field(default=0, description="Seed of every random draw.")
     protocol: str = Field(default="dm", description="Training protocol: dm (the field's usual one) or search.")
-    training: ProtocolOptions = Field(default_factory=ProtocolOptions)  # type: ignore[valid-type]
-    shape: ShapeOptions = Field(default_factory=ShapeOptions)
-    ranking: RankingOptions = Field(default_factory=RankingOptions)
-    execution: MachineOptions = Field(default_factory=MachineOptions)
+    training: ProtocolOptions = group(ProtocolOptions)  # type: ignore[valid-type]
+    shape: ShapeOptions = group(ShapeOptions)
+    ranking: RankingOptions = group(RankingOptions)
+    execution: MachineOptions = group(MachineOptions)
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
-    data: DataOptions = Field(default_factory=DataOptions)
+    data: DataOptions = group(DataOptions)
 
 
 def command(arguments: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.writable import require_writable
-from atom_distill.cli.options import DataOptions, JsonFlag, parse, shown
+from atom_distill.cli.options import DataOptions, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ImportCommand(BaseModel):
     )
     method: str = Field(default="imported", description="Name of the method that made it, e.g. dm.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
-    data: DataOptions = Field(default_factory=DataOptions)
+    data: DataOptions = group(DataOptions)
 
 
 def command(arguments: Sequence[str]) -> None:

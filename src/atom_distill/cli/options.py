@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import types
 from collections.abc import Sequence
@@ -49,6 +50,11 @@ JsonFlag = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="jso
 def shown(default: str, aliases: Sequence[str] = ()) -> Any:
     """Annotate an option that may be left out with the default that people read, and with other names of it."""
     return tyro.conf.arg(help_behavior_hint=f"(default: {default})", aliases=tuple(aliases))
+
+
+def group(options: type[BaseModel]) -> Any:
+    """Return a field that is a group of options; its help is given, since tyro would look for it in source files."""
+    return Field(default_factory=options, description=inspect.getdoc(options))
 
 
 _ALIASES = {"arch": ("--matching-arch",)}

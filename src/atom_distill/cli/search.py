@@ -13,7 +13,7 @@ import tyro
 from pydantic import BaseModel, Field
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.cli.options import DataOptions, Flag, JsonFlag, parse, shown
+from atom_distill.cli.options import DataOptions, Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of
 
@@ -80,9 +80,9 @@ class SearchCommand(BaseModel):
     out: Path = Field(default=Path("runs/search"), description="Folder for finished trials and the tables.")
     dry_run: Flag = Field(default=False, description="List the architectures and stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
-    workers: WorkerOptions = Field(default_factory=WorkerOptions)
+    workers: WorkerOptions = group(WorkerOptions)
     moved_to: MovedTo = Field(default=None, description=MOVED_TO_HELP)
-    data: DataOptions = Field(default_factory=DataOptions)
+    data: DataOptions = group(DataOptions)
 
 
 def command(arguments: Sequence[str]) -> None:

@@ -22,8 +22,11 @@ def padded(images: Tensor, factor: int) -> Tensor:
     Source: the code of IDC (`decode_zoom`), which fills up with 0.5 before it divides images.
     """
     bottom, right = (-side % factor for side in images.shape[2:])
-    gray = 128 if images.dtype == torch.uint8 else 0.5
-    return F.pad(images, (0, right, 0, bottom), value=gray) if bottom or right else images
+    if not bottom and not right:
+        return images
+    if images.dtype == torch.uint8:
+        return F.pad(images, (0, right, 0, bottom), value=128)
+    return F.pad(images.float(), (0, right, 0, bottom), value=0.5)
 
 
 def likely_factor(images: Tensor) -> int | None:

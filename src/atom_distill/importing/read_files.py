@@ -20,6 +20,8 @@ _IMAGES = ("images", "data", "image", "x", "arr_0")
 _LABELS = ("labels", "targets", "label", "target", "y", "arr_1")
 """Names of images and labels in one file; numpy calls arrays without a name arr_0 and arr_1."""
 _SHOWN = 5
+_LARGEST = 2**53
+"""Every whole number below it is one in torch's types of integers and in float64."""
 
 
 def read_published_set(path: Path, labels: Path | None = None, experiment: int | None = None) -> PublishedSet:
@@ -210,7 +212,7 @@ def _as_labels(value: Any) -> Labels | None:
     if isinstance(value, list | tuple) and value:
         if all(isinstance(part, str) for part in value):
             return [str(part) for part in value]
-        if all(isinstance(part, int | float) for part in value):
+        if all(isinstance(part, int | float) and abs(part) < _LARGEST for part in value):
             return torch.tensor(value)
     return value if isinstance(value, Tensor) else None
 

@@ -45,7 +45,7 @@ def numbers_of(labels: Labels, class_names: Sequence[str]) -> Tensor:
         return labels
     numbers = {name: number for number, name in enumerate(class_names)}
     unknown = sorted(set(labels) - set(numbers))
-    if unknown and all(name.isdecimal() for name in labels):
+    if unknown and all(name.isdecimal() and len(name) < 10 for name in labels):
         return torch.tensor([int(name) for name in labels])
     if unknown:
         raise DataError(
