@@ -11,6 +11,7 @@ _OF_THE_MOMENT = ("config.yaml", "search.json", "search.md", "trials.csv", ".htm
 """Ends of the names of files that say when, where and how fast: that they are there is all that is compared."""
 
 _CHECKPOINT = "checkpoint-"
+_MEASURED = ("seconds", "peak_mib")
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -51,7 +52,7 @@ def _tensors(path: Path) -> bytes:
 
 
 def _timeless(value: object) -> object:
-    """Return a value without what is measured: seconds."""
+    """Return a value without what is measured: seconds and memory."""
     if isinstance(value, dict):
-        return {key: _timeless(held) for key, held in value.items() if "seconds" not in str(key)}
+        return {key: _timeless(held) for key, held in value.items() if key not in _MEASURED}
     return [_timeless(held) for held in value] if isinstance(value, list) else value
