@@ -21,6 +21,7 @@ from reliability.comparing import contents, differing
 from reliability.damage import KINDS
 from reliability.kills import VARIETIES, phase
 from reliability.mutations import damage_bytes, damage_value
+from reliability.page import paragraph, write_paragraph
 from reliability.samples import written_formats
 from reliability.verdict import problem
 
@@ -103,8 +104,10 @@ def test_folders_are_compared_without_times(tmp_path):
         save_file({"x": torch.full((2,), value)}, folder / "x.safetensors", {"seconds": str(seconds)})
         (folder / "scores.json").write_text(json.dumps([{"runs": [50.0], "seconds": seconds}]))
         (folder / "images" / "0.png").write_bytes(b"png")
+        for step in range(seconds):  # an older one more or less
+            save_file({"x": torch.zeros(1)}, folder / f"checkpoint-00000{4 - step}.safetensors")
     one, again, other = (contents(tmp_path / name) for name in ("one", "again", "other"))
-    assert one.keys() == {"x.safetensors", "scores.json", "images/0.png"}
+    assert one.keys() == {"checkpoint-000004.safetensors", "x.safetensors", "scores.json", "images/0.png"}
     assert differing(one, again) == []
     assert differing(one, other) == ["x.safetensors"]
     assert differing(one, {}) == sorted(one)
@@ -140,6 +143,23 @@ def test_shares_are_of_a_hundred_and_formats_are_many():
     assert sum(variety.share for variety in VARIETIES.values()) == 100
     formats = Counter(form for form, _, _ in written_formats())
     assert {"BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"} <= formats.keys()
+
+
+def test_the_page_says_what_the_campaign_found(tmp_path):
+    counts = json.loads((ROOT / "results" / "reliability.json").read_text())
+    assert paragraph(counts) in (ROOT / "docs" / "index.md").read_text().split("\n")
+    for part in counts.values():
+        assert part["commit"]
+        assert part["versions"]["torch"]
+        assert part["machine"]
+        assert "tools/campaign.py" in part["command"]
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n**Reliability.** old\n\nmore\n")
+    counts["damaged"] = {**counts["damaged"], "inputs": 12_345, "problems": ["one"]}
+    write_paragraph(page, counts)
+    assert page.read_text().startswith("# Page\n\n**Reliability.** `tools/campaign.py`")
+    assert "12,344 of 12,345 were read" in page.read_text()
+    assert page.read_text().endswith("\n\nmore\n")
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import math
 import os
 import resource
@@ -284,5 +285,7 @@ def warm_up(place: Place, lines: list[list[str]]) -> None:
             importlib.import_module(name)
         except Exception:  # made while something ran, and not to be imported by name
             continue
+    gc.collect()
+    gc.freeze()  # else each child's first collection touches, and so copies, all that it shares with this process
     if threading.active_count() > 1:
         raise RuntimeError(f"threads were started by an import: {threading.enumerate()}")

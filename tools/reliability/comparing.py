@@ -10,14 +10,19 @@ from pathlib import Path
 _OF_THE_MOMENT = ("config.yaml", "search.json", "search.md", "trials.csv", ".html")
 """Ends of the names of files that say when, where and how fast: that they are there is all that is compared."""
 
+_CHECKPOINT = "checkpoint-"
+_MEASURED = ("seconds", "peak_mib")
+
 
 def contents(folder: Path) -> dict[str, str]:
     """Return digests of the files in a folder by name: of tensors, of scores without their seconds, or of bytes.
 
-    Curves for TensorBoard are left out.
+    Curves for TensorBoard are left out, and checkpoints but the newest: an older one may stay behind.
     """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.parent.name != "tensorboard"]
-    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+    newest = {path.parent: path for path in files if path.name.startswith(_CHECKPOINT)}
+    kept = [path for path in files if not path.name.startswith(_CHECKPOINT) or newest[path.parent] == path]
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in kept}
 
 
 def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
@@ -47,7 +52,7 @@ def _tensors(path: Path) -> bytes:
 
 
 def _timeless(value: object) -> object:
-    """Return a value without what is measured: seconds."""
+    """Return a value without what is measured: seconds and memory."""
     if isinstance(value, dict):
-        return {key: _timeless(held) for key, held in value.items() if "seconds" not in str(key)}
+        return {key: _timeless(held) for key, held in value.items() if key not in _MEASURED}
     return [_timeless(held) for held in value] if isinstance(value, list) else value

@@ -11,17 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reliability.children import Place, atom, run
-from reliability.damaged_data import Lines, archives, caches, images, saved_sets, tables, zips
+from reliability.damaged_data import (
+    Lines,
+    archives,
+    caches,
+    images,
+    npz_files,
+    saved_sets,
+    tables,
+    tiny_imagenet,
+    zips,
+)
 from reliability.damaged_lines import lines
 from reliability.damaged_runs import published_sets, run_folders
 from reliability.verdict import problem
 
 Make = Callable[[Path, Place, random.Random], Lines]
 KINDS: dict[str, tuple[int, Make]] = {
-    "images in class folders": (22, images),
-    "archives of CIFAR-10": (9, archives),
+    "images in class folders": (18, images),
+    "archives of CIFAR-10": (7, archives),
+    "archives of TinyImageNet": (4, tiny_imagenet),
+    "npz files": (4, npz_files),
     "zip files of class folders": (5, zips),
-    "parquet tables": (10, tables),
+    "parquet tables": (8, tables),
     "saved Hugging Face sets": (6, saved_sets),
     "cached sets": (8, caches),
     "files of a run folder": (18, run_folders),

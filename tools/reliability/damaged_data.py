@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
@@ -9,6 +10,8 @@ import zipfile
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from reliability import samples
 from reliability.children import Place
@@ -54,6 +57,23 @@ def archives(_: Path, place: Place, draw: random.Random) -> Lines:
     return [["data", "cifar10", "--data-dir", str(place.given), "--json"]]
 
 
+def tiny_imagenet(_: Path, place: Place, draw: random.Random) -> Lines:
+    """Damage a TinyImageNet: its zip file, or a file in it, packed in a way that Python knows."""
+    members, path = samples.tiny_imagenet_members(), place.given / "tiny-imagenet-200.zip"
+    inside = draw.random() < 0.5
+    if inside:
+        name = draw.choice(sorted(members))
+        members[name] = damage_bytes(members[name], draw)
+    packing = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    if not inside:
+        path.write_bytes(damage_bytes(path.read_bytes(), draw))
+    more = draw.choice(([], ["--skip-unreadable"]))
+    return [["data", "tiny-imagenet", "--data-dir", str(place.given), "--json", *more]]
+
+
 def zips(intact: Path, place: Place, draw: random.Random) -> Lines:
     """Damage a zip file of class folders, or a file in it."""
     path = place.given / "pets.zip"
@@ -86,6 +106,30 @@ def tables(_: Path, place: Place, draw: random.Random) -> Lines:
         packed = samples.parquet(rows, draw.choice((features, features, None)))
         (place.given / f"{split}.parquet").write_bytes(damage_bytes(packed, draw) if level == 3 else packed)
     return [["data", str(place.given), "--json"]]
+
+
+def npz_files(_: Path, place: Place, draw: random.Random) -> Lines:
+    """Damage a file of arrays: its bytes, the header of an array in it, or an array's type, shape or values."""
+    arrays: dict[str, Any] = {}
+    for split, seed in (("train", 0), ("test", 50)):
+        arrays[f"{split}_images"] = np.stack([np.asarray(samples.picture(seed + index)) for index in range(6)])
+        arrays[f"{split}_labels"] = np.arange(6) % 2
+    name, action = draw.choice(sorted(arrays)), draw.randrange(4)
+    if action == 0:
+        kind = draw.choice(("float64", "int8", "bool", "U9", "complex64", "M8[s]"))
+        arrays[name] = arrays[name].reshape(draw.choice(((-1,), (6, -1), (1, 6, -1)))).astype("int64").astype(kind)
+    elif action == 1:
+        arrays[name] = draw.choice((arrays[name][:0], arrays[name][:3], arrays[name] * 0 - 1, np.zeros(())))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+        for key, array in arrays.items():
+            content = io.BytesIO()
+            np.save(content, array, allow_pickle=False)
+            damaged = action == 2 and key == name
+            archive.writestr(f"{key}.npy", damage_bytes(content.getvalue(), draw) if damaged else content.getvalue())
+    whole = packed.getvalue()
+    (place.given / "set.npz").write_bytes(damage_bytes(whole, draw) if action == 3 else whole)
+    return [["data", str(place.given / "set.npz"), "--json"]]
 
 
 def saved_sets(intact: Path, place: Place, draw: random.Random) -> Lines:

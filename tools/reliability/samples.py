@@ -84,6 +84,17 @@ def cifar_members(draw: random.Random, *, binary: bool) -> dict[str, bytes]:
     return members
 
 
+def tiny_imagenet_members() -> dict[str, bytes]:
+    """Return the files of a TinyImageNet of two classes, by their names in the archive."""
+    members = {"words.txt": b"n01\tcat\nn02\tdog\n", "val/val_annotations.txt": b""}
+    for index in range(4):
+        wnid = f"n0{1 + index % 2}"
+        members[f"train/{wnid}/images/{wnid}_{index}.JPEG"] = encoded(picture(index, size=64), "JPEG")
+        members[f"val/images/val_{index}.JPEG"] = encoded(picture(50 + index, size=64), "JPEG")
+        members["val/val_annotations.txt"] += f"val_{index}.JPEG\t{wnid}\t0\t0\t1\t1\n".encode()
+    return {f"tiny-imagenet-200/{name}": content for name, content in members.items()}
+
+
 def tar_gz(members: dict[str, bytes], damage: Any = None) -> bytes:
     """Return a packed tar file; `damage` is done to it before it is compressed."""
     import gzip

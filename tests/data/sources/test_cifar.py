@@ -105,6 +105,15 @@ def test_an_archive_that_is_cut_short_is_refused(publish, cifar10_pictures):
         load_dataset("cifar10", data_dir=archive)
 
 
+def test_an_archive_with_damaged_bytes_is_refused(publish, cifar10_pictures):
+    archive = publish("cifar10 python2", cifar10_pictures, "archive")
+    content = archive.read_bytes()
+    for at in range(len(content) // 40, len(content) - 40, len(content) // 20):
+        archive.write_bytes(content[:at] + b"\xff" * 40 + content[at + 40 :])
+        with pytest.raises(DataError, match=r"cannot be unpacked|lacks"):
+            load_dataset("cifar10", data_dir=archive)
+
+
 def test_an_archive_without_a_batch_is_refused(publish, cifar10_pictures):
     folder = publish("cifar10 python2", cifar10_pictures, "folder")
     (folder / "data_batch_4").unlink()

@@ -230,6 +230,25 @@ def test_tiny_imagenet_from_its_zip(tiny_imagenet, tmp_path, form):
     assert_tiny(load_dataset("tiny-imagenet", data_dir=archive if form == "archive" else archive.parent))
 
 
+@pytest.mark.parametrize("name", ["val/val_annotations.txt", "words.txt"])
+def test_tiny_imagenet_with_a_damaged_text_in_its_zip(tiny_imagenet, tmp_path, name):
+    archive = tmp_path / "zipped" / "tiny-imagenet-200.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for path in sorted(path for path in tiny_imagenet.rglob("*") if path.is_file()):
+            target.write(path, f"tiny-imagenet-200/{path.relative_to(tiny_imagenet)}")
+        entry = target.getinfo(f"tiny-imagenet-200/{name}")
+    content = bytearray(archive.read_bytes())
+    start = entry.header_offset + 30 + len(entry.filename)
+    content[start : start + 4] = b"\xff" * 4  # no beginning of compressed data
+    archive.write_bytes(content)
+    if name == "words.txt":  # without it, classes have the names of their folders
+        assert all(name.startswith("n") for name in load_dataset("tiny-imagenet", data_dir=archive).class_names)
+        return
+    with pytest.raises(DataError, match=r"val_annotations\.txt cannot be read"):
+        load_dataset("tiny-imagenet", data_dir=archive)
+
+
 def test_tiny_imagenet_with_a_broken_zip(tmp_path):
     archive = tmp_path / "tiny-imagenet-200.zip"
     archive.write_bytes(io.BytesIO(b"PK cut").getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 
 from atom_distill.base.errors import DataError
 from atom_distill.data.cache.raw import ArraySplit, EncodedSplit, LoadOptions, NotHereError, RawDataset
+from atom_distill.data.sources.archive_errors import ARCHIVE_ERRORS
 from atom_distill.data.sources.cifar_names import (
     CIFAR10_CLASSES,
     CIFAR100_CLASSES,
@@ -23,6 +25,7 @@ from atom_distill.data.sources.listing import scan
 from atom_distill.data.sources.safe_pickle import load_arrays
 
 _IMAGE_BYTES = 3 * 32 * 32
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -173,13 +176,15 @@ def _unpack(archive: Path, folder: str, members: tuple[str, ...]) -> dict[str, b
     wanted = {f"{folder}/{name}": name for name in members}
     contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with gzip.open(archive) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as tar:
             for member in tar:
                 name = wanted.get(member.name.removeprefix("./"))
                 stream = tar.extractfile(member) if name and member.isfile() else None
                 if name and stream:
                     contents[name] = stream.read()
-    except (OSError, EOFError, tarfile.TarError) as error:
+            while unpacked.read(_CHUNK):  # to the checksum at its end, which tar does not read
+                pass
+    except ARCHIVE_ERRORS as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); fetch it again") from error
     missing = [path for path, name in wanted.items() if name not in contents]
     if missing:

@@ -13,6 +13,7 @@ from typing import IO, TypeAlias
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.own_folders import own_files, written_here
+from atom_distill.data.sources.archive_errors import ARCHIVE_ERRORS
 
 Opened: TypeAlias = Path | IO[bytes]
 
@@ -151,7 +152,7 @@ def scan_zip(archive: Path) -> Listing:
     try:
         opened = zipfile.ZipFile(archive)
         entries = {entry: _inside(entry.filename) for entry in opened.infolist()}
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); fetch or write it again") from error
     files: dict[str, zipfile.ZipInfo] = {}
     for entry, path in entries.items():

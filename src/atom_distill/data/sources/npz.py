@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from atom_distill.base.errors import DataError
 from atom_distill.base.plain_text import reason_of
 from atom_distill.data.cache.raw import Item, LoadOptions, RawDataset
+from atom_distill.data.sources.archive_errors import ARCHIVE_ERRORS
 from atom_distill.data.sources.image_arrays import channel_axis, image_of_array
 from atom_distill.data.sources.labeled_parts import Part, StoredLabels, assemble
 from atom_distill.data.sources.splits import TRAIN
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _IMAGE_WORDS = frozenset({"images", "image", "imgs", "img", "x", "data"})
 _LABEL_WORDS = frozenset({"labels", "label", "y", "targets", "target"})
-_DAMAGES = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -155,5 +154,5 @@ def _item(pixels: NDArray[Any], name: str) -> Item:
 def _errors_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except _DAMAGES as error:
+    except ARCHIVE_ERRORS as error:
         raise DataError(f"{path} is not a readable npz file ({reason_of(error)}); fetch or save it again") from error

@@ -19,6 +19,7 @@ import numpy as np
 
 from atom_distill.base.errors import DataError
 from atom_distill.data.cache.raw import EncodedSplit, Item, NotHereError, RawDataset
+from atom_distill.data.sources.archive_errors import ARCHIVE_ERRORS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,7 +40,7 @@ class _Tree:
     def text(self, path: str) -> str:
         try:
             return self.read(path).decode("utf-8")
-        except (OSError, KeyError, UnicodeDecodeError) as error:
+        except (KeyError, *ARCHIVE_ERRORS) as error:
             raise DataError(f"{self.name}: {path} cannot be read ({error}); fetch the set again") from error
 
     def item(self, path: str) -> Item:
@@ -76,7 +77,7 @@ def _zip_tree(archive: Path) -> _Tree:
     try:
         opened = zipfile.ZipFile(archive)
         names = opened.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); fetch it again") from error
     prefix = f"{_FOLDER}/"
     files = tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(f"{prefix}train/")))
@@ -121,7 +122,7 @@ def _class_names(tree: _Tree, ids: list[str]) -> tuple[str, ...]:
     """Return the first WordNet term of each class, followed by the id where two classes share the term."""
     try:
         lines = tree.read("words.txt").decode("utf-8").splitlines()
-    except (OSError, KeyError):
+    except (KeyError, *ARCHIVE_ERRORS):
         return tuple(ids)
     terms = dict(line.split("\t", 1) for line in lines if "\t" in line)
     names = [terms.get(wnid, wnid).split(",")[0].strip() for wnid in ids]
