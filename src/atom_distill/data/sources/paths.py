@@ -23,6 +23,8 @@ from atom_distill.data.sources.parquet import read_parquet
 _SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
 _SETS_IN_A_FILE = (".npz", ".parquet", ".zip")
 _SHOWN = 3
+_READER = 2
+"""Raised when files are read in another way, so that what was cached before is not used."""
 _MAX_NAME = 80
 """Characters of a set's name, which is part of file names."""
 
@@ -55,7 +57,7 @@ def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
     stem = path.stem if path.is_file() else path.name
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:_MAX_NAME] or "data"
     key = hashlib.sha256(json.dumps([str(path), asdict(options)]).encode()).hexdigest()
-    origin = hashlib.sha256(json.dumps([listing.files, listing.folders]).encode()).hexdigest()
+    origin = hashlib.sha256(json.dumps([_READER, listing.files, listing.folders]).encode()).hexdigest()
     return store.Slot(cache_path("folders", f"{name}-{key[:12]}"), name, str(path), origin)
 
 
