@@ -16,6 +16,7 @@ from atom_distill.importing.class_folders import holds_class_folders, read_class
 from atom_distill.importing.own_folders import holds_tables, read_tables
 from atom_distill.importing.published_set import PublishedSet
 from atom_distill.importing.read_files import read_published_set
+from atom_distill.importing.values import is_dense
 
 
 def read_set(source: Path, dataset: ImageDataset, labels: Path | None, experiment: int | None) -> PublishedSet:
@@ -67,7 +68,7 @@ def check_set(published: PublishedSet, labels: Tensor, dataset: ImageDataset) ->
     """
     images = published.images
     tensors = [tensor for tensor in (images, labels, published.soft_labels) if tensor is not None]
-    if any(tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu" for tensor in tensors):
+    if not all(is_dense(tensor) for tensor in tensors):
         raise DataError("images and labels must be dense tensors with values, not sparse, quantized or meta tensors")
     count = len(labels) if labels.ndim else 0
     if images.shape[1:] != dataset.image_shape or len(images) != count or count == 0:

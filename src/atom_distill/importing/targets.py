@@ -10,6 +10,7 @@ from torch import Tensor
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
+from atom_distill.importing.class_names import labels_of_numbers, spelling_hint
 from atom_distill.importing.published_set import Labels
 
 _SUM_TOLERANCE = 1e-3
@@ -36,7 +37,7 @@ class Targets:
 def numbers_of(labels: Labels, class_names: Sequence[str]) -> Tensor:
     """Return labels as a tensor: names of classes as their numbers, others as they are.
 
-    Names that are numbers in text count as numbers where no class has them as a name.
+    Names that are numbers in text count as numbers where no class has them as a name; see `labels_of_numbers`.
 
     Raises:
         DataError: a name is not that of a class.
@@ -46,10 +47,11 @@ def numbers_of(labels: Labels, class_names: Sequence[str]) -> Tensor:
     numbers = {name: number for number, name in enumerate(class_names)}
     unknown = sorted(set(labels) - set(numbers))
     if unknown and all(name.isdecimal() and len(name) < 10 for name in labels):
-        return torch.tensor([int(name) for name in labels])
+        return torch.tensor(labels_of_numbers([int(name) for name in labels], class_names))
     if unknown:
+        named = f"{unknown[0]!r}{spelling_hint(unknown[0], class_names)}"
         raise DataError(
-            f"the labels name the class {unknown[0]!r}, and the data set has {', '.join(map(repr, class_names[:5]))}"
+            f"the labels name the class {named}, and the data set has {', '.join(map(repr, class_names[:5]))}"
             f"{', ...' if len(class_names) > 5 else ''}; is `dataset` the one that was distilled?"
         )
     return torch.tensor([numbers[name] for name in labels])
