@@ -98,12 +98,12 @@ def test_percent_are_divided_by_their_sum(randn, near, capfd, total):
     found = targets_of(torch.from_numpy(total * wanted).float(), 4)
     near(found.soft, wanted)
     assert f"sum to {total:.4g}: they are divided by it" in capfd.readouterr().err
-    assert targets_of(100 * torch.eye(3), 3).soft is None  # one-hot in percent
 
 
-def test_positive_logits_have_different_sums(near):
-    rows = torch.tensor([[1.0, 2.0], [4.0, 3.0]])
-    near(targets_of(rows, 2).soft, softmax(rows.double().numpy()))
+@pytest.mark.parametrize("rows", [[[1.0, 2.0], [4.0, 3.0]], [[3.0, 0.0], [0.0, 3.0]], [[3.0, -2.0], [0.5, 0.5]]])
+def test_logits_that_are_no_shares(near, rows):
+    """Of different sums, multiples of one-hot rows, and negative ones."""
+    near(targets_of(torch.tensor(rows), 2).soft, softmax(np.array(rows)))
 
 
 def test_soft_labels_that_contradict_the_class_numbers(write, data, images, labels, near, capfd):

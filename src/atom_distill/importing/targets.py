@@ -67,15 +67,13 @@ def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> 
         soft: [N, K], given in addition to class numbers, to learn instead of them.
 
     Raises:
-        DataError: the labels are neither, have classes that do not exist, or contradict the soft ones.
+        DataError: the labels are neither, or have classes that do not exist.
     """
     if soft is not None:
         beside = targets_of(soft, num_classes)
         if len(beside.hard) != len(labels):
             raise DataError(f"there are {len(beside.hard)} soft labels for {len(labels)} class numbers")
-        hard = targets_of(labels, num_classes).hard
-        _check_agreement(hard, beside.hard)
-        return Targets(hard, beside.soft)
+        return Targets(targets_of(labels, num_classes).hard, beside.soft)
     labels = labels.detach()
     if not (labels.is_floating_point() or labels.is_complex()):
         labels = labels.long()  # torch supports few operations on its other integer types
@@ -98,12 +96,19 @@ def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> 
     return Targets(hard, None)
 
 
-def _check_agreement(hard: Tensor, largest: Tensor) -> None:
+def check_agreement(hard: Tensor, soft: Tensor) -> None:
     """Refuse soft labels most of which contradict the class numbers; print how many do if they are fewer.
 
     Teachers err, and learned soft labels drift, so that the largest entry of some is at another class.
+
+    Args:
+        hard: class numbers, int64 [N].
+        soft: [N, K].
+
+    Raises:
+        DataError: half of the largest entries or more are at other classes.
     """
-    differ = int((hard != largest).sum())
+    differ = int((hard != soft.float().argmax(1)).sum())
     told = f"{differ} of {len(hard)} soft labels have their largest entry at another class than the labels say"
     if 2 * differ >= len(hard):
         raise DataError(
@@ -126,7 +131,8 @@ def _from_rows(rows: Tensor, num_classes: int) -> Targets:
         one_hot = bool((rows.max(1).values == 1).all())
         return Targets(rows.argmax(1), None if one_hot else probabilities, guessed=not one_hot)
     total = float(sums.sum()) / max(len(sums), 1)
-    if total > 0 and bool((rows >= 0).all()) and bool(((sums / total - 1).abs() <= _SUM_TOLERANCE).all()):
+    several = bool(((rows > 0).sum(1) > 1).any())  # numbers times a one-hot code are logits at their start
+    if several and bool((rows >= 0).all()) and bool(((sums / total - 1).abs() <= _SUM_TOLERANCE).all()):
         note(f"the soft labels of each image sum to {total:.4g}: they are divided by it")
         return _from_rows(rows / sums[:, None], num_classes)
     note("the soft labels are logits: their softmax is stored")
