@@ -113,5 +113,5 @@ def test_a_whitened_run_keeps_to_its_budget(peak):
 
 
 def test_a_thousand_classes_fit(peak):
-    """A step on all of 20 images a class, 64x64, in float32: the maps of all images at once would take 2.5 GiB more."""
+    """A step on all of 20 images a class, 64x64, in float32: all images at once would take 10 GiB."""
     assert peak(20_000, 1, classes=1000, shape=(3, 64, 64), width=8, batch_real=20, steps=1) < 3 * 1024

@@ -52,6 +52,7 @@ def distil_digits(out: Path | None, settings: dict[str, Any]) -> Any:
     return made.images.numpy(), made.labels.tolist(), [entry["loss"] for entry in made.history]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 def test_several_processes_make_the_images_of_one(size, tmp_path):
     alone, labels, losses = distil_digits(None, {})
@@ -66,6 +67,7 @@ def test_several_processes_make_the_images_of_one(size, tmp_path):
     assert parts[0][2] == pytest.approx(losses, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_checkpoint_of_two_ranks_resumes_on_another_number(size, tmp_path):
     settings = {"image_optimizer": "adam", "image_lr": 0.02, "eval_every": 10, "eval_epochs": 2, "eval_repeats": 2}
@@ -132,6 +134,7 @@ def distil_uneven() -> Any:
     return go(data=toy_dataset((5, 40, 15)), ipc=None, budget=12, real_dtype="float32").images.numpy()
 
 
+@pytest.mark.slow
 def test_repeats_of_an_evaluation_are_spread():
     alone = evaluate_digits()
     parts = together(2, "evaluate_digits")

@@ -12,6 +12,7 @@ from atom_distill.config.training_protocol import PROTOCOLS
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_both_accuracies_and_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     demo = runpy.run_path(str(DEMO))
