@@ -68,8 +68,9 @@ class Place:
     def environment(self) -> dict[str, str]:
         """What it finds in its environment."""
         home, temporary = str(self.folder / "home"), str(self.folder / "tmp")
+        matplotlib = str(self.folder / "tmp" / "matplotlib")
         folders = {"ATOM_DATA": str(self.cache), "HOME": home, "TMPDIR": temporary, "PYTHONPATH": str(SOURCE)}
-        return {**folders, "PATH": "/usr/bin:/bin", **NOISE}
+        return {**folders, "MPLCONFIGDIR": matplotlib, "PATH": "/usr/bin:/bin", **NOISE}
 
     def is_own(self, path: str) -> bool:
         """Return whether a command may write here: not what it was given, and not into the home folder."""

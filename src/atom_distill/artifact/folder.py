@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -15,10 +16,11 @@ from torch import Tensor
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
 from atom_distill.base.own_folders import CONFIG_FILE
+from atom_distill.base.parsing import parse_json, parse_yaml
 from atom_distill.base.plain_text import valid_text
 from atom_distill.base.tensors import write_tensors
 from atom_distill.base.writable import require_writable
-from atom_distill.ops.parameterization import Stored
+from atom_distill.ops.parameterization import Stored, build_parameterization
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
 CARD_FILE = "README.md"
@@ -125,11 +127,34 @@ def load_values(folder: Path, which: str) -> StoredValues:
         channels, height, width = facts.get("image_shape") or tensors["images"].shape[1:]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(names):
-        raise ArtifactError(f"{path} has a label outside its {len(names)} classes")
-    soft_labels = tensors.pop("soft_labels", None)
-    form = facts.get("parameterization", "pixels")
-    return StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels)
+    form, soft_labels = facts.get("parameterization", "pixels"), tensors.pop("soft_labels", None)
+    values = StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels)
+    problem = _problem(values)
+    if problem is not None:
+        raise ArtifactError(f"{path} is not a distilled set of this tool: {problem}")
+    return values
+
+
+def _problem(values: StoredValues) -> str | None:
+    """Return what is wrong with the contents of a tensor file, so that it cannot be used; None if nothing is."""
+    labels, classes, shape = values.row_labels, len(values.class_names), values.image_shape
+    if labels.dtype != torch.int64 or labels.ndim != 1 or len(labels) == 0:
+        return "its labels are not whole numbers, one a row"
+    if not all(isinstance(name, str) for name in values.class_names):
+        return "its class names are not text"
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        return f"it has a label outside its {classes} classes"
+    if any(tensor.shape[:1] != labels.shape for tensor in values.stored.values()):
+        return "it has not as many rows as labels"
+    try:
+        row = {name: tensor[:1] for name, tensor in values.stored.items()}
+        parameterization = build_parameterization(values.parameterization, shape)
+        images = parameterization.decode(row)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        return f"its rows are not values of {values.parameterization} ({error})"
+    if images.dtype != torch.float32 or images.shape != (parameterization.images_per_row, *shape):
+        return f"its rows decode to {images.dtype} {tuple(images.shape)}, and not to images {shape}"
+    return None
 
 
 def save_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
@@ -169,8 +194,8 @@ def load_config(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         raise ArtifactError(f"{folder} is not a run folder: it has no {CONFIG_FILE}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError:
         content = None
     if not isinstance(content, dict) or any(not isinstance(content.get(name), dict) for name in _SECTIONS):
         raise ArtifactError(f"{path} is damaged: it lacks one of {', '.join(_SECTIONS)}")
@@ -190,8 +215,8 @@ def load_history(folder: Path) -> list[dict[str, Any]]:
         return entries
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
+            entry = parse_json(line)
+        except ValueError:
             break
         if not isinstance(entry, dict) or "step" not in entry:
             break
@@ -222,7 +247,7 @@ def load_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-            facts = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))
+            facts = parse_json((stored.metadata() or {}).get(_HEADER, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(
             f"{path} is truncated or damaged ({error}); restore it, or distill again with another `out`"
@@ -237,5 +262,6 @@ def load_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _checksum(tensors: Mapping[str, Tensor]) -> int:
     crc = 0
     for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].contiguous().numpy().data, zlib.crc32(name.encode(), crc))
+        content = tensors[name].contiguous().flatten().view(torch.uint8)  # numpy has no bfloat16
+        crc = zlib.crc32(content.numpy().data, zlib.crc32(name.encode(), crc))
     return crc

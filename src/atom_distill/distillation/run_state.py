@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from atom_distill.base.errors import ArtifactError
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.base.tensors import write_tensors
 from atom_distill.ops.parameterization import Stored
@@ -140,7 +141,7 @@ def _step(path: Path) -> int:
 
 def _load(path: Path) -> RunState:
     with safe_open(path, framework="pt") as file:
-        metadata = json.loads(file.metadata()["state"])
+        metadata = parse_json(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     if "images" in tensors:
         tensors = {_today(name): tensor for name, tensor in tensors.items()}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions
 from atom_distill.data.sources.listing import Listing
@@ -73,7 +73,7 @@ def _rows(listing: Listing, path: str, where: str) -> list[dict[str, Any]]:
         text = content.decode("utf-8-sig")
         if path.endswith(".csv"):
             return list(csv.DictReader(io.StringIO(text, newline="")))
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = [parse_json(line) for line in text.splitlines() if line.strip()]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{where} cannot be read ({error}); write it again as UTF-8") from error
     if not all(isinstance(row, dict) for row in rows):
