@@ -48,12 +48,15 @@ def test_other_threads_are_left_alone():
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_a_closed_terminal_sets_the_flag_however_often_it_is_told():
-    before = signal.getsignal(signal.SIGHUP)
-    with StopRequest() as stop:
-        signal.raise_signal(signal.SIGHUP)
-        signal.raise_signal(signal.SIGHUP)  # by the shell, and by the system
-        assert stop.received
-    assert signal.getsignal(signal.SIGHUP) is before
+    outside = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)  # by the shell, and by the system
+            assert stop.received
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, outside)
 
 
 def test_a_hang_up_that_the_caller_ignores_stays_ignored():
@@ -67,7 +70,8 @@ def test_a_hang_up_that_the_caller_ignores_stays_ignored():
 
 
 ON_A_TERMINAL = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests run under
 from atom_distill.base.interrupt import StopRequest
 with StopRequest() as stop:
     print("ready", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from atom_distill.base.parsing import parse_json, parse_yaml
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 50_000, "[1,]"])
 def test_damaged_json(text):
-    with pytest.raises(ValueError, match="^[^\\n]+$"):
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
         parse_json(text)
 
 
@@ -17,7 +17,7 @@ def test_damaged_json(text):
     "text", ["a: [", "[" * 20_000, "a: 2001-99-99", "!!python/object:os.x {}", "? [a]: b\n: c", "\x00"]
 )
 def test_damaged_yaml(text):
-    with pytest.raises(ValueError, match="^[^\\n]+$"):
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
         parse_yaml(text)
 
 

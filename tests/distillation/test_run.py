@@ -96,7 +96,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "kind", "told"),
     [
-        ({"ipc": 0}, ConfigError, "ipc: .*1, got 0"),
+        ({"ipc": 0}, ConfigError, "`ipc` must .*1, got 0"),
         ({"ipc": 10}, ConfigError, "ipc 10 .*9 .*'class 0'"),
         ({"method": "atum"}, UnknownNameError, "method 'atum'.*'atom'"),
         ({"arch": "covnet"}, UnknownNameError, "architecture 'covnet'.*'convnet'"),

@@ -228,3 +228,78 @@ def test_soft_labels_beside_pictures(save_pictures, data, labels):
 def test_pictures_need_a_model_space(save_pictures, data):
     with pytest.raises(ConfigError, match="in which model space"):
         import_distilled(save_pictures(["0", "1", "2"]), data)
+
+
+def test_the_order_of_a_tensor_for_each_class_is_told(write, data, images, capfd):
+    import_distilled(write("set.pt", images.unflatten(0, (3, 2))), data, "normalize")
+    told = capfd.readouterr().err
+    assert "[3, 2, 3, 8, 8] as [K, ipc, C, H, W]" in told
+    assert "warning" not in told
+    import_distilled(write("set.pt", images.repeat(2, 1, 1, 1)[:9].unflatten(0, (3, 3))), data, "normalize")
+    assert "as many images of each class as classes" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_labels_beside_a_tensor_for_each_class(write, data, images, given):
+    """As many images of each class as classes, in either order."""
+    images = torch.cat([images, images[::2] + 0.1])
+    path = write("images.pt", images.unflatten(0, (3, 3)))
+    labels = torch.arange(3).repeat_interleave(3)
+    beside = write("labels.pt", labels)
+    options = {"labels": beside} if given else {}
+    tiny = import_distilled(path, data, "normalize", **options)
+    assert torch.equal(tiny.images, images)
+    assert tiny.record["imported"]["files"] == ["images.pt", "labels.pt"]
+    write("labels.pt", torch.arange(3).repeat(3))
+    with pytest.raises(DataError, match=r"the labels of labels\.pt contradict that order; save the images as \[N, C"):
+        import_distilled(path, data, "normalize", **options)
+
+
+def test_a_tensor_for_each_class_by_name(tmp_path, write, data, is_the_set, images):
+    named = dict(zip(data.class_names, images.split(2), strict=True))
+    is_the_set(write("set.pt", {name: named[name] for name in ("sea lion", "cat", "dog")}), "for each class")
+    np.savez(tmp_path / "set.npz", **{name: part.numpy() for name, part in named.items()})
+    is_the_set(tmp_path / "set.npz", "for each class")
+    is_the_set(write("set.pt", {2: images[4:].clone(), 0: images[:2].clone(), 1: images[2:4].clone()}))
+    with pytest.raises(DataError, match="labels name the class 'wolf'"):
+        import_distilled(write("set.pt", {"wolf" if name == "dog" else name: named[name] for name in named}), data)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_file_for_each_class(write, is_the_set, images, first):
+    for number, part in enumerate(images.split(2), first):
+        path = write(f"class_{number}.pt", part.clone())
+    is_the_set(path.parent, "one file for each class, class_")
+
+
+@pytest.mark.parametrize("name", ["{:05d}", "new{:03d}", "{:02d}"])
+@pytest.mark.parametrize("class_name", ["{}", "class {}"])
+def test_numbered_class_folders_of_classes_named_by_numbers(tmp_path, capfd, name, class_name):
+    """Sorted as text, the names are 0, 1, 10, 11, 2, ...; some of 00, ..., 11 are names themselves."""
+    data = toy_dataset((2,) * 12, names=sorted(class_name.format(number) for number in range(12)), shape=(1, 12, 12))
+    for number in range(12):
+        path = tmp_path / "pictures" / name.format(number) / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.new("L", (12, 12), 10 * number).save(path)
+    tiny = import_distilled(tmp_path / "pictures", data, "none")
+    wanted = [10 * int(known.removeprefix("class ")) for known in data.class_names]
+    assert tiny.pixels()[:, 0, 0, 0].tolist() == wanted
+    assert f"{name.format(9)} is {class_name.format(9)}" in capfd.readouterr().err
+
+
+def test_labels_in_text_of_classes_named_by_numbers(write):
+    data = toy_dataset((4,) * 12, names=sorted(map(str, range(12))), shape=(1, 12, 12))
+    images = fit_preprocessing("normalize", data).apply(data.train.images[:12])
+    tiny = import_distilled(write("set.pt", (images, [f"{number:02d}" for number in range(12)])), data, "normalize")
+    assert torch.equal(tiny.images, images[torch.tensor([0, 1, 10, 11, *range(2, 10)])])
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "told"), [("cat", "CAT", "only in case"), ("caf\u00e9", "cafe\u0301", "only in Unicode form")]
+)
+def test_names_that_are_nearly_those_of_classes(save_pictures, write, images, known, given, told):
+    data = toy_dataset((9, 9, 9), names=(known, "dog", "sea lion"))
+    with pytest.raises(DataError, match=f"is not a class .differs {told}.* from the class '{known}'"):
+        import_distilled(save_pictures([given, "dog", "sea lion"]), data, "none")
+    with pytest.raises(DataError, match=f"differs {told}.* from the class '{known}'"):
+        import_distilled(write("set.pt", (images, [given] * 2 + ["dog"] * 2 + ["sea lion"] * 2)), data, "normalize")

@@ -83,3 +83,24 @@ def test_parts_that_do_not_fit(write, data, images, labels):
     one = write("part_0.pt", [images[:2], labels[:2]])
     with pytest.raises(DataError, match="and the file the whole set"):
         import_distilled(one, data, "normalize")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_complete_sets_are_not_joined(write, data, images, labels, first):
+    """Runs of their own, numbered from 0 or 1: of one size, or of several."""
+    for number in (first, first + 1):
+        path = write(f"run_{number}.pt", [images + number, labels])
+    with pytest.raises(DataError, match=r"run_\d\.pt to run_\d\.pt has every class.*give one file.*torch\.cat"):
+        import_distilled(path.parent, data, "normalize")
+    write(f"run_{first}.pt", [images[::2].clone(), labels[::2].clone()])
+    with pytest.raises(DataError, match="has every class"):
+        import_distilled(path.parent, data, "normalize")
+
+
+def test_complete_sets_of_two_files_each_are_not_joined(write, data, images, labels):
+    for number in (1, 2):
+        path = write(f"images_{number}.pt", images + number)
+        write(f"labels_{number}.pt", labels)
+    with pytest.raises(DataError, match=r"has every class.*give one file"):
+        import_distilled(path.parent, data, "normalize")
+    assert len(import_distilled(path, data, "normalize")) == 6

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.importing.import_distilled import import_distilled
-from atom_distill.importing.space_check import share_of_intensities, space_mismatch
+from atom_distill.importing.space_check import are_pixel_values, share_of_intensities, space_mismatch
 from atom_distill.ops.preprocessing import ChannelNormalization
 from distillation.toys import toy_dataset
 
@@ -53,3 +54,36 @@ def test_an_import_warns_of_it(tmp_path, capfd):
     torch.save((SPACES["normalize"].apply(DATA.train.images)[order] * 30, DATA.train.labels[order]), path)
     import_distilled(path, DATA, "normalize")
     assert "warning: after the inverse of normalize most intensities range from" in capfd.readouterr().err
+
+
+def test_images_of_mean_and_deviation_one_half():
+    told = space_mismatch(REAL / 127.5 - 1, SPACES["normalize"], {})
+    assert "lie in -1..1" in told
+    assert '(images + 1) / 2 and give `preprocess="none"`' in told
+    noise = torch.randn(REAL.shape, generator=torch.Generator().manual_seed(0))
+    for images in (noise, 0.3 * noise, SPACES["normalize"].apply(REAL)):
+        assert "lie in -1..1" not in (space_mismatch(images, SPACES["normalize"], {}) or "")
+
+
+def test_a_space_that_is_minus_one_to_one_itself():
+    """Of pictures in black and white: their mean and deviation are one half."""
+    half = ChannelNormalization(torch.full((3,), 0.5), torch.full((3,), 0.5))
+    assert space_mismatch(half.apply(255 * (REAL > 127)), half, {}) is None
+
+
+@pytest.mark.parametrize("preprocess", [None, "none", "normalize", "zca"])
+@pytest.mark.parametrize("step", [0.0, 0.5])
+def test_floats_that_are_pixels_are_refused(tmp_path, preprocess, step):
+    path = tmp_path / "set.pt"
+    order = torch.argsort(DATA.train.labels, stable=True)
+    noise = torch.randn(DATA.train.images.shape, generator=torch.Generator().manual_seed(0))
+    torch.save((DATA.train.images[order] + step * noise, DATA.train.labels[order]), path)
+    with pytest.raises(ConfigError, match=r"pixel values: save them as uint8 .* divide them by 255 and give `prepr"):
+        import_distilled(path, DATA, preprocess)
+
+
+def test_no_space_looks_like_pixels():
+    for images in (REAL / 255, *(space.apply(REAL) for space in (*SPACES.values(), NARROW))):
+        assert not are_pixel_values(images.float())
+        assert not are_pixel_values(20 * (images.float() - images.float().mean()))
+    assert are_pixel_values(REAL.float())

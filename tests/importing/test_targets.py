@@ -90,3 +90,67 @@ def test_soft_labels_and_a_learning_rate_come_through_the_artifact(tmp_path, wri
     assert tiny.record["imported"]["sha256"].keys() == {"images_best.pt", "labels_best.pt", "lr_best.pt"}
     assert (tmp_path / "run" / "grid.png").exists()
     assert len(list((tmp_path / "run" / "images").glob("*/*.png"))) == 6
+
+
+@pytest.mark.parametrize("total", [100.0, 2.0, 0.5])
+def test_percent_are_divided_by_their_sum(randn, near, capfd, total):
+    wanted = softmax(randn(0, 5, 4).numpy())
+    found = targets_of(torch.from_numpy(total * wanted).float(), 4)
+    near(found.soft, wanted)
+    assert f"sum to {total:.4g}: they are divided by it" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("rows", [[[1.0, 2.0], [4.0, 3.0]], [[3.0, 0.0], [0.0, 3.0]], [[3.0, -2.0], [0.5, 0.5]]])
+def test_logits_that_are_no_shares(near, rows):
+    """Of different sums, multiples of one-hot rows, and negative ones."""
+    near(targets_of(torch.tensor(rows), 2).soft, softmax(np.array(rows)))
+
+
+def test_soft_labels_that_contradict_the_class_numbers(write, data, images, labels, near, capfd):
+    soft = torch.softmax(4 * torch.eye(3)[labels], 1)
+    wrong = soft.roll(2, dims=0)
+    with pytest.raises(DataError, match="6 of 6 soft labels have their largest entry at another class"):
+        import_distilled(write("set.pt", {"images": images, "labels": labels, "soft_labels": wrong}), data, "normalize")
+    assert "another class" not in capfd.readouterr().err
+    soft[1] = soft[5]  # as a teacher errs
+    path = write("set.pt", {"images": images, "labels": labels, "soft_labels": soft})
+    near(import_distilled(path, data, "normalize").soft_labels, soft.double())
+    assert "1 of 6 soft labels have their largest entry at another class" in capfd.readouterr().err
+
+
+def test_soft_labels_in_lists(write, data, images, labels, near):
+    soft = torch.softmax(4 * torch.eye(3)[labels], 1)
+    for held in (soft.tolist(), list(soft)):
+        path = write("set.pt", {"images": images, "labels": labels, "soft_labels": held})
+        near(import_distilled(path, data, "normalize").soft_labels, soft.double())
+    for held in ("none", 3, [[0.5, 0.5, 0], [1.0]]):
+        path = write("set.pt", {"images": images, "labels": labels, "soft_labels": held})
+        with pytest.raises(DataError, match=r"set\.pt should hold soft labels as one tensor"):
+            import_distilled(path, data, "normalize")
+
+
+@pytest.mark.parametrize("given", ["folder", "images.pt", "labels.pt"])
+def test_soft_labels_in_a_file_beside_the_others(write, data, images, labels, near, given):
+    soft = torch.softmax(4 * torch.eye(3)[labels], 1)
+    for name, values in (("images", images), ("labels", labels), ("soft_labels", soft)):
+        path = write(f"{name}.pt", values)
+    tiny = import_distilled(path.parent if given == "folder" else path.with_name(given), data, "normalize")
+    near(tiny.soft_labels, soft.double())
+    assert tiny.record["imported"]["files"] == ["images.pt", "labels.pt", "soft_labels.pt"]
+
+
+@pytest.mark.parametrize("given", ["folder", "images.pt", "soft_labels.pt"])
+def test_soft_labels_alone_beside_the_images(write, data, images, labels, near, given):
+    soft = torch.softmax(4 * torch.eye(3)[labels], 1)
+    write("images.pt", images)
+    path = write("soft_labels.pt", soft)
+    tiny = import_distilled(path.parent if given == "folder" else path.with_name(given), data, "normalize")
+    near(tiny.soft_labels, soft.double())
+
+
+def test_files_that_are_not_used_are_named(write, data, images, labels, capfd):
+    write("teacher_logits.pt", torch.zeros(6, 3))
+    write("labels.pt", labels)
+    path = write("images.pt", images)
+    import_distilled(path.parent, data, "normalize")
+    assert "not used: teacher_logits.pt" in capfd.readouterr().err

@@ -136,24 +136,30 @@ def load_values(folder: Path, which: str) -> StoredValues:
 
 
 def _problem(values: StoredValues) -> str | None:
-    """Return what is wrong with the contents of a tensor file, so that it cannot be used; None if nothing is."""
-    labels, classes, shape = values.row_labels, len(values.class_names), values.image_shape
+    """Return why the contents of a tensor file cannot be used; None if they can."""
+    labels, classes = values.row_labels, len(values.class_names)
     if labels.dtype != torch.int64 or labels.ndim != 1 or len(labels) == 0:
         return "its labels are not whole numbers, one a row"
-    if not all(isinstance(name, str) for name in values.class_names):
-        return "its class names are not text"
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         return f"it has a label outside its {classes} classes"
+    if not all(isinstance(name, str) for name in values.class_names):
+        return "its class names are not text"
     if any(tensor.shape[:1] != labels.shape for tensor in values.stored.values()):
         return "it has not as many rows as labels"
+    return _decoding_problem(values)
+
+
+def _decoding_problem(values: StoredValues) -> str | None:
+    """Return why the first row does not decode to images of the set's shape; None if it does."""
+    row = {name: tensor[:1] for name, tensor in values.stored.items()}
     try:
-        row = {name: tensor[:1] for name, tensor in values.stored.items()}
-        parameterization = build_parameterization(values.parameterization, shape)
+        parameterization = build_parameterization(values.parameterization, values.image_shape)
         images = parameterization.decode(row)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         return f"its rows are not values of {values.parameterization} ({error})"
-    if images.dtype != torch.float32 or images.shape != (parameterization.images_per_row, *shape):
-        return f"its rows decode to {images.dtype} {tuple(images.shape)}, and not to images {shape}"
+    wanted = (parameterization.images_per_row, *values.image_shape)
+    if images.dtype != torch.float32 or images.shape != wanted:
+        return f"its rows decode to {images.dtype} {tuple(images.shape)}, not to float32 {wanted}"
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from atom_distill.data.cache.pixels import to_eight_bits
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.folders import tree
 from atom_distill.data.sources.listing import scan
+from atom_distill.importing.class_names import labels_of_numbers, numbers_in, spelling_hint
 from atom_distill.importing.published_set import PublishedSet
 
 _METADATA_FILE = "metadata.jsonl"
@@ -52,7 +52,7 @@ def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
             f"{folder}: the subfolders must be the classes of {dataset.name}, by name or by number from 0 to "
             f"{dataset.num_classes - 1}; "
             + "; ".join(
-                [f"{name!r} is not a class" for name in unknown[:3]]
+                [f"{name!r} is not a class{spelling_hint(name, dataset.class_names)}" for name in unknown[:3]]
                 + [f"{dataset.class_names[label]!r} has no images" for label in sorted(missing)[:3]]
             )
         )
@@ -75,23 +75,19 @@ def _labels_of(folders: Sequence[str], dataset: ImageDataset) -> dict[str, int]:
     """Return the label of each name a class may have as a folder; numbers count only where no folder has a name."""
     labels = {name: label for label, name in enumerate(file_names(dataset.class_names))}
     labels |= {name: label for label, name in enumerate(dataset.class_names)}
-    numbers = None if any(folder in labels for folder in folders) else _numbers(folders)
-    if numbers is None or max(numbers.values()) >= dataset.num_classes:
+    numbers = numbers_in(folders)
+    if numbers is None or (numbers_in(dataset.class_names) is None and any(folder in labels for folder in folders)):
         return labels
-    first = min(numbers, key=numbers.__getitem__)
-    note(
-        f"the class folders are numbered, in the order of the classes of {dataset.name}: "
-        f"{first} is {dataset.class_names[numbers[first]]}"
-    )
-    return numbers
-
-
-def _numbers(folders: Sequence[str]) -> dict[str, int] | None:
-    """Return the number in each name, if all have one, with the same text before it."""
-    found = [re.fullmatch(r"(\D*)([0-9]+)", folder) for folder in folders]
-    numbers = {match[0]: int(match[2]) for match in found if match}
-    alike = len({match[1] for match in found if match}) == 1 and len(set(numbers.values())) == len(folders)
-    return numbers if alike else None
+    found = dict(zip(numbers, labels_of_numbers(list(numbers.values()), dataset.class_names), strict=True))
+    contradict = any(labels.get(folder, label) != label for folder, label in found.items())
+    if contradict or max(found.values()) >= dataset.num_classes:
+        return labels
+    moved = [folder for folder in sorted(found, key=found.__getitem__) if found[folder] != numbers[folder]]
+    shown = [min(found, key=found.__getitem__), *moved[-1:]]
+    by = "matched by their numbers, which are those in the names" if moved else "numbered, in the order"
+    pairs = ", ".join(f"{folder} is {dataset.class_names[found[folder]]}" for folder in shown)
+    note(f"the class folders are {by} of the classes of {dataset.name}: {pairs}")
+    return found
 
 
 def _soft_labels(path: Path, files: Sequence[str]) -> Tensor | None:

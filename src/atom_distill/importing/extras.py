@@ -15,17 +15,18 @@ from atom_distill.importing.published_set import PublishedSet
 from atom_distill.ops.preprocessing import ChannelNormalization, Preprocessing, ZCAWhitening
 
 _PREFIX = "preprocessing_"
+_SOFT = ("soft_labels", "soft_label", "soft_targets")
 
 
 def with_extras(published: PublishedSet, path: Path, content: Mapping[Any, Any]) -> PublishedSet:
     """Add what our own "pt" and "npz" exports hold beside images and labels.
 
     Raises:
-        DataError: the learning rate or the transform is none.
+        DataError: the learning rate, the transform, or the soft labels are none.
     """
-    soft, names = content.get("soft_labels"), content.get("class_names")
-    if isinstance(soft, Tensor):
-        published = replace(published, soft_labels=soft)
+    soft, names = next((content[name] for name in _SOFT if name in content), None), content.get("class_names")
+    if soft is not None:
+        published = with_soft_labels(published, path, soft)
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         published = replace(published, class_names=tuple(names))
     transform = content.get("preprocessing")  # of "pt"; "npz" has no nested names
@@ -34,6 +35,31 @@ def with_extras(published: PublishedSet, path: Path, content: Mapping[Any, Any])
     if transform:
         published = replace(published, preprocessing=transform_in(path, transform))
     return with_rate(published, path, content["lr"]) if "lr" in content else published
+
+
+def with_soft_labels(published: PublishedSet, path: Path, soft: Any) -> PublishedSet:
+    """Add soft labels that networks learn instead of the class numbers.
+
+    Args:
+        published: the set with class numbers.
+        path: the file of the soft labels.
+        soft: what it holds for them, [N, K].
+
+    Raises:
+        DataError: it is not a tensor, nor lists of numbers.
+    """
+    files = published.files if path in published.files else (*published.files, path)
+    return replace(published, soft_labels=_as_rows(path, soft), files=files)
+
+
+def _as_rows(path: Path, soft: Any) -> Tensor:
+    """Return soft labels of an image each, in a tensor or in lists, as a tensor."""
+    try:
+        return soft if isinstance(soft, Tensor) else torch.stack([torch.as_tensor(row) for row in soft])
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"{path} should hold soft labels as one tensor [N, K]; save them so, or leave them out"
+        ) from None
 
 
 def _is_of_transform(name: Any) -> bool:

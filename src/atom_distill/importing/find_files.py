@@ -10,13 +10,26 @@ from atom_distill.base.errors import DataError
 from atom_distill.importing.tensor_file import TENSOR_SUFFIXES
 
 _WORDS = {
-    "images": (("labels", "images"), ("label", "image"), ("targets", "data"), ("target", "data")),
+    "images": (
+        ("soft_labels", "images"),
+        ("soft_label", "image"),
+        ("labels", "images"),
+        ("label", "image"),
+        ("targets", "data"),
+        ("target", "data"),
+    ),
     "labels": (("images", "labels"), ("image", "label"), ("data", "targets"), ("data", "target")),
+    "soft labels": (("images", "soft_labels"), ("image", "soft_label"), ("data", "soft_targets")),
     "lr": (("images", "lr"),),
 }
 """What replaces what in the name of a file to get that of the images, the labels or the learning rate beside it."""
 _IS_LABELS = re.compile("label|target", re.IGNORECASE)
 _SHOWN = 5
+
+
+def tensor_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that may hold tensors, in the order of their names."""
+    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in TENSOR_SUFFIXES]
 
 
 def find_set(folder: Path) -> list[Path]:
@@ -28,7 +41,7 @@ def find_set(folder: Path) -> list[Path]:
     Raises:
         DataError: there is none, or there are several sets.
     """
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in TENSOR_SUFFIXES]
+    files = tensor_files(folder)
     images = [path for path in files if "images" in path.name and beside(path, "labels")]
     best = [path for path in images if "best" in path.name]
     others = [path for path in files if not _IS_LABELS.search(path.name)]
@@ -62,14 +75,17 @@ def _in_order(files: Sequence[Path]) -> list[Path] | None:
 
 
 def find_labels(folder: Path, images: Sequence[Path]) -> Path | None:
-    """Return the one file with the labels of all parts of a set; None if each part has its own, or holds them."""
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in TENSOR_SUFFIXES]
-    labels = [path for path in files if path not in images and _IS_LABELS.search(path.name)]
-    return labels[0] if len(labels) == 1 else None
+    """Return the one file with the labels of all parts of a set; None if each part has its own, or holds them.
+
+    Of class numbers and soft labels, it is that of the numbers.
+    """
+    labels = [path for path in tensor_files(folder) if path not in images and _IS_LABELS.search(path.name)]
+    hard = [path for path in labels if "soft" not in path.name]
+    return next((choice[0] for choice in (labels, hard) if len(choice) == 1), None)
 
 
 def beside(path: Path, what: str) -> Path | None:
-    """Return the file of the "labels", "images" or "lr" that belong to a file, by its name, if it exists."""
+    """Return the file of "labels", "soft labels", "images" or "lr" that belongs to a file by name, if it exists."""
     names = [path.name.replace(old, new) for old, new in _WORDS[what] if old in path.name]
     if what == "lr":
         names.append("lr.pt")

@@ -21,8 +21,8 @@ from atom_distill.distillation.methods import METHODS
 from atom_distill.importing.grids import likely_factor, padded
 from atom_distill.importing.model_space import INTENSITIES, into_model_space, model_space, warn_of_mismatch
 from atom_distill.importing.published_set import PublishedSet
-from atom_distill.importing.read_set import check_set, read_set
-from atom_distill.importing.targets import by_class, numbers_of, targets_of
+from atom_distill.importing.read_set import check_parts, check_set, read_set
+from atom_distill.importing.targets import Targets, by_class, check_agreement, numbers_of, targets_of
 from atom_distill.ops.parameterization import TILE_FACTORS, Parameterization, build_parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -67,8 +67,7 @@ def import_distilled(
     preprocessing = model_space(published, dataset, preprocess)
     tiles = _parameterization(factor, dataset, preprocessing, published.images)
     note(f"recognized {published.form}")
-    classes = dataset.num_classes
-    order, targets = by_class(targets_of(numbers, classes, published.soft_labels), classes)
+    order, targets = _targets(published, numbers, dataset.num_classes)
     images = published.images.detach()[order]
     if factor == 1:
         _check_look(images, preprocess, preprocessing, dataset)
@@ -89,6 +88,19 @@ def import_distilled(
         dataset=dataset.identity(),
         record={**run_record(), **({"method": known} if known else {}), "imported": _origin(published, source)},
     )
+
+
+def _targets(published: PublishedSet, numbers: Tensor, num_classes: int) -> tuple[Tensor, Targets]:
+    """Return the order of the images by class, and their targets in it.
+
+    Raises:
+        DataError: the labels are no classes, contradict the soft labels, or are those of several sets.
+    """
+    targets = targets_of(numbers, num_classes, published.soft_labels)
+    if published.soft_labels is not None and published.preprocessing is None:  # our own exports are taken as they are
+        check_agreement(targets.hard, published.soft_labels)
+    check_parts(published, targets.hard, num_classes)
+    return by_class(targets, num_classes)
 
 
 def method_record(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from atom_distill.base.progress import note
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing, has_legacy_constants
 from atom_distill.importing.published_set import PublishedSet
-from atom_distill.importing.space_check import share_of_intensities, space_mismatch
+from atom_distill.importing.space_check import are_pixel_values, share_of_intensities, space_mismatch
 from atom_distill.ops.preprocessing import Preprocessing
 
 INTENSITIES = "none"
@@ -30,7 +30,7 @@ def model_space(published: PublishedSet, dataset: ImageDataset, preprocess: str 
         preprocess: its kind, "none" for intensities in 0..1, or None if nothing is known beside the files.
 
     Raises:
-        ConfigError: the kind is not given, or contradicts the images or the files.
+        ConfigError: the kind is not given, or contradicts the images or the files; or the images are pixels as floats.
         UnknownNameError: there is no such kind.
     """
     stored = published.preprocessing
@@ -41,6 +41,11 @@ def model_space(published: PublishedSet, dataset: ImageDataset, preprocess: str 
                 f"`preprocess={preprocess}`; leave out `preprocess`"
             )
         return stored
+    if published.images.dtype != torch.uint8 and are_pixel_values(published.images.float()):
+        raise ConfigError(
+            "the images are floats in 0..255, which are pixel values: save them as uint8 "
+            '(images.round().clamp(0, 255).to(torch.uint8)), or divide them by 255 and give `preprocess="none"`'
+        )
     share = 0.0 if published.images.dtype == torch.uint8 else share_of_intensities(published.images.float())
     if preprocess is None or (preprocess != INTENSITIES and share >= _ALL):
         raise ConfigError(_question(preprocess, plain=share >= _ALL))

@@ -27,6 +27,7 @@ class PublishedSet:
         soft_labels: [N, K], if the file has them in addition to class numbers.
         class_names: index = label, if the file has them.
         preprocessing: the transform into the model space of the images, if the file has it.
+        part_sizes: number of images in each file, if several files with labels of their own were joined.
     """
 
     images: Tensor
@@ -37,3 +38,4 @@ class PublishedSet:
     soft_labels: Tensor | None = None
     class_names: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
+    part_sizes: tuple[int, ...] = ()

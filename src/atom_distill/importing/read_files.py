@@ -11,17 +11,15 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError, DataError
-from atom_distill.importing.extras import with_extras, with_rate
-from atom_distill.importing.find_files import beside, find_labels, find_set
-from atom_distill.importing.published_set import Labels, PublishedSet
+from atom_distill.base.progress import note
+from atom_distill.importing.each_class import by_class, in_class_files, of_classes
+from atom_distill.importing.extras import with_extras, with_rate, with_soft_labels
+from atom_distill.importing.find_files import beside, find_labels, find_set, tensor_files
+from atom_distill.importing.published_set import PublishedSet
 from atom_distill.importing.tensor_file import read_tensor_file
+from atom_distill.importing.values import IMAGE_NAMES, LABEL_NAMES, as_images, as_labels, images_in, labels_in
 
-_IMAGES = ("images", "data", "image", "x", "arr_0")
-_LABELS = ("labels", "targets", "label", "target", "y", "arr_1")
-"""Names of images and labels in one file; numpy calls arrays without a name arr_0 and arr_1."""
 _SHOWN = 5
-_LARGEST = 2**53
-"""Every whole number below it is one in torch's types of integers and in float64."""
 
 
 def read_published_set(path: Path, labels: Path | None = None, experiment: int | None = None) -> PublishedSet:
@@ -45,11 +43,14 @@ def read_published_set(path: Path, labels: Path | None = None, experiment: int |
     if not path.is_dir():
         return _read_file(path, labels, experiment)
     files = find_set(path)
-    if len(files) == 1:
-        return _read_file(files[0], labels, experiment)
-    if experiment is not None:
+    if len(files) > 1 and experiment is not None:
         raise ConfigError(f"{path} has one set in {len(files)} files; leave out `experiment`")
-    return _joined(files, labels or find_labels(path, files))
+    one = len(files) == 1
+    published = _read_file(files[0], labels, experiment) if one else _joined(files, labels or find_labels(path, files))
+    unused = [file.name for file in tensor_files(path) if file not in published.files]
+    if unused:
+        note(f"{path}: not used: {', '.join(unused[:_SHOWN])}{', ...' if len(unused) > _SHOWN else ''}")
+    return published
 
 
 def _read_file(path: Path, labels: Path | None, experiment: int | None) -> PublishedSet:
@@ -61,9 +62,8 @@ def _read_file(path: Path, labels: Path | None, experiment: int | None) -> Publi
         return with_extras(_experiment(path, pairs, experiment), path, content)
     if experiment is not None:
         raise ConfigError(f"{path} does not hold several experiments; leave out `experiment`")
-    of_classes = _by_class(content)
-    if of_classes is not None:
-        return PublishedSet(*of_classes, "one tensor for each class", (path,))
+    if by_class(content) is not None:
+        return of_classes(path, content, labels or beside(path, "labels"))
     if _is_one_array(path, content):
         return _side_by_side(path, content, labels)
     return _one_file(path, content, labels)
@@ -73,8 +73,10 @@ def _joined(files: Sequence[Path], labels: Path | None) -> PublishedSet:
     """Return the set that is divided among files; `labels` are those of all of them, None if each has its own."""
     form = f"{len(files)} files, {files[0].name} to {files[-1].name}"
     if labels is not None:
-        images = _concatenated([_images_in(path) for path in files], files)
-        return PublishedSet(images, _labels_in(labels), form, (*files, labels))
+        images = _concatenated([images_in(path) for path in files], files)
+        return PublishedSet(images, labels_in(labels), form, (*files, labels))
+    if (each := in_class_files(files)) is not None:
+        return each
     parts = [_read_file(path, None, None) for path in files]
     every, soft = [part.labels for part in parts], [part.soft_labels for part in parts]
     tensors = [part for part in every if isinstance(part, Tensor)]
@@ -87,6 +89,7 @@ def _joined(files: Sequence[Path], labels: Path | None) -> PublishedSet:
         else None,
         form=form,
         files=tuple(file for part in parts for file in part.files),
+        part_sizes=tuple(len(part.images) for part in parts),
     )
 
 
@@ -101,9 +104,9 @@ def _concatenated(parts: Sequence[Tensor], files: Sequence[Path]) -> Tensor:
 
 def _lacks_labels(content: Any) -> bool:
     if isinstance(content, dict):
-        named = _named(content, _IMAGES) is not None and _named(content, _LABELS) is None
+        named = _named(content, IMAGE_NAMES) is not None and _named(content, LABEL_NAMES) is None
         return named and _experiments(content) is None
-    return _as_images(content) is not None and _by_class(content) is None
+    return as_images(content) is not None or by_class(content) is not None
 
 
 def _experiments(content: Any) -> Sequence[Any] | None:
@@ -111,7 +114,7 @@ def _experiments(content: Any) -> Sequence[Any] | None:
     pairs = content.get("data") if isinstance(content, dict) else None
     if _is_pair(pairs):  # one experiment, not in a list
         return [pairs]
-    return pairs if isinstance(pairs, list) and _named(content, _LABELS) is None else None
+    return pairs if isinstance(pairs, list) and _named(content, LABEL_NAMES) is None else None
 
 
 def _experiment(path: Path, pairs: Sequence[Any], experiment: int | None) -> PublishedSet:
@@ -131,30 +134,17 @@ def _experiment(path: Path, pairs: Sequence[Any], experiment: int | None) -> Pub
 
 def _is_pair(value: Any) -> bool:
     """Return True for images and labels, and not for two tensors of images, one for each of two classes."""
-    if not isinstance(value, list | tuple) or len(value) != 2 or _by_class(value) is not None:
+    if not isinstance(value, list | tuple) or len(value) != 2 or by_class(value) is not None:
         return False
     return all(isinstance(part, Tensor) for part in value)
 
 
-def _by_class(content: Any) -> tuple[Tensor, Tensor] | None:
-    """Return images and labels of tensors [ipc, C, H, W], one for each class in the order of its number."""
-    if isinstance(content, Tensor) and content.ndim == 5:
-        content = list(content)
-    if not isinstance(content, list | tuple) or len(content) < 2:
-        return None
-    if any(
-        not isinstance(part, Tensor) or part.ndim != 4 or part.shape[1:] != content[0].shape[1:] for part in content
-    ):
-        return None
-    labels = torch.arange(len(content)).repeat_interleave(torch.tensor([len(part) for part in content]))
-    return torch.cat(list(content)), labels
-
-
 def _side_by_side(path: Path, content: Any, labels: Path | None) -> PublishedSet:
     """Return a set with images in one file and labels in another; `path` may be either."""
-    given_images = _as_images(content) is not None
+    given_images = as_images(content) is not None
     images_path = path if given_images else beside(path, "images")
-    labels_path = (labels or beside(path, "labels")) if given_images else path
+    soft_path = beside(images_path, "soft labels") if images_path and labels is None else None
+    labels_path = (labels or beside(path, "labels") or soft_path) if given_images else path
     if images_path is None or labels_path is None:
         missing = "labels" if given_images else "images"
         raise DataError(
@@ -164,21 +154,23 @@ def _side_by_side(path: Path, content: Any, labels: Path | None) -> PublishedSet
     files = (images_path, labels_path)
     rate = beside(images_path, "lr")
     form = "MTT/DATM images and labels" if images_path.name.startswith("images_") else "images and labels, a file each"
-    published = PublishedSet(_images_in(images_path), _labels_in(labels_path), form, files)
+    published = PublishedSet(images_in(images_path), labels_in(labels_path), form, files)
+    if soft_path is not None and soft_path != labels_path:
+        published = with_soft_labels(published, soft_path, read_tensor_file(soft_path))
     return published if rate is None else with_rate(published, rate, read_tensor_file(rate))
 
 
 def _one_file(path: Path, content: Any, labels: Path | None) -> PublishedSet:
     """Return a set with images and labels in one file: a pair, or a dictionary with their names."""
     if isinstance(content, dict):
-        images = _as_images(_named(content, _IMAGES))
-        targets = _labels_in(labels) if labels else _as_labels(_named(content, _LABELS))
+        images = as_images(_named(content, IMAGE_NAMES))
+        targets = labels_in(labels) if labels else as_labels(_named(content, LABEL_NAMES))
         if images is not None and targets is not None:
             files = (path, labels) if labels else (path,)
             published = PublishedSet(images, targets, "one file with images and labels by name", files)
             return with_extras(published, path, content)
     if isinstance(content, list | tuple) and len(content) == 2:
-        images, targets = content[0] if _is_pair(content) else _as_images(content[0]), _as_labels(content[1])
+        images, targets = content[0] if _is_pair(content) else as_images(content[0]), as_labels(content[1])
         if images is not None and targets is not None:
             return PublishedSet(images, targets, "one file with a pair of images and labels", (path,))
     held = f"a dictionary of {', '.join(map(repr, list(content)[:_SHOWN]))}" if isinstance(content, dict) else ""
@@ -195,38 +187,6 @@ def _named(content: dict[Any, Any], names: Sequence[str]) -> Any:
 
 def _is_one_array(path: Path, content: Any) -> bool:
     """Return True for images or labels alone; a list is taken for labels only where the images are beside it."""
-    if isinstance(content, Tensor) or _as_images(content) is not None:
+    if isinstance(content, Tensor) or as_images(content) is not None:
         return True
-    return _as_labels(content) is not None and beside(path, "images") is not None
-
-
-def _as_images(value: Any) -> Tensor | None:
-    """Return one tensor of images, or a list of equal ones, as a tensor of at least three dimensions."""
-    if isinstance(value, list) and value and all(isinstance(part, Tensor) for part in value):
-        value = torch.stack(value) if len({(part.shape, part.dtype) for part in value}) == 1 else None
-    return value if isinstance(value, Tensor) and value.ndim >= 3 else None
-
-
-def _as_labels(value: Any) -> Labels | None:
-    """Return a tensor, a list of names, or a list of numbers as labels."""
-    if isinstance(value, list | tuple) and value:
-        if all(isinstance(part, str) for part in value):
-            return [str(part) for part in value]
-        if all(isinstance(part, int | float) and abs(part) < _LARGEST for part in value):
-            return torch.tensor(value)
-    return value if isinstance(value, Tensor) else None
-
-
-def _images_in(path: Path) -> Tensor:
-    images = _as_images(read_tensor_file(path))
-    if images is None:
-        raise DataError(f"{path} should hold one tensor of images [N, C, H, W]")
-    return images
-
-
-def _labels_in(path: Path) -> Labels:
-    content = read_tensor_file(path)
-    labels = _as_labels(content)
-    if labels is None:
-        raise DataError(f"{path} should hold one tensor of labels, got {type(content).__name__}")
-    return labels
+    return as_labels(content) is not None and beside(path, "images") is not None

@@ -16,6 +16,7 @@ from atom_distill.importing.class_folders import holds_class_folders, read_class
 from atom_distill.importing.own_folders import holds_tables, read_tables
 from atom_distill.importing.published_set import PublishedSet
 from atom_distill.importing.read_files import read_published_set
+from atom_distill.importing.values import is_dense
 
 
 def read_set(source: Path, dataset: ImageDataset, labels: Path | None, experiment: int | None) -> PublishedSet:
@@ -67,7 +68,7 @@ def check_set(published: PublishedSet, labels: Tensor, dataset: ImageDataset) ->
     """
     images = published.images
     tensors = [tensor for tensor in (images, labels, published.soft_labels) if tensor is not None]
-    if any(tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu" for tensor in tensors):
+    if not all(is_dense(tensor) for tensor in tensors):
         raise DataError("images and labels must be dense tensors with values, not sparse, quantized or meta tensors")
     count = len(labels) if labels.ndim else 0
     if images.shape[1:] != dataset.image_shape or len(images) != count or count == 0:
@@ -81,3 +82,24 @@ def check_set(published: PublishedSet, labels: Tensor, dataset: ImageDataset) ->
     broken = int((~torch.isfinite(images.float())).flatten(1).any(1).sum())  # float64 can overflow in float32
     if broken:
         raise DataError(f"{broken} of the {len(images)} images hold NaN or infinite values; the set is damaged")
+
+
+def check_parts(published: PublishedSet, labels: Tensor, num_classes: int) -> None:
+    """Refuse files that were joined although each looks like a set of its own.
+
+    Args:
+        published: its `part_sizes` are those of the files.
+        labels: class numbers of all images, int64 [N].
+        num_classes: K.
+
+    Raises:
+        DataError: each file has every class, with the same number of images.
+    """
+    parts = labels.split(published.part_sizes or len(labels))
+    counts = [torch.bincount(part, minlength=num_classes) for part in parts]
+    if len(counts) > 1 and all(int(count.min()) == int(count.max()) for count in counts):
+        raise DataError(
+            f"{published.files[0].parent}: each of its {published.form} has every class with the same number of "
+            "images, as a set of its own has; give one file, or, if they are parts of one set, save them as one "
+            "(torch.cat)"
+        )

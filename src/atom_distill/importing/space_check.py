@@ -15,6 +15,14 @@ _LARGE_STD = 3.0
 _SMALL_STD = 0.1
 _MANY_OUTSIDE = 0.01
 _TOLERANCE = 0.01
+_FEW_OUTSIDE = 0.001
+_WIDE_STD = 0.35
+"""Photographs in -1..1 have about 0.5. Noise has a larger share outside if it has this deviation."""
+_LOW_CONTRAST = 0.9
+"""Range of intensities; that of real images is 1."""
+_DARK_MEAN = 3.0
+_BRIGHT = 50.0
+"""Pixels of digits on black have a mean of 33 (MNIST); some in every set are far brighter."""
 _STEP = 0.05
 """IDC and NCFM clip to 0..1 before each step of size 0.005 or 0.01, and not after the last one."""
 
@@ -32,6 +40,13 @@ def space_mismatch(images: Tensor, preprocessing: Preprocessing, others: Mapping
     """
     name, intensities = preprocessing.kind, preprocessing.invert(images)
     std, mean = float(intensities.std()), float(intensities.mean())
+    low, high = float(intensities.min()), float(intensities.max())
+    if name != "zca" and high - low < _LOW_CONTRAST and _fill_minus_one_to_one(images):
+        return (
+            f"the values lie in -1..1, as after a normalization with mean 0.5 and std 0.5; the inverse of {name} turns "
+            f"them into {low:.2f} to {high:.2f}, of too low contrast: if so, save (images + 1) / 2 and give "
+            '`preprocess="none"`'
+        )
     if _share_outside(intensities) > _MANY_OUTSIDE:
         for other, transform in others.items():
             inverted = transform.invert(images)
@@ -48,6 +63,20 @@ def space_mismatch(images: Tensor, preprocessing: Preprocessing, others: Mapping
     if problem is None:
         return None
     return f"after the inverse of {name} {problem}: probably another `preprocess` is right; look at grid.png"
+
+
+def _fill_minus_one_to_one(images: Tensor) -> bool:
+    """Return True if nearly all values lie in -1..1, and vary there as those of photographs do.
+
+    Of normalized photographs, and of noise of deviation 1, a third lies outside; noise of a smaller one is narrower.
+    """
+    return _share_outside((images + 1) / 2, _STEP) <= _FEW_OUTSIDE and float(images.std()) > _WIDE_STD
+
+
+def are_pixel_values(images: Tensor) -> bool:
+    """Return True if float images look like pixels in 0..255; images in a model space are centered at 0."""
+    bright = float(images.mean()) > _DARK_MEAN and float(images.max()) > _BRIGHT
+    return bright and _share_outside(images / 255) <= _MANY_OUTSIDE
 
 
 def share_of_intensities(images: Tensor) -> float:

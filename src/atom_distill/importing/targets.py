@@ -10,6 +10,7 @@ from torch import Tensor
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
+from atom_distill.importing.class_names import labels_of_numbers, spelling_hint
 from atom_distill.importing.published_set import Labels
 
 _SUM_TOLERANCE = 1e-3
@@ -36,7 +37,7 @@ class Targets:
 def numbers_of(labels: Labels, class_names: Sequence[str]) -> Tensor:
     """Return labels as a tensor: names of classes as their numbers, others as they are.
 
-    Names that are numbers in text count as numbers where no class has them as a name.
+    Names that are numbers in text count as numbers where no class has them as a name; see `labels_of_numbers`.
 
     Raises:
         DataError: a name is not that of a class.
@@ -46,10 +47,11 @@ def numbers_of(labels: Labels, class_names: Sequence[str]) -> Tensor:
     numbers = {name: number for number, name in enumerate(class_names)}
     unknown = sorted(set(labels) - set(numbers))
     if unknown and all(name.isdecimal() and len(name) < 10 for name in labels):
-        return torch.tensor([int(name) for name in labels])
+        return torch.tensor(labels_of_numbers([int(name) for name in labels], class_names))
     if unknown:
+        named = f"{unknown[0]!r}{spelling_hint(unknown[0], class_names)}"
         raise DataError(
-            f"the labels name the class {unknown[0]!r}, and the data set has {', '.join(map(repr, class_names[:5]))}"
+            f"the labels name the class {named}, and the data set has {', '.join(map(repr, class_names[:5]))}"
             f"{', ...' if len(class_names) > 5 else ''}; is `dataset` the one that was distilled?"
         )
     return torch.tensor([numbers[name] for name in labels])
@@ -59,8 +61,8 @@ def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> 
     """Return labels as class numbers and probabilities.
 
     Args:
-        labels: [N] or [N, 1] whole numbers of any type, or [N, K]: one-hot, probabilities, or logits. Rows that are not
-            probabilities are taken as logits and go through a softmax, as in DATM's loss.
+        labels: [N] or [N, 1] whole numbers of any type, or [N, K]: one-hot, probabilities, parts of another
+            sum (percent), or logits. Other rows are taken as logits and go through a softmax, as in DATM's loss.
         num_classes: K.
         soft: [N, K], given in addition to class numbers, to learn instead of them.
 
@@ -94,6 +96,28 @@ def targets_of(labels: Tensor, num_classes: int, soft: Tensor | None = None) -> 
     return Targets(hard, None)
 
 
+def check_agreement(hard: Tensor, soft: Tensor) -> None:
+    """Refuse soft labels most of which contradict the class numbers; print how many do if they are fewer.
+
+    Teachers err, and learned soft labels drift, so that the largest entry of some is at another class.
+
+    Args:
+        hard: class numbers, int64 [N].
+        soft: [N, K].
+
+    Raises:
+        DataError: half of the largest entries or more are at other classes.
+    """
+    differ = int((hard != soft.float().argmax(1)).sum())
+    told = f"{differ} of {len(hard)} soft labels have their largest entry at another class than the labels say"
+    if 2 * differ >= len(hard):
+        raise DataError(
+            f"{told}; one of the two is wrong, or in another order: save the images with the right one only"
+        )
+    if differ:
+        note(f"{told}: the labels decide the class, and networks learn the soft labels")
+
+
 def _from_rows(rows: Tensor, num_classes: int) -> Targets:
     if rows.shape[1] != num_classes:
         raise DataError(
@@ -106,6 +130,11 @@ def _from_rows(rows: Tensor, num_classes: int) -> Targets:
         probabilities = rows if exact else rows / sums[:, None]
         one_hot = bool((rows.max(1).values == 1).all())
         return Targets(rows.argmax(1), None if one_hot else probabilities, guessed=not one_hot)
+    total = float(sums.sum()) / max(len(sums), 1)
+    several = bool(((rows > 0).sum(1) > 1).any())  # numbers times a one-hot code are logits at their start
+    if several and bool((rows >= 0).all()) and bool(((sums / total - 1).abs() <= _SUM_TOLERANCE).all()):
+        note(f"the soft labels of each image sum to {total:.4g}: they are divided by it")
+        return _from_rows(rows / sums[:, None], num_classes)
     note("the soft labels are logits: their softmax is stored")
     return Targets(rows.argmax(1), rows.softmax(1), guessed=True)
 

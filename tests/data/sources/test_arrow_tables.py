@@ -140,8 +140,10 @@ def test_another_kind_of_file_is_refused(tmp_path):
 # What the datasets library writes
 
 
-def hf_set(values: list[int], labels: list[int]) -> datasets.Dataset:
-    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+def hf_set(values: list[int], labels: list[int], names: tuple[str, ...] | None = ("cat", "dog")) -> datasets.Dataset:
+    """Return images of these reds, with labels that declare class names unless `names` is None."""
+    kind = datasets.ClassLabel(names=list(names)) if names else datasets.Value("int64")
+    features = datasets.Features({"img": datasets.Image(), "label": kind})
     images = [Image.new("RGB", (4, 4), (value, 0, 0)) for value in values]
     return datasets.Dataset.from_dict({"img": images, "label": labels}, features=features)
 
@@ -234,6 +236,68 @@ def test_a_label_beyond_the_declared_names(tmp_path):
         load_dataset(tmp_path / "set")
 
 
+# Names of classes that differ between files
+
+
+def write_set(path: Path, form: str, **splits: datasets.Dataset) -> Path:
+    if form == "saved":
+        return save(path, **splits)
+    path.mkdir()
+    for name, split in splits.items():
+        split.to_parquet(path / f"{name}.parquet")
+    return path
+
+
+@pytest.mark.parametrize("form", ["saved", "parquet"])
+@pytest.mark.parametrize(
+    ("train", "test", "labels", "want"),
+    [
+        (("cat", "dog"), ("dog", "cat"), [0, 1, 1], [1, 0, 0]),
+        (("cat", "dog", "owl"), ("dog", "owl"), [0, 1, 1], [1, 2, 2]),
+        (("cat", "dog"), ("owl", "dog", "cat"), [2, 1, 1], [0, 1, 1]),
+    ],
+)
+def test_labels_of_test_keep_their_names(tmp_path, form, train, test, labels, want):
+    every = list(range(len(train)))
+    parts = {"train": hf_set(every, every, train), "test": hf_set([3, 4, 5], labels, test)}
+    dataset = load_dataset(write_set(tmp_path / "set", form, **parts))
+    assert (dataset.class_names, dataset.train.labels.tolist()) == (train, every)
+    assert (reds(dataset.test), dataset.test.labels.tolist()) == ([3, 4, 5], want)
+
+
+def test_labels_of_each_shard_keep_their_names(tmp_path):
+    shards = {"train-0": hf_set([1, 2], [0, 1]), "train-1": hf_set([3, 4, 5], [0, 1, -1], ("dog", "cat"))}
+    path = write_set(tmp_path / "set", "parquet", **shards, test=hf_set([6], [1]))
+    with pytest.raises(DataError, match="1 of 5 rows without a label"):
+        load_dataset(path)
+    hf_set([3, 4, 5], [0, 1, 2], ("dog", "cat", "owl")).to_parquet(path / "train-1.parquet")
+    dataset = load_dataset(path)
+    assert (dataset.class_names, dataset.train.labels.tolist()) == (("cat", "dog", "owl"), [0, 1, 1, 0, 2])
+    hf_set([3], [0], None).to_parquet(path / "train-1.parquet")
+    with pytest.raises(DataError, match=r"column 'label': some files declare class names.*write them alike"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize("form", ["saved", "parquet"])
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (None, ("dog", "cat"), r"test split declares class names \(dog, cat\) and the training split none"),
+        (("cat", "dog"), ("Cat", "dog"), r"class that train lacks: Cat \(train has cat, dog\)"),
+        (("0", "1"), ("cat", "dog"), "class that train lacks: cat"),
+    ],
+)
+def test_names_of_test_that_train_lacks(tmp_path, form, train, test, message):
+    parts = {"train": hf_set([1, 2], [1, 0], train), "test": hf_set([3, 4], [0, 1], test)}
+    with pytest.raises(DataError, match=message):
+        load_dataset(write_set(tmp_path / "set", form, **parts))
+
+
+def test_names_of_a_split_that_is_not_used(tmp_path):
+    parts = {"train": hf_set([1, 2], [1, 0]), "test": hf_set([3], [1]), "extra": hf_set([4], [0], ("owl",))}
+    assert load_dataset(save(tmp_path / "saved", **parts)).test.labels.tolist() == [1]
+
+
 # Names of splits
 
 
@@ -276,6 +340,55 @@ def test_parquet_files_of_two_configurations(tmp_path):
 def test_a_single_file_is_the_whole_set_whatever_its_name(tmp_path):
     write(tmp_path / "validation.parquet", [1, 2, 3, 4], [0, 1, 0, 1])
     assert len(load_dataset(tmp_path / "validation.parquet", test_fraction=0.5).test) == 2
+
+
+def write_with_splits(path: Path, splits: list, kind: pa.DataType | None = None, column: str = "split") -> Path:
+    count = len(splits)
+    cells = {"image": [png(red) for red in range(count)], column: pa.array(splits, kind)}
+    pq.write_table(pa.table(cells | {"breed": ["a", "b"] * (count // 2)}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+@pytest.mark.parametrize("test_name", ["test", "Validation"])
+def test_a_column_of_splits(tmp_path, kind, test_name):
+    splits = ["train", test_name, "train", "train", "train", test_name]
+    path = write_with_splits(tmp_path / "one.parquet", splits, kind)
+    dataset = load_dataset(path)
+    assert (reds(dataset.train), dataset.train.labels.tolist()) == ([0, 2, 3, 4], [0, 0, 1, 0])
+    assert (reds(dataset.test), dataset.test.labels.tolist()) == ([1, 5], [1, 1])
+    with pytest.raises(ConfigError, match="test split of its own"):
+        load_dataset(path, test_fraction=0.5)
+
+
+def test_a_column_of_splits_chooses_among_three(tmp_path, capsys):
+    path = write_with_splits(tmp_path / "one.parquet", ["train", "train", "test", "test", "val", "val"], column="Split")
+    assert reds(load_dataset(path).test) == [2, 3]
+    assert reds(load_dataset(path, test_split="val").test) == [4, 5]
+    assert "splits are those in column Split: test, train, val" in capsys.readouterr().err
+
+
+def test_a_column_of_splits_of_the_datasets_library(tmp_path):
+    column = datasets.Dataset.from_dict(
+        {"split": [1, 1, 0, 1]}, features=datasets.Features({"split": datasets.ClassLabel(names=["test", "train"])})
+    )
+    datasets.concatenate_datasets([hf_set([1, 2, 3, 4], [1, 0, 1, 0]), column], axis=1).save_to_disk(tmp_path / "saved")
+    dataset = load_dataset(tmp_path / "saved")
+    assert (reds(dataset.train), reds(dataset.test)) == ([1, 2, 4], [3])
+    assert (dataset.class_names, dataset.test.labels.tolist()) == (("cat", "dog"), [1])
+
+
+@pytest.mark.parametrize("splits", [["fold a", "fold b"] * 2, [0, 1] * 2, ["test"] * 4])
+def test_a_column_that_tells_no_splits(tmp_path, splits, capsys):
+    path = write_with_splits(tmp_path / "one.parquet", splits)
+    assert len(load_dataset(path, test_fraction=0.5).test) == 2
+    assert ("column split is not used" in capsys.readouterr().err) == (splits[0] != "test")
+
+
+def test_an_empty_cell_in_a_column_of_splits(tmp_path):
+    path = write_with_splits(tmp_path / "one.parquet", ["train", None, "train", "test"])
+    with pytest.raises(DataError, match="'split' is empty in 1 rows; complete or remove"):
+        load_dataset(path)
 
 
 @pytest.mark.parametrize(("train", "test"), [("Train", "dev"), ("training", "Test"), ("train_set", "eval")])

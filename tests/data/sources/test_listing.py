@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -147,8 +148,6 @@ def test_endings_are_counted_most_frequent_first():
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(flat, monkeypatch):
-    import os
-
     real = os.scandir
     refuse = PermissionError(13, "Permission denied")
 
@@ -232,8 +231,114 @@ def test_a_metadata_file_of_another_column_and_of_missing_files(tmp_path, save_i
     lines = ["file_name,breed", *(f"images/{n}.png,{'ab'[n % 2]}" for n in range(4))]
     (tmp_path / "metadata.csv").write_text("\n".join(lines))
     assert load_dataset(tmp_path, test_fraction=0.5, label_column="breed").class_names == ("a", "b")
-    with pytest.raises(DataError, match="lacks the columns file_name and kind"):
+    with pytest.raises(DataError, match="needs the columns file_name and kind, and has breed, file_name"):
         load_dataset(tmp_path, test_fraction=0.5, label_column="kind")
     (tmp_path / "metadata.csv").write_text("\n".join([*lines, "images/9.png,a"]))
     with pytest.raises(DataError, match=r"names images/9\.png, which is not there"):
         load_dataset(tmp_path, test_fraction=0.5, label_column="breed")
+
+
+def test_contradictory_and_incomplete_metadata_is_refused(tmp_path, save_image):
+    rows = {"0.png": "a", "1.png": "b", "2.png": "a", "3.png": "b"}
+    _labels(save_image, tmp_path, rows, "csv")
+    _labels(save_image, tmp_path, rows, "jsonl")  # the same once more: no image counts twice
+    dataset = load_dataset(tmp_path, test_fraction=0.5)
+    assert len(dataset.train) + len(dataset.test) == 4
+    _labels(save_image, tmp_path, {**rows, "0.png": "b"}, "jsonl")
+    with pytest.raises(DataError, match=r"0\.png is labeled 'a' and 'b'; keep one"):
+        load_dataset(tmp_path, test_fraction=0.5)
+    (tmp_path / "metadata.jsonl").unlink()
+    (tmp_path / "metadata.csv").write_text("file_name,label\n0.png,a\n1.png,b\n0.png,b\n2.png,a\n3.png,b")
+    with pytest.raises(DataError, match=r"0\.png is labeled 'a' and 'b'; keep one"):
+        load_dataset(tmp_path, test_fraction=0.5)
+    (tmp_path / "metadata.csv").write_text("file_name,label\n0.png,a\n1.png,b")
+    with pytest.raises(DataError, match=r"names 2 of the images, e\.g\. 2\.png; add them there"):
+        load_dataset(tmp_path, test_fraction=0.5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "File_Name,Label\n{0},a\n{1},b\n{2},a\n{3},b\n",
+        "file_name;label\n{0};a\n{1};b\n{2};a\n{3};b\n   \n",
+        "filename, label\n{0}, a\n{1}, b\n{2}, a\n{3}, b",
+        "\ufefffile_name,label\r\n.\\{0},a\r\n{1},b\r\n{2},a\r\n{3},b\r\n",
+    ],
+)
+def test_metadata_as_people_write_it(tmp_path, save_image, text):
+    names = ("train.png", "test.png", "2.png", "3.png")  # files named as splits are no splits
+    for n, name in enumerate(names):
+        save_image(tmp_path / name, color=(n, 0, 0))
+    (tmp_path / "metadata.csv").write_text(text.format(*names), encoding="utf-8", newline="")
+    dataset = load_dataset(tmp_path, test_fraction=0.5)
+    assert dataset.class_names == ("a", "b")
+    assert dataset.train.labels.tolist() == [0, 1]
+
+
+def test_a_column_of_splits_is_used(tmp_path, save_image):
+    lines = ["file_name,label,split"]
+    for n, split in enumerate(["train", "train", "test", "Train", "train", "test"]):
+        save_image(tmp_path / f"{n}.png", color=(n, 0, 0))
+        lines.append(f"{n}.png,{'ab'[n % 2]},{split.lower()}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    dataset = load_dataset(tmp_path)
+    assert dataset.test.images[:, 0, 0, 0].tolist() == [2, 5]
+    assert len(dataset.train) == 4
+
+
+def test_metadata_without_labels_or_with_several_is_told(flat, capsys):
+    (flat / "metadata.csv").write_text("file_name,width\na/0.png,8\n")
+    assert load_dataset(flat, test_fraction=0.5).num_classes == 2
+    told = capsys.readouterr().err
+    assert "metadata.csv is not used: it needs the columns file_name and label, and has file_name, width" in told
+    assert ".csv, " not in told
+    (flat / "metadata.csv").unlink()
+    (flat / "metadata.jsonl").write_text('{"file_name": "a/0.png", "label": ["cat", "dog"]}')
+    with pytest.raises(DataError, match="row 1 lacks file_name or one label"):
+        load_dataset(flat, test_fraction=0.5)
+
+
+def test_stray_images_are_told(class_folders, save_image, capsys):
+    for path in ("cover.png", "train/0.png", "train/1.png"):
+        save_image(class_folders / path)
+    assert len(load_dataset(class_folders).train) == 8
+    assert "images that are not used: 2 in train, 1 in the folder itself" in capsys.readouterr().err
+
+
+def test_folds_are_told(tmp_path, save_image, capsys):
+    for fold in ("fold1", "fold2"):
+        for name in ("cat", "dog"):
+            save_image(tmp_path / fold / name / "0.png")
+    assert load_dataset(tmp_path, test_fraction=0.5).class_names == ("fold1", "fold2")
+    assert "the classes are fold1, fold2, though each holds the same folders (cat, dog)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["{}\\{}", "./{}/{}", "/{}/{}", "../{}/{}"])
+def test_zip_files_of_other_programs_are_read(tmp_path, save_image, form):
+    picture = save_image(tmp_path / "0.png").read_bytes()
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for n in range(4):
+            for name in ("cat", "dog"):
+                entry = zipfile.ZipInfo("x")
+                entry.filename = form.format(name, f"{n}.png") if n % 2 else f"{name}/{n}.png"
+                file.writestr(entry, picture)
+    dataset = load_dataset(tmp_path / "set.zip", test_fraction=0.5)
+    assert (dataset.class_names, len(dataset.train), len(dataset.test)) == (("cat", "dog"), 4, 4)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_file_with_a_name_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for name in ("a/0.png", "b/0.png", "a/0.png"):
+            file.writestr(name, b"no image")
+    with pytest.raises(DataError, match=r"holds a/0\.png twice"):
+        load_dataset(tmp_path / "set.zip", test_fraction=0.5)
+
+
+def test_pixels_that_changed_without_another_size_or_time_are_read_again(flat, save_image):
+    path = save_image(flat / "a" / "9.bmp", color=(1, 2, 3))
+    before, stat = load_dataset(flat, test_fraction=0.5), path.stat()
+    save_image(path, color=(3, 2, 1))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert load_dataset(flat, test_fraction=0.5).fingerprint != before.fingerprint

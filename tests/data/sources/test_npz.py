@@ -119,3 +119,13 @@ def test_damaged_files(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"set\.npz is not a readable npz file"):
         load_dataset(path)
+
+
+def test_texts_as_bytes(tmp_path):
+    names = np.array(["é", "cat", "owl"])
+    path = medmnist(tmp_path / "set.npz", labels=np.char.encode(names, "utf-8")[LABELS])
+    dataset = load_dataset(path)
+    assert dataset.class_names == ("cat", "owl", "é")
+    assert [dataset.class_names[label] for label in dataset.train.labels] == names[LABELS].tolist()
+    with pytest.raises(DataError, match=r"train_labels holds .*utf-8"):
+        load_dataset(medmnist(path, labels=np.array([b"\xff", b"a", b"b"])[LABELS]))

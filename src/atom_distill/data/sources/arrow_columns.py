@@ -19,16 +19,17 @@ _FORMS = {
     "image": "encoded images (bytes) or arrays of whole numbers",
     "label": "whole numbers, text, or true and false",
 }
+SPLIT_COLUMN = "split"
+"""Name, in any case, of a column that tells the split of each row."""
 _INDEX = "__index_level_"  # how pandas names the columns of a table's index
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the image and of the label column, and the class names where they are declared."""
+    """The names of the image and of the label column."""
 
     image: str
     label: str
-    class_names: tuple[str, ...] | None
 
 
 def choose_columns(schema: Any, name: str, options: LoadOptions) -> Columns:
@@ -46,15 +47,15 @@ def choose_columns(schema: Any, name: str, options: LoadOptions) -> Columns:
     fields = {field.name: field.type for field in schema if not field.name.startswith(_INDEX)}
     encoded = [column for column, kind in fields.items() if _is_encoded(storage_type(kind))]
     arrays = [column for column, kind in fields.items() if _is_array(kind)]
-    likely = [column for column, kind in fields.items() if _is_number_or_text(storage_type(kind))]
+    likely_or_split = [column for column, kind in fields.items() if is_number_or_text(storage_type(kind))]
+    likely = [column for column in likely_or_split if column.lower() != SPLIT_COLUMN]
     unlikely = [column for column, kind in fields.items() if _is_truth_or_float(storage_type(kind))]
     declared = [column for column in likely if features.get(column, {}).get("_type") == "ClassLabel"]
     choice = _Choice(name, schema)
     image = choice.given("image", options.image_column, encoded + arrays) or choice.infer("image", [encoded, arrays])
-    label = choice.given("label", options.label_column, likely + unlikely) or choice.infer(
-        "label", [declared] if declared else [likely, unlikely]
-    )
-    return Columns(image, label, _class_names(features.get(label, {})))
+    tiers = [declared] if declared else [likely, unlikely]
+    label = choice.given("label", options.label_column, likely_or_split + unlikely) or choice.infer("label", tiers)
+    return Columns(image, label)
 
 
 def storage_type(kind: Any) -> Any:
@@ -96,7 +97,8 @@ def _is_array(kind: Any) -> bool:
     return depth > 1 and bool(pt.is_integer(kind))
 
 
-def _is_number_or_text(kind: Any) -> bool:
+def is_number_or_text(kind: Any) -> bool:
+    """Return whether values of an Arrow type are whole numbers or texts."""
     import pyarrow.types as pt
 
     return bool(pt.is_integer(kind) or pt.is_string(kind) or pt.is_large_string(kind))
@@ -159,7 +161,9 @@ def _hf_features(schema: Any) -> dict[str, Any]:
         return {}  # only a hint: without it the labels are the class names
 
 
-def _class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:
+def declared_names(schema: Any, column: str) -> tuple[str, ...] | None:
+    """Return the class names that a schema declares for a column; None if it declares none."""
+    feature = _hf_features(schema).get(column, {})
     names, count = feature.get("names"), feature.get("num_classes")
     if isinstance(names, list) and names:
         return tuple(map(str, names))

@@ -12,10 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import Item, LoadOptions, RawDataset
-from atom_distill.data.sources.arrow_columns import choose_columns, is_list, storage_type
+from atom_distill.data.sources.arrow_columns import (
+    SPLIT_COLUMN,
+    choose_columns,
+    declared_names,
+    is_list,
+    is_number_or_text,
+    storage_type,
+)
 from atom_distill.data.sources.image_arrays import image_of_array
-from atom_distill.data.sources.labeled_parts import Part, StoredLabels, assemble
+from atom_distill.data.sources.labeled_parts import Part, StoredLabels, assemble, join
 from atom_distill.data.sources.splits import TRAIN, choose_splits, split_of
 
 if TYPE_CHECKING:
@@ -32,7 +40,7 @@ class Table:
     Attributes:
         name: for messages.
         schema: its Arrow schema.
-        batches: column names to an iterator of Arrow tables, in row order.
+        batches: column names to an iterator of Arrow tables, in row order, each with the schema of the file it is from.
         folder: what the paths of its images are relative to.
     """
 
@@ -62,7 +70,9 @@ def read_tables(
         first = choose_splits(tables, source, options).train
     columns = choose_columns(tables[first].schema, tables[first].name, options)
     parts = {name: _part(table, columns.image, columns.label) for name, table in tables.items()}
-    return assemble(parts, class_names or columns.class_names, source, options)
+    if len(tables) == 1 and columns.label.lower() != SPLIT_COLUMN:
+        parts = _by_split(tables[first], parts[first]) or parts
+    return assemble(parts, class_names, source, options)
 
 
 def _part(table: Table, image: str, label: str) -> Part:
@@ -75,6 +85,34 @@ def _part(table: Table, image: str, label: str) -> Part:
     return Part(_labels(table, label) if label in table.schema.names else None, items)
 
 
+def _by_split(table: Table, part: Part) -> dict[str, Part]:
+    """Return the parts that a column `split` tells; empty if there is none, or none with several names of splits.
+
+    Raises:
+        DataError: the column is empty in some rows.
+    """
+    fields = [field for field in table.schema if field.name.lower() == SPLIT_COLUMN]
+    if not fields or not is_number_or_text(storage_type(fields[0].type)):
+        return {}
+    column = fields[0].name
+    stored = _labels(table, column)
+    values = stored.values
+    if stored.names is not None:
+        values = np.asarray(stored.names)[stored.renumbered(stored.names, f"{table.name}, column {column!r}").values]
+    names = np.unique(values[~stored.missing]).tolist()
+    if not any(split_of(str(name)) for name in names):
+        note(f"{table.name}: column {column} is not used: none of its values is the name of a split, such as train")
+        return {}
+    if stored.missing.any():
+        raise DataError(
+            f"{table.name}: column {column!r} is empty in {stored.missing.sum()} rows; complete or remove it"
+        )
+    if len(names) == 1:
+        return {}
+    note(f"{table.name}: splits are those in column {column}: {', '.join(names)}")
+    return {name: part.only(values == name) for name in names}
+
+
 # Labels
 
 
@@ -83,19 +121,14 @@ def _labels(table: Table, column: str) -> StoredLabels:
     try:
         for batch in table.batches([column]):
             values = batch.column(column)
-            pieces += [StoredLabels.of(*_as_numpy(piece)) for piece in getattr(values, "chunks", [values])]
+            names = declared_names(batch.schema, column)
+            pieces += [StoredLabels.of(*_as_numpy(piece), names) for piece in getattr(values, "chunks", [values])]
     except ValueError as error:
         raise DataError(
             f"{table.name}: column {column!r} holds {error}; wanted whole numbers, texts, or true and false: "
             "choose another column with `label_column`"
         ) from error
-    kinds = {piece.values.dtype.kind for piece in pieces if len(piece.values)}
-    if len(kinds) > 1:
-        raise DataError(f"{table.name}: the files of column {column!r} are of several types; write them alike")
-    pieces = [piece for piece in pieces if len(piece.values)] or [StoredLabels.of(np.empty(0, np.int64))]
-    return StoredLabels(
-        np.concatenate([piece.values for piece in pieces]), np.concatenate([piece.missing for piece in pieces])
-    )
+    return join(pieces, f"{table.name}, column {column!r}")
 
 
 def _as_numpy(array: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:

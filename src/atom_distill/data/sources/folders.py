@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,7 @@ from atom_distill.base.errors import DataError
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import EncodedSplit, Item, Labels, LoadOptions, RawDataset
 from atom_distill.data.sources.listing import Listing, endings, is_image
+from atom_distill.data.sources.metadata import NAMES as METADATA
 from atom_distill.data.sources.metadata import files_of_classes
 from atom_distill.data.sources.splits import TRAIN, Splits, choose_splits, no_test_split, split_of, stratified_split
 
@@ -77,8 +79,10 @@ def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
     _tell_left_out(listing)
     parts = files_of_classes(listing, options) or _parts_of(tree(listing), source, options)
     if list(parts) == [""]:
+        _tell_unused(listing, [parts[""]])
         return _divided(listing, parts[""], options)
     chosen = choose_splits(parts, source, options)
+    _tell_unused(listing, [parts[name] for name in chosen if name is not None])
     train = parts[chosen.train]
     if chosen.test is None:
         return _divided(listing, train, options)
@@ -139,8 +143,9 @@ def _parts_of(root: Folder, source: str, options: LoadOptions) -> dict[str, Clas
             f"{source}: it is not clear whether train is a split or a class beside {_some(classlike)}; "
             "put all classes into train/, or rename it"
         )
-    if others:
-        note(f"{source}: {_some(others)} not used: their folders are none of the classes in train")
+    unlabeled = sorted(name for name in others if split_of(name))
+    if unlabeled:
+        note(f"{source}: {_some(unlabeled)} not used: no folders there are named as the classes in {train}")
     return labeled
 
 
@@ -161,6 +166,12 @@ def _parts_without_train(root: Folder, parts: dict[str, Folder], source: str) ->
             raise DataError(
                 f"{source}: {name}/ has the classes of {kin[0]}/, but there is no train/; rename it to train"
             )
+    kinds = {frozenset(part.filled()) for part in parts.values()}
+    if len(parts) == len(filled) > 1 and len(kinds) == 1:
+        note(
+            f"{source}: the classes are {_some(filled)}, though each holds the same folders ({_some(kinds.pop())}); "
+            "if they are splits, rename them to train and test"
+        )
     if named:
         note(f"{source}: {_some(named)} taken for a class like {min(filled - set(named))}, not for a split")
     return {"": root.classes()}
@@ -188,9 +199,23 @@ def _tell_left_out(listing: Listing) -> None:
         note(f"{listing.root}: {sentence}")
     if len(listing.left_out) > _SHOWN:
         note(f"{listing.root}: ... and {len(listing.left_out) - _SHOWN} more folders are left out")
-    skipped = endings(path for path, _, _ in listing.files if "/" in path and not is_image(path))
+    files = (path for path, _, _ in listing.files if "/" in path and path.rpartition("/")[2] not in METADATA)
+    skipped = endings(path for path in files if not is_image(path))
     if skipped:
         note(f"{listing.root}: left out files that Pillow does not read as images: {skipped}")
+
+
+def _tell_unused(listing: Listing, parts: Sequence[Classes]) -> None:
+    """Say how many images of which folders are in none of the classes that are used."""
+    used = {path for classes in parts for files in classes.values() for path in files}
+    unused = Counter(
+        path.rpartition("/")[0].partition("/")[0] or "the folder itself"
+        for path, _, _ in listing.files
+        if is_image(path) and path not in used
+    )
+    if unused:
+        told = [f"{count} in {folder}" for folder, count in unused.most_common(_SHOWN)]
+        note(f"{listing.root}: images that are not used: {', '.join(told)}{', ...' if len(unused) > _SHOWN else ''}")
 
 
 # Reading

@@ -92,9 +92,11 @@ def _read(found: Any, source: str, options: LoadOptions, class_names: tuple[str,
 def _table(dataset: Any, name: str) -> Table:
     def batches(columns: list[str]) -> Iterator[Any]:
         # the arrow format yields the stored bytes and decodes nothing
-        yield from dataset.select_columns(columns).with_format("arrow").iter(batch_size=ROWS_AT_ONCE)
+        for batch in dataset.select_columns(columns).with_format("arrow").iter(batch_size=ROWS_AT_ONCE):
+            yield batch.replace_schema_metadata(schema.metadata)
 
-    return Table(name, dataset.features.arrow_schema, batches, Path())
+    schema = dataset.features.arrow_schema
+    return Table(name, schema, batches, Path())
 
 
 def _probe(repository: str) -> None:

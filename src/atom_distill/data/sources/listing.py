@@ -32,7 +32,7 @@ class Listing:
 
     Attributes:
         root: the folder, or the zip file.
-        files: (path, size in bytes, time of last change in ns).
+        files: (path, size in bytes, time in ns when its contents or its entry last changed).
         folders: all folders, also empty ones.
         left_out: what was not looked into, and why; for people.
         open: returns what Pillow opens for a path.
@@ -103,7 +103,7 @@ class _Walk:
                 stat = entry.stat()
             except OSError:
                 stat = entry.stat(follow_symlinks=False)  # a dead link: opening it will fail, and name it
-            self.files.append((here + entry.name, stat.st_size, stat.st_mtime_ns))
+            self.files.append((here + entry.name, stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns)))
         entered = [self._enter_below(here + entry.name, entry, trail) for entry in folders]
         return bool(files) or any(entered) or not (folders or written)
 
@@ -151,25 +151,36 @@ def scan_zip(archive: Path) -> Listing:
     """
     try:
         opened = zipfile.ZipFile(archive)
-        entries = [entry for entry in opened.infolist() if not _is_hidden(entry.filename)]
+        entries = {entry: _inside(entry.filename) for entry in opened.infolist()}
     except ARCHIVE_ERRORS as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); fetch or write it again") from error
-    files = {entry.filename: entry.file_size for entry in entries if not entry.is_dir()}
-    folders = {entry.filename.rstrip("/") for entry in entries if entry.is_dir()}
+    files: dict[str, zipfile.ZipInfo] = {}
+    for entry, path in entries.items():
+        if path and not entry.is_dir() and files.setdefault(path, entry) is not entry:
+            raise DataError(f"{archive} holds {path} twice; write it again with one of them")
+    folders = {path for entry, path in entries.items() if path and entry.is_dir()}
     folders |= {folder.as_posix() for path in files for folder in PurePosixPath(path).parents} - {"."}
 
     def read(path: str) -> IO[bytes]:
-        if files[path] > _LARGEST:
-            raise ValueError(f"it unpacks to {files[path] / 2**30:.1f} GiB")
-        return io.BytesIO(opened.read(path))
+        if files[path].file_size > _LARGEST:
+            raise ValueError(f"it unpacks to {files[path].file_size / 2**30:.1f} GiB")
+        return io.BytesIO(opened.read(files[path]))
 
-    listed = tuple((path, size, 0) for path, size in sorted(files.items()))
-    return Listing(archive, listed, tuple(sorted(folders)), (), read)
+    listed = tuple((path, entry.file_size, 0) for path, entry in sorted(files.items()))
+    hidden = sum(path is None for path in entries.values())
+    left_out = (f"{hidden} hidden entries are left out",) if hidden else ()
+    return Listing(archive, listed, tuple(sorted(folders)), left_out, read)
 
 
-def _is_hidden(path: str) -> bool:
-    parts = path.rstrip("/").split("/")
-    return any(part.startswith(".") or part.lower() in _JUNK or not part for part in parts)
+def _inside(name: str) -> str | None:
+    """Return the path of an entry of a zip file; None if it is hidden.
+
+    Some programs write backslashes, or begin with `./` or `/`. A path that leads out of the archive counts as one
+    inside: nothing is ever written there.
+    """
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    hidden = any(part.startswith(".") or part.lower() in _JUNK for part in parts)
+    return None if hidden else "/".join(parts)
 
 
 def endings(paths: Iterator[str]) -> str:

@@ -4,78 +4,127 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions
-from atom_distill.data.sources.listing import Listing
+from atom_distill.data.sources.listing import Listing, is_image
 from atom_distill.data.sources.splits import split_of
 
-_NAMES = ("metadata.csv", "metadata.jsonl")
-_FILE_COLUMN = "file_name"
+NAMES = ("metadata.csv", "metadata.jsonl")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "category")
 """Usual names of a column of labels, in order of preference."""
+_FILE_COLUMNS = ("file_name", "filename")
+_SPLIT_COLUMN = "split"
+
+
+class _Row(NamedTuple):
+    """One labeled image: its path in the listing, its label, and its split if a column names it."""
+
+    path: str
+    label: str
+    split: str | None
 
 
 def files_of_classes(listing: Listing, options: LoadOptions) -> dict[str, dict[str, list[str]]]:
     """Return the labeled files of each class of each part of a set; empty if no metadata file has labels.
 
-    A part is a folder with the name of a split, or "" for what lies in none.
+    A part is what the column `split` says, or else the folder with the name of a split; "" for what is in none.
 
     Raises:
-        DataError: a metadata file cannot be read, or names a file that is not there.
+        DataError: a metadata file cannot be read or is contradictory, names a file that is not there, or lacks one.
     """
     there = {path for path, _, _ in listing.files}
-    parts: dict[str, dict[str, list[str]]] = {}
+    labels: dict[str, _Row] = {}
     for path in sorted(there):
-        folder, _, name = path.rpartition("/")
-        if name not in _NAMES or folder.count("/") > 0:
-            continue
-        labels = _labels(listing, path, options)
-        for file, label in sorted(labels.items()):
-            place = f"{folder}/{file}" if folder else file
-            if place not in there:
-                raise DataError(f"{listing.root}/{path} names {file}, which is not there; add it or remove the line")
-            top = place.partition("/")[0]
-            parts.setdefault(top if split_of(top) else "", {}).setdefault(label, []).append(place)
-        if labels:
-            note(f"{listing.root}: labels are those in {path}")
+        if path.rpartition("/")[2] in NAMES:
+            for row in _rows(listing, path, there, options):
+                before = labels.setdefault(row.path, row)
+                if before != row:
+                    raise DataError(
+                        f"{listing.root}: {row.path} is labeled {before.label!r} and {row.label!r}; keep one"
+                    )
+    parts: dict[str, dict[str, list[str]]] = {}
+    for row in sorted(labels.values()):
+        parts.setdefault(_part(row), {}).setdefault(row.label, []).append(row.path)
+    if parts:
+        _require_all(listing, parts, labels)
     return {part: dict(sorted(classes.items())) for part, classes in parts.items()}
 
 
-def _labels(listing: Listing, path: str, options: LoadOptions) -> dict[str, str]:
-    """Return the label of each file that a metadata file names, relative to its folder; empty without labels."""
-    where = f"{listing.root}/{path}"
-    rows = _rows(listing, path, where)
-    columns = list(rows[0]) if rows else []
-    wanted = (options.label_column,) if options.label_column is not None else LABEL_COLUMNS
-    column = next((name for name in wanted if name in columns), None)
-    if _FILE_COLUMN not in columns or column is None:
+def _part(row: _Row) -> str:
+    if row.split is not None:
+        return row.split
+    return next((folder for folder in row.path.split("/")[:-1] if split_of(folder)), "")
+
+
+def _require_all(listing: Listing, parts: dict[str, dict[str, list[str]]], labels: dict[str, _Row]) -> None:
+    """Raise an error if images are not labeled though others of their part are."""
+    images = (path for path, _, _ in listing.files if is_image(path) and path not in labels)
+    missing = [path for path in images if _part(_Row(path, "", None)) in parts]
+    if missing and not any(row.split for row in labels.values()):
+        raise DataError(
+            f"{listing.root}: no metadata file names {len(missing)} of the images, e.g. {missing[0]}; "
+            "add them there, move them away, or remove the metadata file if the folders are the classes"
+        )
+
+
+def _rows(listing: Listing, path: str, there: set[str], options: LoadOptions) -> Iterator[_Row]:
+    """Yield the rows of a metadata file, whose paths are relative to its folder; none if it has no labels."""
+    where, folder = f"{listing.root}/{path}", path.rpartition("/")[0]
+    rows = _content(listing, path, where)
+    columns = sorted({name for row in rows for name in row})
+    wanted = LABEL_COLUMNS if options.label_column is None else (options.label_column,)
+    file_column = next((name for name in _FILE_COLUMNS if name in columns), None)
+    label_column = next((name for name in wanted if name in columns), None)
+    if file_column is None or label_column is None:
+        reason = f"it needs the columns file_name and {options.label_column or 'label'}, and has {', '.join(columns)}"
         if options.label_column is not None:
-            raise DataError(f"{where} lacks the columns {_FILE_COLUMN} and {options.label_column}; it has {columns}")
-        return {}
-    labels: dict[str, str] = {}
+            raise DataError(f"{where}: {reason}")
+        note(f"{where} is not used: {reason}")
+        return
+    note(f"{listing.root}: labels are those in {path}")
     for number, row in enumerate(rows, start=1):
-        file, label = row.get(_FILE_COLUMN), row.get(column)
-        if not file or label is None or label == "":
-            raise DataError(f"{where}: row {number} lacks {_FILE_COLUMN} or {column}; complete or remove it")
-        labels[str(file).removeprefix("./")] = str(label)
-    return labels
+        file, label = _text(row.get(file_column)), _text(row.get(label_column))
+        if not file or not label:
+            raise DataError(f"{where}: row {number} lacks {file_column} or one {label_column}; complete or remove it")
+        place = f"{folder}/{_known(file, folder, there)}" if folder else _known(file, folder, there)
+        if place not in there:
+            raise DataError(f"{where} names {file}, which is not there; add it or remove the line")
+        split = _text(row.get(_SPLIT_COLUMN))
+        yield _Row(place, label, split if split and split_of(split) else None)
 
 
-def _rows(listing: Listing, path: str, where: str) -> list[dict[str, Any]]:
+def _known(file: str, folder: str, there: set[str]) -> str:
+    """Return a path as the listing spells it: Windows separates folders by backslashes."""
+    spelled = file if f"{folder}/{file}".lstrip("/") in there else file.replace("\\", "/")
+    return spelled.removeprefix("./")
+
+
+def _text(value: Any) -> str | None:
+    """Return a value as text; None if it is nothing, or several values."""
+    return str(value).strip() if isinstance(value, str | int | float) else None
+
+
+def _content(listing: Listing, path: str, where: str) -> list[dict[str, Any]]:
+    """Return the rows that are not blank, with column names in lower case unless two would be the same."""
     try:
         opened = listing.open(path)
         content = opened.read_bytes() if isinstance(opened, Path) else opened.read()
         text = content.decode("utf-8-sig")
         if path.endswith(".csv"):
-            return list(csv.DictReader(io.StringIO(text, newline="")))
-        rows = [parse_json(line) for line in text.splitlines() if line.strip()]
+            delimiter = max(",;\t", key=text.partition("\n")[0].count)
+            rows: list[Any] = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+        else:
+            rows = [parse_json(line) for line in text.splitlines() if line.strip()]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{where} cannot be read ({error}); write it again as UTF-8") from error
     if not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{where} needs one JSON object a line, with {_FILE_COLUMN} and a label")
-    return rows
+        raise DataError(f"{where} needs one JSON object a line, with file_name and label")
+    rows = [{str(name).strip(): value for name, value in row.items() if name is not None} for row in rows]
+    rows = [row for row in rows if any(value is not None and str(value).strip() for value in row.values())]
+    return [{name.lower() if name.lower() not in row else name: value for name, value in row.items()} for row in rows]
