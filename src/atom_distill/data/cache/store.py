@@ -250,7 +250,7 @@ def _verify(slot: Slot, array: str, index: dict[str, Any], *, contents: bool) ->
         raise _damaged(slot, f"{path} is truncated or changed ({size} bytes, wanted {entry['bytes']})")
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy raises many types for a damaged header
         raise _damaged(slot, f"{path} is damaged ({error})") from error
     if list(mapped.shape) != entry["shape"] or str(mapped.dtype) != entry["dtype"]:
         raise _damaged(slot, f"{path} has another shape than when it was written")
