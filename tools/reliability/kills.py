@@ -133,7 +133,7 @@ def _killed(run: _Run, place: Place, alone: Reference, draw: random.Random) -> t
         if not ended:
             phases.append(phase(place))
         for child in _victims(children, draw):
-            child.kill(group=run.variety.start == "exec")
+            child.kill(family=run.variety.start == "exec")
         for outcome in [_end_with_the_others(child) for child in children]:
             if outcome.code not in _ENDS or "Traceback" in outcome.err or not outcome.in_time:
                 return tuple(phases), f"killed in {phases}: exit code {outcome.code}: {outcome.err[-500:]}"

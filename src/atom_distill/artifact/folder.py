@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from atom_distill.base.files import remove_leftovers, write_text
 from atom_distill.base.own_folders import CONFIG_FILE
 from atom_distill.base.parsing import parse_json, parse_yaml
 from atom_distill.base.plain_text import valid_text
-from atom_distill.base.tensors import write_tensors
+from atom_distill.base.tensors import checksum, write_tensors
 from atom_distill.base.writable import require_writable
 from atom_distill.ops.parameterization import Stored, build_parameterization
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
@@ -236,7 +235,7 @@ def save_checked(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     All facts are one JSON text under one key: safetensors writes several keys in an order that changes from process to
     process, and equal sets should be equal files.
     """
-    header = json.dumps({"format": _FORMAT, **facts, "crc32": _checksum(tensors)}, sort_keys=True)
+    header = json.dumps({"format": _FORMAT, **facts, "crc32": checksum(tensors)}, sort_keys=True)
     write_tensors(path, tensors, {_HEADER: header})
 
 
@@ -260,14 +259,6 @@ def load_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise ArtifactError(f"{path} was not written by this tool, or by another version of it")
-    if facts.get("crc32") != _checksum(tensors):
+    if facts.get("crc32") != checksum(tensors):
         raise ArtifactError(f"{path} is damaged: its checksum differs; restore it, or distill again with another `out`")
     return tensors, facts
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    crc = 0
-    for name in sorted(tensors):
-        content = tensors[name].contiguous().flatten().view(torch.uint8)  # numpy has no bfloat16
-        crc = zlib.crc32(content.numpy().data, zlib.crc32(name.encode(), crc))
-    return crc
