@@ -264,5 +264,9 @@ def _watch_libraries(fail: Callable[[Write], None]) -> None:
 def _lost(before: Mapping[str, str], after: Mapping[str, str], own: tuple[str, ...]) -> str | None:
     """Return what the user had that is gone or changed, but for the command's own results."""
     others = {name: digest for name, digest in before.items() if not name.startswith(own)}
-    gone = [name for name, digest in others.items() if after.get(name) != digest]
+    # A folder that could be moved out of the way but not back is where the message says.
+    kept = {name.partition(".old/old/")[2]: digest for name, digest in after.items() if ".old/old/" in name}
+    gone = [
+        name for name, digest in others.items() if digest not in (after.get(name), kept.get(name.partition("/")[2]))
+    ]
     return f"lost or changed: {', '.join(gone)}" if gone else None
