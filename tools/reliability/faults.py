@@ -201,7 +201,7 @@ class _Bench:
         if outcome.code:
             return f"given again it fails: {problem(outcome) or outcome.err} {told}"
         # What cannot be removed from a read-only disk is left there.
-        other = [name for name in differing(contents(place.here), want) if not name.endswith(".part")]
+        other = [name for name in differing(contents(place.here), want) if not _is_temporary(name)]
         return f"given again it ends otherwise: {', '.join(other)} {told}" if other else None
 
 
@@ -259,6 +259,10 @@ def _watch_libraries(fail: Callable[[Write], None]) -> None:
     os.fsync = checked_sync  # type: ignore[assignment]
     safetensors.torch.save_file = guarded(safetensors.torch.save_file, SafetensorError)
     torch.save = guarded(torch.save, RuntimeError)
+
+
+def _is_temporary(name: str) -> bool:
+    return any(part.endswith((".part", ".old")) for part in Path(name).parts)
 
 
 def _lost(before: Mapping[str, str], after: Mapping[str, str], own: tuple[str, ...]) -> str | None:
