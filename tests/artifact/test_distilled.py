@@ -220,6 +220,13 @@ def test_a_file_with_other_tensors_than_ours_is_named(folder, changes, facts, to
         DistilledDataset.load(folder)
 
 
+def test_a_score_of_no_network_is_named(folder):
+    path = folder / "scores.json"
+    path.write_text(path.read_text().replace("50.0,", "").replace("52.0", ""))
+    with pytest.raises(ArtifactError, match=r"scores\.json is damaged"):
+        DistilledDataset.load(folder)
+
+
 @pytest.mark.parametrize(("name", "text"), [("config.yaml", "[" * 20_000), ("scores.json", "[" * 100_000)])
 def test_a_file_that_is_nested_too_deep_is_named(folder, name, text):
     (folder / name).write_text(text)

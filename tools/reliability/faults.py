@@ -235,30 +235,25 @@ def _on_failing_disk(work: Callable[[], int], fault: Fault | None, at: int, coun
 
 
 def _watch_libraries(fail: Callable[[Write], None]) -> None:
-    """Let the writers fail that Python's audit does not see, each with the error that it has for it."""
+    """Let also those writers fail that Python's audit does not see, each with the error that it has for it."""
     import safetensors.torch
-    import torch
     from safetensors import SafetensorError
 
-    def guarded(function: Callable[..., Any], kind: type[Exception]) -> Callable[..., Any]:
-        def checked(*arguments: Any, **named: Any) -> Any:
-            try:
-                fail(Write(function.__name__, (str(arguments),)))
-            except OSError as error:
-                raise kind(f"file write failed: {error.strerror}") from None
-            return function(*arguments, **named)
+    save_file, sync = safetensors.torch.save_file, os.fsync
 
-        return checked
-
-    sync = os.fsync
+    def checked_save(tensors: Any, path: Any, metadata: Any = None) -> None:
+        try:
+            fail(Write("open", (str(path),)))
+        except OSError as error:
+            raise SafetensorError(f"I/O error: {error.strerror}") from None
+        save_file(tensors, path, metadata)
 
     def checked_sync(descriptor: Any) -> None:
         fail(Write("fsync", (str(descriptor),)))
         sync(descriptor)
 
+    safetensors.torch.save_file = checked_save  # type: ignore[assignment]
     os.fsync = checked_sync  # type: ignore[assignment]
-    safetensors.torch.save_file = guarded(safetensors.torch.save_file, SafetensorError)
-    torch.save = guarded(torch.save, RuntimeError)
 
 
 def _is_temporary(name: str) -> bool:
