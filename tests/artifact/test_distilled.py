@@ -14,7 +14,7 @@ from PIL import Image
 
 from atom_distill.artifact.card.render_card import scores_table
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.artifact.folder import is_finished, load_history
+from atom_distill.artifact.folder import is_finished, load_checked, load_history, save_checked
 from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.base.errors import ArtifactError, ShapeError
 from atom_distill.config.training_protocol import PROTOCOLS
@@ -193,6 +193,45 @@ def test_a_truncated_file_is_named(folder, name, part):
     with pytest.raises(ArtifactError, match=name.replace(".", r"\.")) as caught:
         DistilledDataset.load(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts", "told"),
+    [
+        ({"labels": torch.zeros(0, dtype=torch.int64), "images": torch.zeros(0, 3, 8, 8)}, {}, "labels"),
+        ({"labels": torch.zeros(6)}, {}, "labels"),
+        ({"labels": torch.zeros(6, 1, dtype=torch.int64)}, {}, "labels"),
+        ({"images": torch.zeros(5, 3, 8, 8)}, {}, "rows"),
+        ({"images": torch.zeros(6, 3, 8, 8, dtype=torch.bfloat16)}, {}, "bfloat16"),
+        ({"images": torch.zeros(6, 3, 64)}, {}, "decode"),
+        ({"images": torch.tensor(1.0)}, {}, "rows"),
+        ({}, {"image_shape": [3, 8, 9]}, "decode"),
+        ({}, {"image_shape": ["3", 8, 8]}, "decode"),
+        ({}, {"parameterization": "tiles-7"}, "tiles-7"),
+        ({}, {"class_names": [1, 2, 3]}, "names"),
+    ],
+)
+def test_a_file_with_other_tensors_than_ours_is_named(folder, changes, facts, told):
+    """Its checksum is right: another program has written it."""
+    path = folder / "distilled.safetensors"
+    tensors, known = load_checked(path)
+    save_checked(path, tensors | changes, {**known, **facts})
+    with pytest.raises(ArtifactError, match=rf"distilled\.safetensors is not a distilled set of this tool: .*{told}"):
+        DistilledDataset.load(folder)
+
+
+def test_a_score_of_no_network_is_named(folder):
+    path = folder / "scores.json"
+    path.write_text(path.read_text().replace("50.0,", "").replace("52.0", ""))
+    with pytest.raises(ArtifactError, match=r"scores\.json is damaged"):
+        DistilledDataset.load(folder)
+
+
+@pytest.mark.parametrize(("name", "text"), [("config.yaml", "[" * 20_000), ("scores.json", "[" * 100_000)])
+def test_a_file_that_is_nested_too_deep_is_named(folder, name, text):
+    (folder / name).write_text(text)
+    with pytest.raises(ArtifactError, match=name):
+        DistilledDataset.load(folder)
 
 
 @pytest.mark.parametrize("name", ["distilled.safetensors", "preprocessing.safetensors"])

@@ -174,3 +174,22 @@ def test_a_folder_that_cannot_be_replaced_is_as_before(tmp_path, monkeypatch):
         (temporary / "a").write_text("new")
     assert (path / "a").read_text() == "old"
     assert names(tmp_path) == ["folder"]
+
+
+def test_a_folder_that_cannot_be_moved_back_is_where_the_error_says(tmp_path, monkeypatch):
+    path = tmp_path / "folder"
+    with atomic_folder(path) as temporary:
+        (temporary / "a").write_text("old")
+    replace, seen = Path.replace, []
+
+    def failing(self: Path, target: Path) -> Path:
+        seen.append(self)
+        if len(seen) > 1:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="Read-only") as caught, atomic_folder(path) as temporary:
+        (temporary / "a").write_text("new")
+    where = Path(str(caught.value).split(" is in ")[1])
+    assert (where / "a").read_text() == "old"

@@ -19,7 +19,10 @@ from atom_distill.distillation.step import MatchingStep
 from distillation.toys import go, losses
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: data[:-1], lambda _: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:100], lambda data: data[:-1], lambda _: b"", lambda data: data[:-1] + bytes([data[-1] ^ 1])],
+)
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path, stop_at, capsys, damage):
     whole = go(tmp_path / "whole")
     stop_at(6)

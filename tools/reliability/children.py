@@ -5,6 +5,7 @@ Each has a folder of its own, and runs the `atom` command's own `main` under a l
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import gc
@@ -68,8 +69,9 @@ class Place:
     def environment(self) -> dict[str, str]:
         """What it finds in its environment."""
         home, temporary = str(self.folder / "home"), str(self.folder / "tmp")
+        matplotlib = str(self.folder / "tmp" / "matplotlib")
         folders = {"ATOM_DATA": str(self.cache), "HOME": home, "TMPDIR": temporary, "PYTHONPATH": str(SOURCE)}
-        return {**folders, "PATH": "/usr/bin:/bin", **NOISE}
+        return {**folders, "MPLCONFIGDIR": matplotlib, "PATH": "/usr/bin:/bin", **NOISE}
 
     def is_own(self, path: str) -> bool:
         """Return whether a command may write here: not what it was given, and not into the home folder."""
@@ -158,9 +160,11 @@ class Child:
             os.close(reader)
             del self._readers[reader]
 
-    def kill(self, number: int = signal.SIGKILL, *, group: bool = False) -> None:
-        """Send it a signal, or it and all processes that it has started."""
-        (os.killpg if group else os.kill)(self.pid, number)
+    def kill(self, number: int = signal.SIGKILL, *, family: bool = False) -> None:
+        """Send it a signal, or it and all that it has started, which torchrun puts into sessions of their own."""
+        for pid in [self.pid, *(_descendants(self.pid) if family else ())]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def end(self, limit_s: float = LIMIT_S) -> Outcome:
         """Return its outcome once it has ended; kill it after so many seconds, ten times as many on a busy machine."""
@@ -170,7 +174,7 @@ class Child:
                 break
             in_time = self.wait(limit_s)
         if not in_time:
-            self.kill(group=True)
+            self.kill(family=True)
         _, status, usage = os.wait4(self.pid, 0)
         seconds = time.monotonic() - self._started
         while self._readers and select.select(list(self._readers), [], [], _SOON_S)[0]:
@@ -234,6 +238,16 @@ def _exit_code(work: Callable[[], int]) -> int:
     except BaseException:
         traceback.print_exc()
         return 1
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have started."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [child for child, parent in parents.items() if parent == pid]
+    return found + [one for child in found for one in _descendants(child)]
 
 
 def _addresses_now() -> int:

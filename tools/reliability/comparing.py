@@ -11,7 +11,7 @@ _OF_THE_MOMENT = ("config.yaml", "search.json", "search.md", "trials.csv", ".htm
 """Ends of the names of files that say when, where and how fast: that they are there is all that is compared."""
 
 _CHECKPOINT = "checkpoint-"
-_MEASURED = ("seconds", "peak_mib")
+_MEASURED = ("seconds", "distill_seconds", "evaluate_seconds", "peak_mib", "started")
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -52,7 +52,7 @@ def _tensors(path: Path) -> bytes:
 
 
 def _timeless(value: object) -> object:
-    """Return a value without what is measured: seconds and memory."""
+    """Return a value without what is measured: time and memory."""
     if isinstance(value, dict):
         return {key: _timeless(held) for key, held in value.items() if key not in _MEASURED}
     return [_timeless(held) for held in value] if isinstance(value, list) else value

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reliability.children import Place, atom, run
@@ -84,6 +86,7 @@ def try_damaged(numbers: Iterable[int], seed: int, intact: Path, work: Path) -> 
         made = KINDS[kind][1](intact, place, draw)
         before = _stamps(place.given)
         outcome = run(atom(*made), place)
+        outcome = replace(outcome, strays=_unasked(outcome.strays, place.here, made[-1]))
         wrong = problem(outcome)
         if wrong is None and _stamps(place.given) != before:
             wrong = "changed what it was given"
@@ -91,6 +94,13 @@ def try_damaged(numbers: Iterable[int], seed: int, intact: Path, work: Path) -> 
         yield Case(number, kind, line, outcome.code == 2, wrong, outcome.seconds, outcome.peak_mib, outcome.err)
         if wrong is None:
             shutil.rmtree(place.folder, ignore_errors=True)
+
+
+def _unasked(strays: tuple[str, ...], here: Path, words: list[str]) -> tuple[str, ...]:
+    """Return the files that a command tried to write outside of its folders, but for where its line tells it to."""
+    told = [here / Path(path) for option, path in itertools.pairwise(words) if option in ("--out", "--sheet")]
+    asked = [os.path.normpath(path) for path in told]
+    return tuple(stray for stray in strays if not any(Path(stray.split(" ", 1)[1]).is_relative_to(p) for p in asked))
 
 
 def _stamps(folder: Path) -> Counter[tuple[str, int, int]]:

@@ -99,7 +99,7 @@ def _other_tensors(path: Path, metadata: dict[str, str], draw: random.Random) ->
     """Return a whole file of damaged tensors, whose checksum is right: by a mistake of another program."""
     from safetensors.torch import load_file, save
 
-    from atom_distill.artifact.folder import _checksum
+    from atom_distill.base.tensors import checksum
 
     tensors = load_file(path)
     name = draw.choice(sorted(tensors))
@@ -108,7 +108,7 @@ def _other_tensors(path: Path, metadata: dict[str, str], draw: random.Random) ->
         tensors[draw.choice((name, name, name, "extra"))] = changed.contiguous()
     if "atom-distill" in metadata:
         facts = json.loads(metadata["atom-distill"])
-        facts["crc32"] = _checksum({name: tensor for name, tensor in tensors.items() if tensor.dtype != torch.bfloat16})
+        facts["crc32"] = checksum(tensors)
         metadata["atom-distill"] = json.dumps(facts)
     return save(tensors, metadata)
 

@@ -201,7 +201,7 @@ class _Bench:
         if outcome.code:
             return f"given again it fails: {problem(outcome) or outcome.err} {told}"
         # What cannot be removed from a read-only disk is left there.
-        other = [name for name in differing(contents(place.here), want) if not name.endswith(".part")]
+        other = [name for name in differing(contents(place.here), want) if not _is_temporary(name)]
         return f"given again it ends otherwise: {', '.join(other)} {told}" if other else None
 
 
@@ -235,34 +235,37 @@ def _on_failing_disk(work: Callable[[], int], fault: Fault | None, at: int, coun
 
 
 def _watch_libraries(fail: Callable[[Write], None]) -> None:
-    """Let the writers fail that Python's audit does not see, each with the error that it has for it."""
+    """Let also those writers fail that Python's audit does not see, each with the error that it has for it."""
     import safetensors.torch
-    import torch
     from safetensors import SafetensorError
 
-    def guarded(function: Callable[..., Any], kind: type[Exception]) -> Callable[..., Any]:
-        def checked(*arguments: Any, **named: Any) -> Any:
-            try:
-                fail(Write(function.__name__, (str(arguments),)))
-            except OSError as error:
-                raise kind(f"file write failed: {error.strerror}") from None
-            return function(*arguments, **named)
+    save_file, sync = safetensors.torch.save_file, os.fsync
 
-        return checked
-
-    sync = os.fsync
+    def checked_save(tensors: Any, path: Any, metadata: Any = None) -> None:
+        try:
+            fail(Write("open", (str(path),)))
+        except OSError as error:
+            raise SafetensorError(f"I/O error: {error.strerror}") from None
+        save_file(tensors, path, metadata)
 
     def checked_sync(descriptor: Any) -> None:
         fail(Write("fsync", (str(descriptor),)))
         sync(descriptor)
 
+    safetensors.torch.save_file = checked_save  # type: ignore[assignment]
     os.fsync = checked_sync  # type: ignore[assignment]
-    safetensors.torch.save_file = guarded(safetensors.torch.save_file, SafetensorError)
-    torch.save = guarded(torch.save, RuntimeError)
+
+
+def _is_temporary(name: str) -> bool:
+    return any(part.endswith((".part", ".old")) for part in Path(name).parts)
 
 
 def _lost(before: Mapping[str, str], after: Mapping[str, str], own: tuple[str, ...]) -> str | None:
     """Return what the user had that is gone or changed, but for the command's own results."""
     others = {name: digest for name, digest in before.items() if not name.startswith(own)}
-    gone = [name for name, digest in others.items() if after.get(name) != digest]
+    # A folder that could be moved out of the way but not back is where the message says.
+    kept = {name.partition(".old/old/")[2]: digest for name, digest in after.items() if ".old/old/" in name}
+    gone = [
+        name for name, digest in others.items() if digest not in (after.get(name), kept.get(name.partition("/")[2]))
+    ]
     return f"lost or changed: {', '.join(gone)}" if gone else None

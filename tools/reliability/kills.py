@@ -21,6 +21,10 @@ from reliability.samples import write_folders
 
 _FINISHED_S = 300.0
 """Longest that a run may take, seconds."""
+_NOTICED_S = 20.0
+"""Time in which a process notices that another is gone."""
+_ENDS = (0, 1, 130, -signal.SIGKILL, -signal.SIGTERM)
+"""Exit codes of a process that was killed, or lost another, or was asked to stop, or was done before."""
 _DISTILL = "distill PETS --batch-real 16 --width 16 --device cpu --out run --resume"
 _EVALUATE = "evaluate run --repeats 1 --epochs 20 --width 16 --compile off --device cpu"
 _PLAIN = f"{_DISTILL} --ipc 1 --steps 40 --checkpoint-every 5 --compile off --preprocess zca"
@@ -129,9 +133,9 @@ def _killed(run: _Run, place: Place, alone: Reference, draw: random.Random) -> t
         if not ended:
             phases.append(phase(place))
         for child in _victims(children, draw):
-            child.kill(group=run.variety.start == "exec")
-        for outcome in [child.end(_FINISHED_S) for child in children]:
-            if outcome.code not in (0, 1, -signal.SIGKILL) or "Traceback" in outcome.err or not outcome.in_time:
+            child.kill(family=run.variety.start == "exec")
+        for outcome in [_end_with_the_others(child) for child in children]:
+            if outcome.code not in _ENDS or "Traceback" in outcome.err or not outcome.in_time:
                 return tuple(phases), f"killed in {phases}: exit code {outcome.code}: {outcome.err[-500:]}"
     outcome = run.finish(place)
     if outcome.code or not outcome.in_time:
@@ -141,6 +145,13 @@ def _killed(run: _Run, place: Place, alone: Reference, draw: random.Random) -> t
     if other or left:
         return tuple(phases), f"killed in {phases}: other {other}, left behind {left}"
     return tuple(phases), None
+
+
+def _end_with_the_others(child: Child) -> Outcome:
+    """Return how a process ends of which another was killed; torchrun stops it, if it has not met the other yet."""
+    if not child.wait(_NOTICED_S):
+        child.kill(signal.SIGTERM)
+    return child.end(_FINISHED_S)
 
 
 def _victims(children: list[Child], draw: random.Random) -> list[Child]:

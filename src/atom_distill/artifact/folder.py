@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -15,10 +15,11 @@ from torch import Tensor
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
 from atom_distill.base.own_folders import CONFIG_FILE
+from atom_distill.base.parsing import parse_json, parse_yaml
 from atom_distill.base.plain_text import valid_text
-from atom_distill.base.tensors import write_tensors
+from atom_distill.base.tensors import checksum, write_tensors
 from atom_distill.base.writable import require_writable
-from atom_distill.ops.parameterization import Stored
+from atom_distill.ops.parameterization import Stored, build_parameterization
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
 CARD_FILE = "README.md"
@@ -125,11 +126,40 @@ def load_values(folder: Path, which: str) -> StoredValues:
         channels, height, width = facts.get("image_shape") or tensors["images"].shape[1:]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(names):
-        raise ArtifactError(f"{path} has a label outside its {len(names)} classes")
-    soft_labels = tensors.pop("soft_labels", None)
-    form = facts.get("parameterization", "pixels")
-    return StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels)
+    form, soft_labels = facts.get("parameterization", "pixels"), tensors.pop("soft_labels", None)
+    values = StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels)
+    problem = _problem(values)
+    if problem is not None:
+        raise ArtifactError(f"{path} is not a distilled set of this tool: {problem}")
+    return values
+
+
+def _problem(values: StoredValues) -> str | None:
+    """Return why the contents of a tensor file cannot be used; None if they can."""
+    labels, classes = values.row_labels, len(values.class_names)
+    if labels.dtype != torch.int64 or labels.ndim != 1 or len(labels) == 0:
+        return "its labels are not whole numbers, one a row"
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        return f"it has a label outside its {classes} classes"
+    if not all(isinstance(name, str) for name in values.class_names):
+        return "its class names are not text"
+    if any(tensor.shape[:1] != labels.shape for tensor in values.stored.values()):
+        return "it has not as many rows as labels"
+    return _decoding_problem(values)
+
+
+def _decoding_problem(values: StoredValues) -> str | None:
+    """Return why the first row does not decode to images of the set's shape; None if it does."""
+    row = {name: tensor[:1] for name, tensor in values.stored.items()}
+    try:
+        parameterization = build_parameterization(values.parameterization, values.image_shape)
+        images = parameterization.decode(row)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        return f"its rows are not values of {values.parameterization} ({error})"
+    wanted = (parameterization.images_per_row, *values.image_shape)
+    if images.dtype != torch.float32 or images.shape != wanted:
+        return f"its rows decode to {images.dtype} {tuple(images.shape)}, not to float32 {wanted}"
+    return None
 
 
 def save_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
@@ -169,8 +199,8 @@ def load_config(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         raise ArtifactError(f"{folder} is not a run folder: it has no {CONFIG_FILE}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError:
         content = None
     if not isinstance(content, dict) or any(not isinstance(content.get(name), dict) for name in _SECTIONS):
         raise ArtifactError(f"{path} is damaged: it lacks one of {', '.join(_SECTIONS)}")
@@ -190,8 +220,8 @@ def load_history(folder: Path) -> list[dict[str, Any]]:
         return entries
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
+            entry = parse_json(line)
+        except ValueError:
             break
         if not isinstance(entry, dict) or "step" not in entry:
             break
@@ -205,7 +235,7 @@ def save_checked(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     All facts are one JSON text under one key: safetensors writes several keys in an order that changes from process to
     process, and equal sets should be equal files.
     """
-    header = json.dumps({"format": _FORMAT, **facts, "crc32": _checksum(tensors)}, sort_keys=True)
+    header = json.dumps({"format": _FORMAT, **facts, "crc32": checksum(tensors)}, sort_keys=True)
     write_tensors(path, tensors, {_HEADER: header})
 
 
@@ -222,20 +252,13 @@ def load_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-            facts = json.loads((stored.metadata() or {}).get(_HEADER, "{}"))
+            facts = parse_json((stored.metadata() or {}).get(_HEADER, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(
             f"{path} is truncated or damaged ({error}); restore it, or distill again with another `out`"
         ) from None
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise ArtifactError(f"{path} was not written by this tool, or by another version of it")
-    if facts.get("crc32") != _checksum(tensors):
+    if facts.get("crc32") != checksum(tensors):
         raise ArtifactError(f"{path} is damaged: its checksum differs; restore it, or distill again with another `out`")
     return tensors, facts
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    crc = 0
-    for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].contiguous().numpy().data, zlib.crc32(name.encode(), crc))
-    return crc

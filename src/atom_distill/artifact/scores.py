@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, computed_field
 
 from atom_distill.base.files import read_json_as, write_json
 from atom_distill.config.training_protocol import TrainingProtocol
@@ -25,7 +25,7 @@ class Runs(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    runs: tuple[float, ...]
+    runs: Annotated[tuple[float, ...], Field(min_length=1)]
 
     @computed_field  # type: ignore[prop-decorator]
     @property

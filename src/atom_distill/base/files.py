@@ -66,7 +66,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _replace_folder(path: Path, new: Path) -> None:
-    """Put `new` in the place of `path`, which is there as before if that fails."""
+    """Put `new` in the place of `path`, which is there as before if that fails, or else where the error says."""
     if not path.exists():
         new.replace(path)
         return
@@ -74,9 +74,11 @@ def _replace_folder(path: Path, new: Path) -> None:
     try:
         path.replace(old / "old")
         new.replace(path)
-    except OSError:
-        if not path.exists():
+    except OSError as error:
+        with contextlib.suppress(OSError):
             (old / "old").replace(path)
+        if not path.exists():
+            raise OSError(f"{path} cannot be replaced ({error}); what it held is in {old / 'old'}") from None
         shutil.rmtree(old, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)

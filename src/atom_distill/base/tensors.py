@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +24,25 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     from safetensors.torch import save_file
 
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
+    with (
+        atomic_path(path) as temporary,
+        # safetensors writes to a file of its own first, which would stay beside the run if the process was killed.
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{temporary.stem}.", suffix=".part") as folder,
+    ):
         try:
-            save_file(on_cpu, temporary, metadata=None if metadata is None else dict(metadata))
+            written = Path(folder) / "tensors"
+            save_file(on_cpu, written, metadata=None if metadata is None else dict(metadata))
+            written.replace(temporary)
         except SafetensorError as error:  # safetensors wraps the operating system's error
             raise OSError(f"{path} cannot be written: {error}") from None
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> int:
+    """Return the crc32 of the names and bytes of tensors, in the order of their names."""
+    import torch
+
+    crc = 0
+    for name in sorted(tensors):
+        content = tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8)  # numpy has no bfloat16
+        crc = zlib.crc32(content.numpy().data, zlib.crc32(name.encode(), crc))
+    return crc

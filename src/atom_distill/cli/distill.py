@@ -13,6 +13,7 @@ import tyro
 from pydantic import BaseModel, Field, create_model
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.parsing import parse_yaml
 from atom_distill.cli.options import (
     DATASET_HELP,
     DataOptions,
@@ -128,13 +129,10 @@ def method_settings() -> list[type[BaseModel]]:
 def _from_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())  # a YAML error is a drawing of several lines
-        raise ConfigError(f"--config {path} cannot be read: {reason}") from None
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--config {path} cannot be read: {error}") from None
     if isinstance(content, dict) and isinstance(content.get("settings"), dict):
         content = content["settings"]
     if not isinstance(content, dict):

@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from atom_distill.base.errors import ArtifactError
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
-from atom_distill.base.tensors import write_tensors
+from atom_distill.base.tensors import checksum, write_tensors
 from atom_distill.ops.parameterization import Stored
 
 _KEPT = 2
@@ -93,6 +94,7 @@ def save_checkpoint(folder: Path, state: RunState) -> Path:
     if state.best is not None:
         tensors |= _prefixed(_BEST, state.best.stored)
         metadata |= {"best_step": state.best.step, "best_accuracy": state.best.accuracy}
+    metadata["crc32"] = checksum(tensors)
     path = folder / f"checkpoint-{state.step:06d}.safetensors"
     write_tensors(path, tensors, {"state": json.dumps(metadata)})
     for old in checkpoints(folder)[:-_KEPT]:
@@ -140,8 +142,10 @@ def _step(path: Path) -> int:
 
 def _load(path: Path) -> RunState:
     with safe_open(path, framework="pt") as file:
-        metadata = json.loads(file.metadata()["state"])
+        metadata = parse_json(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    if "crc32" in metadata and metadata["crc32"] != checksum(tensors):  # version 0.1 had none
+        raise ValueError("its checksum differs")
     if "images" in tensors:
         tensors = {_today(name): tensor for name, tensor in tensors.items()}
     per_class = tensors.pop(_PER_CLASS, None)
@@ -150,7 +154,7 @@ def _load(path: Path) -> RunState:
     if strange:
         raise ValueError(f"it has the unknown tensor {strange[0]!r}")
     stored, average, best, optimizer = (_without(prefix, tensors) for prefix in prefixes)
-    if not stored:
+    if not stored or any(len(values) == 0 for values in stored.values()):
         raise ValueError("it has no stored values")
     return RunState(
         step=metadata["step"],

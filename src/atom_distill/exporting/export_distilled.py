@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from atom_distill.artifact.folder import CARD_FILE
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.files import atomic_folder, atomic_path, expand_home, write_json, write_text
 from atom_distill.base.own_folders import EXPORT_MARK
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.writable import require_writable
 from atom_distill.exporting.clipping import Clipping, clipping_of
 from atom_distill.exporting.formats import FORMATS, Format
@@ -113,6 +113,6 @@ def _check_free(path: Path, form: Format, *, force: bool) -> None:
 
 def _is_export(folder: Path) -> bool:
     try:
-        return "format" in json.loads((folder / EXPORT_MARK).read_text(encoding="utf-8"))
+        return "format" in parse_json((folder / EXPORT_MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False

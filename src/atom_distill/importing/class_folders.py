@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from atom_distill.artifact.pictures import file_names
 from atom_distill.base.errors import DataError, UnreadableImageError
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.data.cache.pixels import to_eight_bits
 from atom_distill.data.dataset import ImageDataset
@@ -95,7 +95,7 @@ def _soft_labels(path: Path, files: Sequence[str]) -> Tensor | None:
     if not path.is_file():
         return None
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         by_file = {row["file_name"]: row["soft_label"] for row in rows if "soft_label" in row}
         return torch.tensor([by_file[file] for file in files]) if by_file else None
     except (ValueError, KeyError, TypeError) as error:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from atom_distill.base.errors import AtomError, ConfigError, MissingExtraError, UnknownNameError
 from atom_distill.base.network_shape import ACTIVATIONS, NORMS, POOLINGS, Activation, NetworkShape, Norm, Pooling
+from atom_distill.base.parsing import parse_yaml
 from atom_distill.base.registry import Registry
 from atom_distill.base.seeding import generator
 from atom_distill.models.build import build_model
@@ -213,7 +213,7 @@ class _Entry(BaseModel):
 
 def _from_file(path: Path) -> list[Candidate]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        content = parse_yaml(path.read_text(encoding="utf-8"))  # JSON is YAML
         entries = TypeAdapter(list[_Entry]).validate_python(content)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -222,8 +222,8 @@ def _from_file(path: Path) -> list[Candidate]:
             f"the space {path} must be a list of architectures, e.g. - {{arch: convnet, width: 64}}; "
             f"at {location}: {problem['msg']}"
         ) from None
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"the space {path} cannot be read: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the space {path} cannot be read: {error}") from None
     return [Candidate(entry.arch, NetworkShape(**entry.model_dump(exclude={"arch"}))) for entry in entries]
 
 

@@ -102,6 +102,16 @@ def test_a_damaged_header_is_found(slot):
         store.load(slot)
 
 
+@pytest.mark.parametrize("header", [b"{'descr': (", b"{'descr': '|u1', 'fortran_order': False, 'shape': (2,", b"\xff"])
+def test_a_header_that_cannot_be_read_is_found(slot, header):
+    store.save(raw(), slot, LoadOptions())
+    path = slot.folder / "test_images.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:10] + header.ljust(118) + content[128:])
+    with pytest.raises(CacheError, match=r"test_images\.npy is damaged"):
+        store.load(slot)
+
+
 def test_a_missing_file_is_named(slot):
     store.save(raw(), slot, LoadOptions())
     (slot.folder / "train_labels.npy").unlink()

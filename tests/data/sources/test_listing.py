@@ -13,7 +13,7 @@ from PIL import Image
 from atom_distill.api import distill
 from atom_distill.base.errors import DataError
 from atom_distill.data.load import load_dataset
-from atom_distill.data.sources.listing import endings, image_suffixes, scan
+from atom_distill.data.sources.listing import endings, image_suffixes, scan, scan_zip
 from atom_distill.exporting.export_distilled import export_distilled
 
 
@@ -177,6 +177,14 @@ def test_a_zip_file_of_class_folders_equals_the_folders(class_folders, tmp_path,
     zipped = load_dataset(_zipped(class_folders, tmp_path / "zipped.zip", prefix))
     assert zipped.fingerprint == load_dataset(class_folders).fingerprint
     assert zipped.name == "zipped"
+
+
+def test_a_zip_file_lists_the_parents_of_its_empty_folders(class_folders, tmp_path):
+    archive = _zipped(class_folders, tmp_path / "zipped.zip")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("notes/old/", b"")
+    assert {"notes", "notes/old"} <= set(scan_zip(archive).folders)
+    assert load_dataset(archive).fingerprint == load_dataset(class_folders).fingerprint
 
 
 def test_damaged_and_dangerous_zip_files_are_refused(class_folders, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,17 @@ def test_other_arrays(tmp_path):
 def test_damaged_files(tmp_path, damage):
     path = medmnist(tmp_path / "set.npz")
     path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=r"set\.npz is not a readable npz file"):
+        load_dataset(path)
+
+
+def test_a_damaged_header_of_an_array(tmp_path):
+    path = medmnist(tmp_path / "set.npz")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content[:10] + b"{'descr': (".ljust(118) + content[128:])
     with pytest.raises(DataError, match=r"set\.npz is not a readable npz file"):
         load_dataset(path)
 

@@ -23,6 +23,7 @@ from atom_distill.base.cache_folder import writable
 from atom_distill.base.errors import CacheError
 from atom_distill.base.files import atomic_folder, write_json
 from atom_distill.base.own_folders import CACHE_INDEX
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.base.sizes import readable_size
 from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
@@ -212,7 +213,7 @@ def _damaged(slot: Slot, what: str) -> CacheError:
 def _read_index(slot: Slot) -> dict[str, Any]:
     path = slot.folder / CACHE_INDEX
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = parse_json(path.read_text(encoding="utf-8"))
         complete = index["format"] == _FORMAT and all(name in index["arrays"] for name in _ARRAYS)
         intact = index["fingerprint"] == _fingerprint(index["arrays"], tuple(index["class_names"]))
     except FileNotFoundError as error:
@@ -233,7 +234,7 @@ def _stamps(folder: Path) -> dict[str, list[int]]:
 
 def _verified(folder: Path) -> dict[str, Any]:
     try:
-        stamps = json.loads((folder / _VERIFIED).read_text(encoding="utf-8"))
+        stamps = parse_json((folder / _VERIFIED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return stamps if isinstance(stamps, dict) else {}
@@ -249,7 +250,7 @@ def _verify(slot: Slot, array: str, index: dict[str, Any], *, contents: bool) ->
         raise _damaged(slot, f"{path} is truncated or changed ({size} bytes, wanted {entry['bytes']})")
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy raises many types for a damaged header
         raise _damaged(slot, f"{path} is damaged ({error})") from error
     if list(mapped.shape) != entry["shape"] or str(mapped.dtype) != entry["dtype"]:
         raise _damaged(slot, f"{path} has another shape than when it was written")

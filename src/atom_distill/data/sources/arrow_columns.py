@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions
 from atom_distill.data.sources.metadata import LABEL_COLUMNS
@@ -155,7 +155,7 @@ def _hf_features(schema: Any) -> dict[str, Any]:
     """Return the feature descriptions that the `datasets` library writes into a file's metadata."""
     text = (schema.metadata or {}).get(b"huggingface")
     try:
-        features = json.loads(text)["info"]["features"] if text else {}
+        features = parse_json(text)["info"]["features"] if text else {}
         return {name: value for name, value in features.items() if isinstance(value, dict)}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}  # only a hint: without it the labels are the class names

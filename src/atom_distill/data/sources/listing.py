@@ -159,7 +159,7 @@ def scan_zip(archive: Path) -> Listing:
         if path and not entry.is_dir() and files.setdefault(path, entry) is not entry:
             raise DataError(f"{archive} holds {path} twice; write it again with one of them")
     folders = {path for entry, path in entries.items() if path and entry.is_dir()}
-    folders |= {folder.as_posix() for path in files for folder in PurePosixPath(path).parents} - {"."}
+    folders |= {folder.as_posix() for path in (*files, *folders) for folder in PurePosixPath(path).parents} - {"."}
 
     def read(path: str) -> IO[bytes]:
         if files[path].file_size > _LARGEST:

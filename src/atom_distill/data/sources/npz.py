@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,5 +155,5 @@ def _item(pixels: NDArray[Any], name: str) -> Item:
 def _errors_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except ARCHIVE_ERRORS as error:
+    except (*ARCHIVE_ERRORS, TokenError) as error:  # the latter from the header of an array
         raise DataError(f"{path} is not a readable npz file ({reason_of(error)}); fetch or save it again") from error
