@@ -40,7 +40,7 @@ _VALUES = (
     "", " ", "-", "--", "0", "-1", "1", "2", "1.5", "1e3", "nan", "inf", "-inf", "0x10", "1_0", "\u0663", "x", "None",
     "True", "none", "auto", "~", "~root", ".", "..", "/", "/dev/null", "/proc/self/mem", "run", "run/config.yaml",
     "run/distilled.safetensors", "run/README.md/x", "a" * 300, "b/" * 3000, "[bold]", "[/x]", "\n", "a\nb", "\u202e",
-    "caf\u00e9", "\U0001f40d", "\udcff", "%s", "{}", "$HOME", "cuda", "mps", "cuda:9", "meta", "os:system", "x:y",
+    "\u00fcber", "\U0001f40d", "\udcff", "%s", "{}", "$HOME", "cuda", "mps", "cuda:9", "meta", "os:system", "x:y",
     "atom_distill:__version__", "timm:x", "*", "a,b", "cat dog", "digits", "cifar100", "dn", "dm", "9" * 30,
 )  # fmt: skip
 _LARGE = ("--steps", "--epochs", "--repeats", "--whole-epochs", "--eval-epochs", "--selection-epochs")
