@@ -83,7 +83,7 @@ def _note_differences(out: Path, stored: Mapping[str, Any], now: Mapping[str, An
 def _start(plan: RunPlan) -> RunStart:
     """Return the preprocessing, and the newest checkpoint or the initial values."""
     preprocessing = _preprocessing(plan)
-    state = load_newest_checkpoint(plan.out) if plan.out is not None else None
+    state = load_newest_checkpoint(plan.out, int(plan.rows_per_class.sum())) if plan.out is not None else None
     if state is None:
         init, seed, per_class = plan.settings.init, plan.settings.seed, plan.images_per_class
         images = initial_images(plan.training, preprocessing, init=init, per_class=per_class, seed=seed)
