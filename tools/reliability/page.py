@@ -20,8 +20,9 @@ def paragraph(counts: Mapping[str, Any]) -> str:
         f"{damaged['inputs']:,} damaged inputs (images, archives, tables, run folders, command lines), "
         f"{_well(damaged['inputs'], damaged)} were read, or refused with one line that says what is wrong, within "
         f"{damaged['slowest_s']:.0f} s and {damaged['most_memory_mib']:,} MiB. At {faults['failures']:,} changes of "
-        f"files (1 in {faults['every']} of all that the commands make) the disk was full or read-only, or failed: {_well(faults['failures'], faults)} commands kept all that "
-        "there was, and succeeded when they were given again."
+        f"files (1 in {faults['every']} of all that the commands make) the disk was full or read-only, or failed: "
+        f"{_well(faults['failures'], faults)} commands kept all that there was, and succeeded when "
+        "they were given again."
     )
 
 
