@@ -105,10 +105,10 @@ def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, monkey
         pytest.importorskip("ray", reason="Ray is not installed: pip install 'atom-distill[ray]'")
     out = tmp_path / "out"
     line = ["search", str(runs[1]), "--space", str(space), "--on", on]
-    line += ["--proxies", "dm,random", "--epochs", "400", "--whole-epochs", "1", "--out", str(out)]
+    line += ["--proxies", "dm,random", "--epochs", "200", "--whole-epochs", "1", "--out", str(out)]
     monkeypatch.setenv("ATOM_DATA", str(tmp_path / "cache"))
     search = start(line, tmp_path / "told", on)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while len(list(out.glob("trials/*.json"))) < 2:
         assert exit_code(search) is None, f"the search ended before it could be killed: {told_in(tmp_path)}"
         assert time.monotonic() < deadline
