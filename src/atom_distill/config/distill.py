@@ -60,8 +60,8 @@ class DistillConfig(BaseModel):
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
     init: Init = Field(
         default="real",
-        description="Initial images: random real ones of the class, Gaussian noise, or k-means: real ones at the centers "
-        "of clusters of the class's embeddings, in a trained network (the first of the pool if there is one).",
+        description="Initial images: random real ones of the class, Gaussian noise, or k-means: real ones at the "
+        "centers of clusters of the class's embeddings, in a trained network (the first of the pool if there is one).",
     )
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
