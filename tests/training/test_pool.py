@@ -25,12 +25,13 @@ from atom_distill.training.pool import Pool, PoolRecipe
 from atom_distill.training.train import initial_generator, train
 from atom_distill.training.training_execution import TrainingExecution
 from atom_distill.training.training_images import Pixels
-from distillation.toys import toy_dataset
+from distillation.toys import go, toy_dataset
 from forked import ranks
 
 CPU = torch.device("cpu")
 DATA = toy_dataset((60, 60, 60))
 RECIPE = PoolRecipe(2, 4, "convnet", NetworkShape(2, 8, "instance", "relu", "avg"), "normalize", CPU)
+RUN = {"pool": 3, "pool_epochs": 4, "networks": "snapshot", "label_weight": 10.0, "init": "k-means", "depth": 2}
 PREPROCESSING = fit_preprocessing("normalize", DATA)
 
 
@@ -201,7 +202,7 @@ def test_a_diverging_training_keeps_nothing(monkeypatch):
     assert not files()
 
 
-def _train_and_list(cache: str) -> Any:
+def _distill_and_list(cache: str) -> Any:
     from atom_distill.processes.ranks import join, leave
 
     torch.set_num_threads(1)
@@ -210,19 +211,22 @@ def _train_and_list(cache: str) -> Any:
     run = module._Training.run
     module._Training.run = lambda self, *rest: trained.append(self.number) or run(self, *rest)  # type: ignore[method-assign]
     try:
-        Pool(replace(RECIPE, networks=3), DATA).train(PREPROCESSING, join(), show_progress=False)
-        return trained
+        join()
+        return go(data=DATA, **RUN).images.numpy(), trained
     finally:
         leave()
 
 
 @pytest.mark.slow
-def test_processes_share_the_networks(tmp_path, monkeypatch):
-    assert ranks(2, _train_and_list, str(tmp_path / "shared")) == [[0, 2], [1]]
+def test_processes_share_the_training_and_make_the_images_of_one(tmp_path, monkeypatch):
+    (ours, our_networks), (theirs, their_networks) = ranks(2, _distill_and_list, str(tmp_path / "shared"))
+    assert (our_networks, their_networks) == ([0, 2], [1])
+    assert (ours == theirs).all()
     monkeypatch.setenv("ATOM_DATA", str(tmp_path / "shared"))
     shared = files()
     monkeypatch.setenv("ATOM_DATA", str(tmp_path / "alone"))
-    trained_pool(replace(RECIPE, networks=3))
+    alone = go(data=DATA, **RUN).images.numpy()
+    assert abs(ours - alone).max() < 1e-4 * abs(alone).max()
     assert shared.keys() == {"0.safetensors", "1.safetensors", "2.safetensors"}
     for name, tensors in files().items():
         assert_same(tensors, shared[name])
