@@ -44,7 +44,8 @@ class DistillConfig(BaseModel):
     )
     method: str = Field(
         default="atom",
-        description="Method: atom, datadam, dm, dc, dsa, random, herding, k-center, forgetting, or module:name.",
+        description="Method: atom, datadam, dm, dc, dsa, random, herding, k-center, k-means, forgetting, or "
+        "module:name.",
     )
     ipc: int | None = Field(default=None, ge=1, description="Synthetic images per class (images).")
     budget: int | None = Field(
