@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Any
 
 _IMPORTED = [
@@ -50,16 +51,17 @@ class Done:
 
 
 def atom_on_ranks(size: int, arguments: list[str]) -> list[Done]:
-    """Run a command line in as many processes as torchrun would start, and return what each rank gave."""
-    return ranks(size, _atom, arguments)
+    """Run a command line in as many processes as torchrun would start, here, and return what each rank gave."""
+    return ranks(size, _atom, arguments, str(Path.cwd()))
 
 
-def _atom(arguments: list[str]) -> Done:
+def _atom(arguments: list[str], folder: str) -> Done:
     import torch
 
     from atom_distill.cli.main import main
 
     torch.set_num_threads(1)
+    os.chdir(folder)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:

@@ -39,7 +39,7 @@ def test_less_effort_shrinks_steps_and_networks(atom):
 @pytest.mark.slow
 def test_costs_are_measured_in_a_process_of_their_own(atom, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")  # compiling takes a minute, and is tested with the step
-    answer = atom("reproduce cost --datasets digits --ipc 1 --methods dm --steps 5 --json --out", tmp_path / "cost")
+    answer = atom("reproduce cost --datasets digits --ipc 1 --methods dm --steps 10 --json --out", tmp_path / "cost")
     assert answer.code == 0
     (cell,) = answer.json["cells"]
     assert cell["seconds_per_step"] > 0

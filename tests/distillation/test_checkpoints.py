@@ -105,6 +105,17 @@ def test_a_checkpoint_that_is_not_understood_gives_way(tmp_path, capsys, tensors
     assert "checkpoint-000005.safetensors is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("part", ["stored", "average", "optimizer"])
+def test_a_checkpoint_of_other_rows_gives_way(tmp_path, capsys, part):
+    images = {"images": torch.rand(2, 1, 4, 4)}
+    save_checkpoint(tmp_path, RunState(3, images))
+    other = {"images.exp_avg": torch.rand(3, 1, 4, 4), "images.step": torch.tensor(5.0)}
+    more = {"stored": {"images": torch.rand(3, 1, 4, 4)}, "optimizer": other, "average": {"images": torch.rand(1)}}
+    save_checkpoint(tmp_path, replace(RunState(5, images), **{part: more[part]}))
+    assert load_newest_checkpoint(tmp_path, 2).step == 3
+    assert "is not of 2 rows" in capsys.readouterr().err
+
+
 def test_a_checkpoint_put_aside_is_left_alone(tmp_path):
     state = RunState(3, {"images": torch.rand(2, 1, 4, 4)})
     save_checkpoint(tmp_path, state)

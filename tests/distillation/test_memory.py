@@ -44,11 +44,13 @@ def mapped(path: Path, images: int, classes: int = CLASSES, shape: tuple[int, in
     )
 
 
-def run(path: Path, images: int, ipc: int, preprocess: str, answer: Queue[float], changes: dict[str, object]) -> None:
+def run(
+    path: Path, images: int, ipc: int, preprocess: str, answer: Queue[dict[str, float]], changes: dict[str, object]
+) -> None:
     from atom_distill.api import distill
 
     torch.set_num_threads(1)
-    peak, done = [0.0], threading.Event()
+    peak, done = {"RssAnon": 0.0}, threading.Event()
     watch = threading.Thread(target=follow, args=(peak, done))
     watch.start()
     data = mapped(path, images, **{name: changes.pop(name) for name in ("classes", "shape") if name in changes})
@@ -56,30 +58,35 @@ def run(path: Path, images: int, ipc: int, preprocess: str, answer: Queue[float]
     distill(data, ipc=ipc, preprocess=preprocess, show_progress=False, **{**settings, **changes})
     done.set()
     watch.join()
-    answer.put(peak[0])
+    answer.put({**peak, "VmHWM": status("VmHWM")})
 
 
-def follow(peak: list[float], done: threading.Event) -> None:
-    """Keep the most anonymous resident memory seen, in MiB."""
+def status(name: str) -> float:
+    """What the system tells of this process's memory, in MiB."""
+    found = re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
+def follow(peak: dict[str, float], done: threading.Event) -> None:
+    """Keep the most anonymous resident memory seen, in MiB; a short peak on a busy machine can be missed."""
     while not done.wait(0.002):
-        found = re.search(r"RssAnon:\s+(\d+) kB", STATUS.read_text())
-        assert found
-        peak[0] = max(peak[0], int(found[1]) / 1024)
+        peak["RssAnon"] = max(peak["RssAnon"], status("RssAnon"))
 
 
 @pytest.fixture
 def peak(tmp_path, monkeypatch):
-    """Run in a fresh process and return its peak, in MiB."""
+    """Run in a fresh process and return its peak, in MiB: as watched, or the system's own mark, with pages of files."""
     monkeypatch.setenv("ATOM_DATA", str(tmp_path))  # so that a whitening is fitted and not remembered
     context = fork_context()
 
-    def peak_of(images: int, ipc: int, preprocess: str = "normalize", **changes: object) -> float:
+    def peak_of(images: int, ipc: int, preprocess: str = "normalize", of: str = "RssAnon", **changes: object) -> float:
         answer = context.Queue()
         arguments = (tmp_path / f"{images}.bin", images, ipc, preprocess, answer, changes)
         process = context.Process(target=run, args=arguments)
         process.start()
         try:
-            return answer.get(timeout=120)
+            return answer.get(timeout=120)[of]
         finally:
             process.join()
 
@@ -96,8 +103,8 @@ def test_memory_does_not_grow_with_the_mapped_set(peak, preprocess):
 
 
 def test_memory_grows_linearly_in_synthetic_images(peak):
-    few, more, most = (peak(8000, ipc) for ipc in (200, 400, 800))
-    assert most - more < 1.3 * 2 * (more - few)
+    few, more, most = (peak(13_000, ipc, of="VmHWM") for ipc in (300, 800, 1300))
+    assert most - more < 1.3 * (more - few)
 
 
 @pytest.mark.parametrize("ipc", [5, 40, 80])
@@ -108,10 +115,10 @@ def test_a_run_keeps_to_its_budget(peak, ipc):
 
 
 def test_a_whitened_run_keeps_to_its_budget(peak):
-    wide = {"width": 128, "batch_real": 128, "steps": 1, "shape": (3, 32, 32)}
-    assert peak(4000, 1, "zca", **wide, memory=1.2) < 1.2 * 1024
+    wide = {"width": 128, "batch_real": 128, "steps": 1, "shape": (3, 24, 24)}
+    assert peak(4000, 1, "zca", **wide, memory=0.8) < 0.8 * 1024  # 1.3 GiB without
 
 
 def test_a_thousand_classes_fit(peak):
-    """A step on all of 20 images a class, 64x64, in float32: all images at once would take 10 GiB."""
-    assert peak(20_000, 1, classes=1000, shape=(3, 64, 64), width=8, batch_real=20, steps=1) < 3 * 1024
+    """A step on all of 12 images a class, 64x64, in float32: all images at once would take 6 GiB."""
+    assert peak(12_000, 1, classes=1000, shape=(3, 64, 64), width=8, batch_real=12, steps=1) < 3 * 1024

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from atom_distill.cli.main import main
 from command_page import help_of
 from docs.pages import ROOT
+from forked import atom_on_ranks
 
 STAND_INS = {"cifar10": "digits", "cifar100": "digits", "tiny-imagenet": "digits", "legacy-normalize": "normalize"}
 """Words of a command, or texts in Python, that name what is not at hand."""
@@ -90,7 +89,7 @@ def run_command(words: list[str]) -> None:
             code = main(smaller(rest))
             assert code == 0, f"exit code {code}: {shlex.join(words)}, run as atom {shlex.join(smaller(rest))}"
         case ["torchrun", processes, "-m", "atom_distill", "distill", *rest]:
-            launch(smaller([processes]), smaller(["distill", *rest]))
+            launch(*smaller([processes]), smaller(["distill", *rest]))
         case ["torchrun", _, "-m", "atom_distill", *rest]:
             run_command(["atom", *rest])  # processes that share an evaluation are in tests/distillation/test_ranks.py
         case ["make", *rest]:
@@ -122,11 +121,12 @@ def smaller(words: list[str]) -> list[str]:
     return line
 
 
-def launch(options: list[str], words: list[str]) -> None:
-    """Run a shared command as torchrun does."""
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", *options, "-m", "atom_distill", *words]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+def launch(processes: str, words: list[str]) -> None:
+    """Run a shared command in as many processes as torchrun would start; torchrun itself is in tests/cli."""
+    option, _, count = processes.partition("=")
+    assert option == "--nproc-per-node", processes
+    for rank in atom_on_ranks(int(count), words):
+        assert rank.code == 0, rank.err[-2000:]
 
 
 def check_options(words: list[str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from reliability import kills
 from reliability.children import Outcome, Place, run
 from reliability.comparing import contents, differing
 from reliability.damage import KINDS
@@ -136,6 +137,23 @@ def test_the_phase_of_a_run_is_read_from_its_files(tmp_path):
         "evaluating",
         "writing checkpoint",
     ]
+
+
+@pytest.mark.parametrize("hit", [0, 2, 99])
+def test_a_run_that_was_done_before_it_was_killed_is_killed_sooner(tmp_path, monkeypatch, hit):
+    tried = []
+
+    def killed(_run, place, _alone, draw, share):
+        tried.append((place.folder, draw.random(), share))
+        return (("steps",) if len(tried) == hit + 1 else ()), None
+
+    monkeypatch.setattr(kills, "_left_alone", lambda *_: kills.Reference({}, 1.0, 1))
+    monkeypatch.setattr(kills, "_killed", killed)
+    monkeypatch.setattr(kills, "write_folders", lambda *_, **__: None)
+    (found,) = kills.try_kills([7], 0, tmp_path)
+    assert [share for *_, share in tried] == [1, 0.5, 0.25, 0.125, 0.0625, 0.03125][: hit + 1]
+    assert len({folder for folder, *_ in tried}) == len({drawn for _, drawn, _ in tried}) == len(tried)
+    assert (found.phases, bool(found.problem)) == ((("steps",), False) if hit < 99 else ((), True))
 
 
 def test_shares_are_of_a_hundred_and_formats_are_many():

@@ -71,11 +71,13 @@ class Place:
         home, temporary = str(self.folder / "home"), str(self.folder / "tmp")
         matplotlib = str(self.folder / "tmp" / "matplotlib")
         folders = {"ATOM_DATA": str(self.cache), "HOME": home, "TMPDIR": temporary, "PYTHONPATH": str(SOURCE)}
-        return {**folders, "MPLCONFIGDIR": matplotlib, "PATH": "/usr/bin:/bin", **NOISE}
+        inductor = {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "tmp" / "inductor")}
+        return {**folders, **inductor, "MPLCONFIGDIR": matplotlib, "PATH": "/usr/bin:/bin", **NOISE}
 
     def is_own(self, path: str) -> bool:
-        """Return whether a command may write here: not what it was given, and not into the home folder."""
-        return any(Path(path).is_relative_to(own) for own in (self.here, self.cache, self.folder / "tmp"))
+        """Return whether a command may write here: not what it was given, and not into the home folder but for Ray."""
+        ray = self.folder / "home" / ".ray"  # Ray makes this folder when it starts, whatever it is told
+        return any(Path(path).is_relative_to(own) for own in (self.here, self.cache, self.folder / "tmp", ray))
 
 
 @dataclass(frozen=True)

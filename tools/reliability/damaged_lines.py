@@ -80,6 +80,9 @@ def _damaged(words: list[str], draw: random.Random) -> list[str]:
 def _within_reason(words: list[str]) -> list[str]:
     """Return the words without values that ask for hours, which are no mistake of the command."""
     kept = list(words)
+    lasts = "reproduce" in words or ("distill" in words and "--steps" not in words)
+    if lasts and "--dry-run" not in words:
+        kept.append("--dry-run")  # whole tables, and runs of the papers' length
     for at, word in enumerate(words[1:], start=1):
         if words[at - 1] in _LARGE and word.strip("0123456789_") == "" and len(word) > 1:
             kept[at] = "2"

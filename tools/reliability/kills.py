@@ -21,6 +21,8 @@ from reliability.samples import write_folders
 
 _FINISHED_S = 300.0
 """Longest that a run may take, seconds."""
+_ATTEMPTS = 6
+"""How often a run is begun anew that was done before it was killed, each time to be killed in half the time."""
 _NOTICED_S = 20.0
 """Time in which a process notices that another is gone."""
 _ENDS = (0, 1, 130, -signal.SIGKILL, -signal.SIGTERM)
@@ -105,11 +107,16 @@ def try_kills(numbers: Iterable[int], seed: int, work: Path) -> Iterator[Kill]:
         run = _Run(VARIETIES[name], pets)
         if name not in references:
             references[name] = _left_alone(run, Place(work / f"alone-{len(references)}"))
-        place = Place(Path(tempfile.mkdtemp(prefix=f"{number:04d}-", dir=work)))
-        phases, problem = _killed(run, place, references[name], draw)
-        yield Kill(number, name, phases, problem)
-        if problem is None:
-            shutil.rmtree(place.folder)
+        phases: tuple[str, ...] = ()
+        problem: str | None = None
+        for attempt in range(_ATTEMPTS):
+            place = Place(Path(tempfile.mkdtemp(prefix=f"{number:04d}-", dir=work)))
+            phases, problem = _killed(run, place, references[name], draw, 0.5**attempt)
+            if problem is None:
+                shutil.rmtree(place.folder)
+            if phases or problem:
+                break
+        yield Kill(number, name, phases, problem if phases or problem else f"done before each of {_ATTEMPTS} kills")
 
 
 def _left_alone(run: _Run, place: Place) -> Reference:
@@ -119,22 +126,38 @@ def _left_alone(run: _Run, place: Place) -> Reference:
     return Reference(contents(place.here / "run"), outcome.seconds, outcome.writes)
 
 
-def _killed(run: _Run, place: Place, alone: Reference, draw: random.Random) -> tuple[tuple[str, ...], str | None]:
-    """Kill a run once, or up to three times, and let it finish; return the phases and what went wrong."""
+def _killed(
+    run: _Run, place: Place, alone: Reference, draw: random.Random, share: float
+) -> tuple[tuple[str, ...], str | None]:
+    """Kill a run once, or up to three times, and let it finish.
+
+    Args:
+        run: begun each time.
+        place: where it runs.
+        alone: what it should come to.
+        draw: of the moments.
+        share: of the run's time from which the moments are drawn, in (0, 1].
+
+    Returns:
+        The phases of the kills that hit a running process, and what went wrong.
+    """
     phases: list[str] = []
     for _ in range(draw.choice((1, 1, 2, 3))):
         children = run.begin(place)
         # Half of the moments are drawn from all time, and half from the writes, which take little of it.
         if run.variety.start == "exec" or draw.random() < 0.5:
-            ended = children[0].wait(draw.uniform(0, alone.seconds))
+            ended = children[0].wait(draw.uniform(0, share * alone.seconds))
         else:
-            ended = children[0].wait(_FINISHED_S, writes=draw.randrange(1, alone.writes + 1))
+            last = max(1, round(share * alone.writes))
+            ended = children[0].wait(_FINISHED_S, writes=draw.randrange(1, last + 1))
             time.sleep(draw.choice((0, 0.0002, 0.002)))
-        if not ended:
-            phases.append(phase(place))
+        found = None if ended else phase(place)
         for child in _victims(children, draw):
             child.kill(family=run.variety.start == "exec")
-        for outcome in [_end_with_the_others(child) for child in children]:
+        outcomes = [_end_with_the_others(child) for child in children]
+        if found and any(outcome.code == -signal.SIGKILL for outcome in outcomes):
+            phases.append(found)
+        for outcome in outcomes:
             if outcome.code not in _ENDS or "Traceback" in outcome.err or not outcome.in_time:
                 return tuple(phases), f"killed in {phases}: exit code {outcome.code}: {outcome.err[-500:]}"
     outcome = run.finish(place)

@@ -53,10 +53,15 @@ def _written(event: str, arguments: tuple[Any, ...]) -> tuple[str, ...]:
     """Return the files that an event changes; none if it only reads."""
     paths: tuple[Any, ...]
     if event == "open":
-        paths = arguments[:1] if arguments[2] & _WRITING else ()
+        # A folder is opened for a file without a name, which is gone when it is closed.
+        paths = arguments[:1] if arguments[2] & _WRITING and not _is_folder(arguments[0]) else ()
     elif event in ("os.remove", "os.rmdir") and arguments[1] != -1:
         paths = ()  # relative to a folder that `shutil.rmtree` holds open
     else:
         paths = arguments[_PATHS[event]]
     named = [os.fsdecode(path) for path in paths if isinstance(path, str | bytes | os.PathLike)]
     return tuple(os.path.abspath(path) for path in named if not path.startswith(_NOT_FILES))  # noqa: PTH100
+
+
+def _is_folder(path: Any) -> bool:
+    return isinstance(path, str | bytes | os.PathLike) and os.path.isdir(path)  # noqa: PTH112

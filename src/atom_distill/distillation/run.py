@@ -92,7 +92,7 @@ def _note_differences(out: Path, stored: Mapping[str, Any], now: Mapping[str, An
 
 def _state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RunState:
     """Return the newest checkpoint or the initial values."""
-    state = load_newest_checkpoint(plan.out) if plan.out is not None else None
+    state = load_newest_checkpoint(plan.out, int(plan.rows_per_class.sum())) if plan.out is not None else None
     if state is None:
         init, seed, per_class = plan.settings.init, plan.settings.seed, plan.images_per_class
         embeddings = partial(_embeddings, plan, preprocessing, show_progress=show_progress)

@@ -112,8 +112,12 @@ def last_step(folder: Path) -> int:
     return max((_step(path) for path in checkpoints(folder)), default=0)
 
 
-def load_newest_checkpoint(folder: Path) -> RunState | None:
+def load_newest_checkpoint(folder: Path, rows: int | None = None) -> RunState | None:
     """Return the newest readable state, or None where there is no checkpoint.
+
+    Args:
+        folder: of the run.
+        rows: stored rows R that the run has; None if the caller does not know.
 
     Raises:
         ArtifactError: there are checkpoints and none can be read.
@@ -121,7 +125,7 @@ def load_newest_checkpoint(folder: Path) -> RunState | None:
     found = checkpoints(folder)
     for path in reversed(found):
         try:
-            return _load(path)
+            return _load(path, rows)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             note(f"checkpoint {path} is damaged ({error}); trying the one before")
     if found:
@@ -140,7 +144,7 @@ def _step(path: Path) -> int:
     return int(path.stem.split("-")[1])
 
 
-def _load(path: Path) -> RunState:
+def _load(path: Path, rows: int | None) -> RunState:
     with safe_open(path, framework="pt") as file:
         metadata = parse_json(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -154,8 +158,13 @@ def _load(path: Path) -> RunState:
     if strange:
         raise ValueError(f"it has the unknown tensor {strange[0]!r}")
     stored, average, best, optimizer = (_without(prefix, tensors) for prefix in prefixes)
-    if not stored or any(len(values) == 0 for values in stored.values()):
+    if not stored:
         raise ValueError("it has no stored values")
+    rows = len(next(iter(stored.values()))) if rows is None else rows
+    for name, tensor in tensors.items():
+        # An optimizer has numbers, too, such as its count of steps.
+        if tensor.shape[:1] != (rows,) and not (name.startswith(_OPTIMIZER) and tensor.ndim == 0):
+            raise ValueError(f"its tensor {name!r} is not of {rows} rows")
     return RunState(
         step=metadata["step"],
         stored=stored,

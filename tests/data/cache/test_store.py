@@ -4,6 +4,7 @@ import json
 import os
 import warnings
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,22 @@ def test_a_changed_description_is_found(slot, change):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(CacheError, match=r"dataset\.json is of another version or was changed"):
         store.load(slot)
+
+
+@pytest.mark.parametrize("place", [(), ("arrays", "test_labels")])
+def test_a_description_that_lacks_anything_is_found(slot, place):
+    store.save(raw(), slot, LoadOptions())
+    path = slot.folder / "dataset.json"
+    whole = json.loads(path.read_text())
+    optional = {"origin", "names_declared"}
+    for name in reduce(dict.__getitem__, place, whole).keys() - optional:
+        index = json.loads(json.dumps(whole))
+        del reduce(dict.__getitem__, place, index)[name]
+        path.write_text(json.dumps(index))
+        with pytest.raises(CacheError, match=r"dataset\.json is (damaged|of another version)"):
+            store.load(slot)
+    path.write_text(json.dumps({name: value for name, value in whole.items() if name not in optional}))
+    assert store.load(slot).fingerprint == whole["fingerprint"]
 
 
 def test_a_failed_refresh_keeps_what_was_there(slot):

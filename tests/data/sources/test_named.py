@@ -7,6 +7,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,8 +100,8 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch):
 def test_offline_mode_does_not_probe(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(hugging_face, "_probe", lambda _: pytest.fail("it asked the network"))
-    monkeypatch.setattr("datasets.load_dataset", lambda _: (_ for _ in ()).throw(ConnectionError("offline mode")))
-    with pytest.raises(DataError, match=r"did not give uoft-cs/cifar100 .*offline mode"):
+    monkeypatch.setattr("datasets.load_dataset_builder", lambda _: (_ for _ in ()).throw(ConnectionError("offline")))
+    with pytest.raises(DataError, match=r"did not give uoft-cs/cifar100 .*offline"):
         load_dataset("cifar100")
 
 
@@ -119,12 +120,14 @@ def test_the_hubs_set_is_read_with_our_class_names(monkeypatch, capsys):
     rows = {"img": images, "fine_label": list(range(100)), "coarse_label": [label // 5 for label in range(100)]}
     split = datasets.Dataset.from_dict(rows, features=features)
 
-    def load(_repository):
+    def prepare():
         sys.stdout.write("chatter of a library")
-        return datasets.DatasetDict(train=split, test=split)
+
+    found = datasets.DatasetDict(train=split, test=split)
+    builder = SimpleNamespace(download_and_prepare=prepare, as_dataset=lambda: found)
 
     monkeypatch.setattr(hugging_face, "_probe", lambda _: None)
-    monkeypatch.setattr("datasets.load_dataset", load)
+    monkeypatch.setattr("datasets.load_dataset_builder", lambda _: builder)
     dataset = load_dataset("cifar100")
     assert dataset.class_names[:2] == ("apple", "aquarium_fish")
     assert dataset.train.images[:, 0, 0, 0].tolist() == list(range(100))

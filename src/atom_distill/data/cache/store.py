@@ -37,6 +37,9 @@ _VERIFIED = "verified.json"
 """Sizes and modification times of the arrays when their checksums were last verified: only arrays that have changed
 since are read again, so that a set of many gigabytes opens at once."""
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_INDEX = {"format", "name", "source", "class_names", "skipped", "fingerprint", "arrays"}
+_ENTRY = {"shape", "dtype", "bytes", "crc32"}
+"""What `dataset.json` says at least of a set, and of an array; older versions wrote no more."""
 
 
 @dataclass(frozen=True)
@@ -214,11 +217,12 @@ def _read_index(slot: Slot) -> dict[str, Any]:
     path = slot.folder / CACHE_INDEX
     try:
         index = parse_json(path.read_text(encoding="utf-8"))
-        complete = index["format"] == _FORMAT and all(name in index["arrays"] for name in _ARRAYS)
+        complete = index["format"] == _FORMAT and index.keys() >= _INDEX
+        complete = complete and all(index["arrays"][name].keys() >= _ENTRY for name in _ARRAYS)
         intact = index["fingerprint"] == _fingerprint(index["arrays"], tuple(index["class_names"]))
     except FileNotFoundError as error:
         raise _damaged(slot, f"{path} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(slot, f"{path} is damaged ({type(error).__name__}: {error})") from error
     if not complete or not intact:
         raise _damaged(slot, f"{path} is of another version or was changed")

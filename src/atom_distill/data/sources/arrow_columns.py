@@ -21,6 +21,8 @@ _FORMS = {
 }
 SPLIT_COLUMN = "split"
 """Name, in any case, of a column that tells the split of each row."""
+HF_METADATA = b"huggingface"
+"""Key of the Arrow metadata in which the `datasets` library describes the columns."""
 _INDEX = "__index_level_"  # how pandas names the columns of a table's index
 
 
@@ -153,7 +155,7 @@ class _Choice:
 
 def _hf_features(schema: Any) -> dict[str, Any]:
     """Return the feature descriptions that the `datasets` library writes into a file's metadata."""
-    text = (schema.metadata or {}).get(b"huggingface")
+    text = (schema.metadata or {}).get(HF_METADATA)
     try:
         features = parse_json(text)["info"]["features"] if text else {}
         return {name: value for name, value in features.items() if isinstance(value, dict)}

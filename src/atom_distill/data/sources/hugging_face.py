@@ -17,6 +17,7 @@ from atom_distill.base.plain_text import reason_of
 from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import LoadOptions, NotHereError, RawDataset
 from atom_distill.data.sources.arrow_tables import ROWS_AT_ONCE, Table, read_tables
+from atom_distill.data.sources.hub_files import ParquetFiles, fetch_files, remembered_files
 
 _PROBE_SECONDS = 8.0
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -52,17 +53,21 @@ def fetch_repository(repository: str, options: LoadOptions, class_names: tuple[s
         ConfigError: a test fraction was given though there is a test split.
     """
     make_hub_cache_writable()
-    if not any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in _OFFLINE_VARIABLES):
+    offline = any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in _OFFLINE_VARIABLES)
+    if not offline:
         _probe(repository)
         note(f"fetching {repository} from the Hugging Face hub")
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
-            import datasets
-
-            found = datasets.load_dataset(repository)
+            found = (remembered_files(repository) if offline else None) or fetch_files(repository)
+    except DataError:
+        raise
     except Exception as error:  # the hub's client, the network and the builders each raise their own types
         raise NotHereError(f"the Hugging Face hub did not give {repository} ({reason_of(error)})") from error
-    return _read(found, f"Hugging Face hub: {repository}", options, class_names)
+    source = f"Hugging Face hub: {repository}"
+    if isinstance(found, ParquetFiles):
+        return read_tables(found.tables(source), source, options, class_names)
+    return _read(found, source, options, class_names)
 
 
 def read_saved(path: Path, options: LoadOptions) -> RawDataset:

@@ -10,6 +10,7 @@ from typing import Any
 from atom_distill.base.errors import DataError
 from atom_distill.base.plain_text import reason_of
 from atom_distill.data.cache.raw import LoadOptions, RawDataset
+from atom_distill.data.sources.arrow_columns import HF_METADATA
 from atom_distill.data.sources.arrow_tables import ROWS_AT_ONCE, Table, read_tables
 from atom_distill.data.sources.splits import TRAIN, split_of
 
@@ -25,7 +26,7 @@ def read_parquet(files: list[Path], root: Path, options: LoadOptions) -> RawData
         ConfigError: a test fraction was given though there is a test split.
     """
     parts = {TRAIN: files} if files == [root] else _parts(files, root)
-    tables = {name: _table(paths, f"{root.name} ({name})") for name, paths in parts.items()}
+    tables = {name: parquet_table(paths, f"{root.name} ({name})") for name, paths in parts.items()}
     return read_tables(tables, str(root), options)
 
 
@@ -64,7 +65,17 @@ def _part_of(path: Path) -> PurePath:
     return [folder for folder in telling if split_of(folder.name) == role][-1]
 
 
-def _table(paths: list[Path], name: str) -> Table:
+def parquet_table(paths: list[Path], name: str, declared: dict[bytes, bytes] | None = None) -> Table:
+    """Return the table that parquet files hold together.
+
+    Args:
+        paths: of the files, in the order of the rows.
+        name: of the table, for messages.
+        declared: Arrow metadata for files that declare no features of the `datasets` library themselves.
+
+    Raises:
+        DataError: the first file is damaged; the others are opened when they are read.
+    """
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -79,6 +90,10 @@ def _table(paths: list[Path], name: str) -> Table:
                 f"{path} is not a readable parquet file ({reason_of(error)}); fetch or write it again"
             ) from error
 
+    def described(schema: Any) -> Any:
+        own = schema.metadata or {}
+        return schema if declared is None or HF_METADATA in own else schema.with_metadata({**own, **declared})
+
     def batches(columns: list[str]) -> Iterator[Any]:
         for path in paths:
             file, names = open_file(path)
@@ -87,10 +102,11 @@ def _table(paths: list[Path], name: str) -> Table:
                 if missing:
                     raise DataError(f"{path} lacks column {missing[0]!r}, which {paths[0].name} has; write it again")
                 try:
-                    yield from file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns)
+                    for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
+                        yield batch.replace_schema_metadata(described(batch.schema).metadata)
                 except damages as error:
                     raise DataError(f"{path} is damaged ({reason_of(error)}); fetch or write it again") from error
 
     first, _ = open_file(paths[0])
     with first:
-        return Table(name, first.schema_arrow, batches, paths[0].parent)
+        return Table(name, described(first.schema_arrow), batches, paths[0].parent)
