@@ -97,8 +97,8 @@ def distill(
     Args:
         dataset: from `load_dataset`.
         ipc: images per class; or give budget=M, a total number of images, allocated in proportion to class sizes.
-        method: "atom" (default), "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "forgetting", one that
-            you registered in `METHODS`, or "package.module:name".
+        method: "atom" (default), "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "k-means",
+            "forgetting", one that you registered in `METHODS`, or "package.module:name".
         out: folder for the result, its checkpoints and metrics; without it the result is in memory only.
         resume: continue the run in `out`, if there is one.
         show_progress: draw a bar on standard error.

@@ -281,3 +281,21 @@ def test_duplicates_and_dark_images_are_shown(atom, tmp_path):
     facts = atom("data --json", tmp_path / "set").json
     assert facts["duplicates"]["across_splits"]["images"] == 1
     assert facts["duplicates"]["across_classes"]["examples"][0][1] == {"split": "train", "index": 2, "class": "dog"}
+
+
+def test_a_dry_run_tells_how_much_of_the_pool_is_cached(atom):
+    line = "distill digits --ipc 1 --networks snapshot --pool 2 --pool-epochs 1 --width 8"
+    assert "0 of 2 networks of the pool are cached" in atom(f"{line} --dry-run").out
+    assert atom(f"{line} --dry-run --json").json["pool"] == {"networks": 2, "cached": 0}
+    assert atom(f"{line} --pool 1 --steps 1 --compile off --out run").code == 0
+    assert atom(f"{line} --dry-run --json").json["pool"] == {"networks": 2, "cached": 1}
+    assert "pool" not in atom("distill digits --ipc 1 --pool 2 --dry-run --json").json
+
+
+def test_what_a_pool_is_needed_for_is_refused_without_one(atom):
+    for option in ("--networks snapshot", "--networks interpolated", "--label-weight 100"):
+        answer = atom(f"distill digits --ipc 1 {option}")
+        assert answer.code == 2
+        assert f"{option.split()[0]}" in answer.err
+        assert "--pool 2" in answer.err
+        assert len(answer.err.splitlines()) == 1

@@ -15,7 +15,7 @@ BUDGET = {"data": DATA, "ipc": None, "budget": 12}
 SHARES = [1, 8, 3]
 
 
-@pytest.mark.parametrize("method", ["atom", "dm", "random", "herding", "k-center", "forgetting"])
+@pytest.mark.parametrize("method", ["atom", "dm", "random", "herding", "k-center", "k-means", "forgetting"])
 def test_a_budget_is_shared_out_by_every_method(method, tmp_path):
     made = go(tmp_path / "run", method=method, **BUDGET)
     loaded = DistilledDataset.load(tmp_path / "run")

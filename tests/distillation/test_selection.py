@@ -15,7 +15,7 @@ from atom_distill.training import reference_network
 from atom_distill.training.reference_network import ReferenceRecipe
 from distillation.toys import go, toy_dataset
 
-SELECTIONS = ["random", "herding", "k-center", "forgetting"]
+SELECTIONS = ["random", "herding", "k-center", "k-means", "forgetting"]
 DATA = toy_dataset((12, 9, 15))
 
 

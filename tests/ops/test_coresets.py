@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from atom_distill.base.errors import ShapeError
-from atom_distill.ops.coresets import forgetting_events, herding, k_center, most_forgotten
+from atom_distill.ops.coresets import forgetting_events, herding, k_center, most_forgotten, nearest_to_k_means
 
 
 def points(count: int = 23, seed: int = 0) -> torch.Tensor:
@@ -41,6 +41,32 @@ def test_the_greedy_centers_cover_within_twice_the_best_radius():
     radius = lambda chosen: float(distances[list(chosen)].min(dim=0).values.max())  # noqa: E731
     best = min(radius((i, j, k)) for i in range(12) for j in range(i) for k in range(j))
     assert best <= radius(k_center(rows, 3).tolist()) <= 2 * best
+
+
+def test_k_means_chooses_the_image_nearest_to_the_mean_of_each_cluster():
+    """Groups far from each other are the clusters, whatever the first centers."""
+    rows, groups = points(40), torch.arange(40) % 4
+    rows = rows + 100 * torch.nn.functional.one_hot(groups, 4)
+    want = set()
+    for group in range(4):
+        members = (groups == group).nonzero().flatten().tolist()
+        mean = np.mean([rows[i].numpy() for i in members], axis=0)
+        want.add(min(members, key=lambda i: float(np.linalg.norm(rows[i].numpy() - mean))))
+    for seed in (0, 1, 2**62):
+        assert set(nearest_to_k_means(rows, 4, seed).tolist()) == want
+        assert nearest_to_k_means(rows.float(), 4, seed).tolist() == nearest_to_k_means(rows.float(), 4, seed).tolist()
+
+
+def test_k_means_of_one_cluster_is_the_middle():
+    rows = points()
+    assert nearest_to_k_means(rows, 1, 0).tolist() == [int((rows - rows.mean(0)).norm(dim=1).argmin())]
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_k_means_chooses_every_image_once_even_among_equals():
+    assert sorted(nearest_to_k_means(torch.ones(5, 3), 5, 0).tolist()) == list(range(5))
+    with pytest.raises(ShapeError):
+        nearest_to_k_means(points(3), 4, 0)
 
 
 @pytest.mark.parametrize("choose", [herding, k_center])

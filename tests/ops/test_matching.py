@@ -35,6 +35,8 @@ SETTINGS = [
     pytest.param(oracle.Terms(spatial=False), id="channel-only"),
     pytest.param(oracle.Terms(embedding=False), id="attention-only"),
     pytest.param(oracle.Terms(spatial_power=1.0, channel_power=8.0, task_balance=0.02), id="powers-1-8"),
+    pytest.param(oracle.Terms(second_moments=0.3), id="second-moments"),
+    pytest.param(oracle.Terms(False, False, False, second_moments=2.0), id="second-moments-only"),
     pytest.param(oracle.Terms(spatial_power=3.0, channel_power=2.0, task_balance=1.0), id="powers-3-2"),
 ]
 
@@ -114,8 +116,12 @@ def loss_by_hand(real: Tensor, syn: Tensor, weights: dict[str, Tensor], depth: i
                     energy = layer.abs().pow(power).sum(axes).flatten(1)
                     means.append((energy / energy.pow(2).sum(1, keepdim=True).sqrt()).mean(0))
                 total = total + on * (means[0] - means[1]).pow(2).sum()
+            squares = [(layer**2).mean((0, 2, 3)) for layer in (layer_real, layer_syn)]
+            total = total + terms.second_moments * (squares[0] - squares[1]).pow(2).sum()
         distance = (embedding_real.mean(0) - embedding_syn.mean(0)).pow(2).sum()
         total = total + terms.embedding * terms.task_balance * distance
+        distance = ((embedding_real**2).mean(0) - (embedding_syn**2).mean(0)).pow(2).sum()
+        total = total + terms.second_moments * distance
     return 100 * total
 
 

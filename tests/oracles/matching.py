@@ -31,6 +31,7 @@ class Terms:
     task_balance: float = 0.01
     spatial_power: float = 4.0
     channel_power: float = 4.0
+    second_moments: float = 0.0
 
 
 def objective(real: Batch, synthetic: Batch, num_classes: int, terms: Terms) -> float:
@@ -42,8 +43,10 @@ def objective(real: Batch, synthetic: Batch, num_classes: int, terms: Terms) -> 
                 total += _distance(real, synthetic, k, _spatial(layer, terms.spatial_power))
             if terms.channel:
                 total += _distance(real, synthetic, k, _channel(layer, terms.channel_power))
+            total += terms.second_moments * _distance(real, synthetic, k, _squares(layer))
         if terms.embedding:
             total += terms.task_balance * _distance(real, synthetic, k, lambda batch, i: batch.embedding[i])
+        total += terms.second_moments * _distance(real, synthetic, k, lambda batch, i: batch.embedding[i] ** 2)
     return LOSS_FACTOR * total
 
 
@@ -56,6 +59,10 @@ def _spatial(layer: int, power: float) -> Statistic:
 
 def _channel(layer: int, power: float) -> Statistic:
     return lambda batch, i: channel_attention(batch.maps[layer][i], power)
+
+
+def _squares(layer: int) -> Statistic:
+    return lambda batch, i: np.array([np.mean(channel * channel) for channel in batch.maps[layer][i]])
 
 
 def _distance(real: Batch, synthetic: Batch, k: int, statistic: Statistic) -> float:

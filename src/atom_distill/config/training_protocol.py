@@ -62,3 +62,5 @@ PROTOCOLS.register("dm")(TrainingProtocol(name="dm"))
 """What the DM and DataDAM code does: 1000 epochs, learning rate x 0.1 at half time, DSA on, batch 256."""
 PROTOCOLS.register("search")(TrainingProtocol(name="search", epochs=200))
 """The same for a fifth as long, as many architectures are to be ranked."""
+PROTOCOLS.register("pool")(TrainingProtocol(name="pool", epochs=10, batch_size=128, lr=0.05, schedule="cosine"))
+"""How the networks of a pool are trained on all real images."""

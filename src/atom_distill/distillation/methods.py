@@ -7,12 +7,12 @@ from atom_distill.base.registry import Registry
 from atom_distill.distillation.gradient_methods import DC, DSA
 from atom_distill.distillation.matching_methods import ATOM, DATADAM, DM
 from atom_distill.distillation.method import Method
-from atom_distill.distillation.selection_methods import FORGETTING, HERDING, K_CENTER, RANDOM
+from atom_distill.distillation.selection_methods import FORGETTING, HERDING, K_CENTER, K_MEANS, RANDOM
 
 METHODS: Registry[Method] = Registry("method")
 """To add a method, register an instance of `Method`, such as a `MatchingMethod` with an objective of your own."""
 
-for _method in (RANDOM, HERDING, K_CENTER, FORGETTING, DC, DSA, DM, DATADAM, ATOM):
+for _method in (RANDOM, HERDING, K_CENTER, K_MEANS, FORGETTING, DC, DSA, DM, DATADAM, ATOM):
     METHODS.register(_method.name)(_method)
 
 

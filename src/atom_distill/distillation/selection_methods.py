@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _UNUSED = frozenset(
     [
         *("steps", "init", "batch_real", "augment", "eval_every", "eval_epochs", "eval_repeats", "holdout", "preset"),
-        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "chunk", "memory", "networks"),
+        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "chunk", "memory"),
+        *("networks", "pool", "pool_epochs", "label_weight"),
         *("image_optimizer", "image_lr", "image_momentum", "image_average"),
     ]
 )
@@ -141,6 +142,18 @@ def by_k_center(candidates: Candidates) -> Tensor:
     return candidates.class_by_class(lambda _, indices, count: k_center(embeddings(indices), count))
 
 
+def by_k_means(candidates: Candidates) -> Tensor:
+    """Choose the images nearest to the centers of as many clusters of the class."""
+    from atom_distill.base.seeding import derive_seed
+    from atom_distill.ops.coresets import nearest_to_k_means
+
+    def choose(label: int, indices: Tensor, count: int) -> Tensor:
+        clusters = derive_seed(candidates.seed, "k-means", label)
+        return nearest_to_k_means(candidates.network.embeddings(indices), count, clusters)
+
+    return candidates.class_by_class(choose)
+
+
 def by_forgetting(candidates: Candidates) -> Tensor:
     """Choose the images that the network forgot most often."""
     from atom_distill.base.seeding import generator
@@ -172,6 +185,13 @@ K_CENTER = SelectionMethod(
     title="K-Center",
     description="Choose real images so that none of the class is far from a chosen one (Sener & Savarese, ICLR 2018).",
     choose=by_k_center,
+)
+K_MEANS = SelectionMethod(
+    name="k-means",
+    title="k-means",
+    description="Choose the real images nearest to the centers of k-means clusters, as DREAM begins (Liu et al., ICCV "
+    "2023).",
+    choose=by_k_means,
 )
 FORGETTING = SelectionMethod(
     name="forgetting",
