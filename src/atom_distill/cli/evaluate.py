@@ -210,7 +210,7 @@ def _ranking_plan(options: EvaluateCommand, arch: str, dataset: ImageDataset) ->
     on_whole = {} if epochs is None else {"epochs": epochs}
     return RankingPlan(
         augmented=_evaluation(options, arch, dataset),
-        plain=_evaluation(options, arch, dataset, augment="none"),
+        plain=_evaluation(options, arch, dataset, augment="none", augment_always="none", cutmix=0.0),
         whole=_evaluation(options, arch, dataset, **on_whole) if accuracy is None else accuracy,
     )
 
