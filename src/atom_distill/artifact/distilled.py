@@ -187,6 +187,13 @@ class DistilledDataset:
         counts = set(self.per_class.tolist())
         return counts.pop() if len(counts) == 1 else None
 
+    @property
+    def images_per_stored(self) -> float:
+        """Decoded images for each image of the set's size, `ipc` or `budget`; 1 where images are stored as they are."""
+        ipc, budget = self.settings.get("ipc"), self.settings.get("budget")
+        stored = budget or (ipc or 0) * len(self.class_names) or len(self.row_labels)
+        return len(self) / stored
+
     def pixels(self) -> Tensor:
         """Return the images through the inverse preprocessing, rounded and clipped: uint8 [M, C, H, W]."""
         intensities = self.preprocessing.invert(self.images)
