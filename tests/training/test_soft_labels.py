@@ -7,16 +7,22 @@ import torch
 
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models.build import build_model
+from atom_distill.models.initialization import reinitialize
+from atom_distill.models.network import Network
 from atom_distill.training.soft_labels import soft_labels_of
+
+
+def sharp_network(norm: str) -> Network:
+    """A network as sure of its answers as a trained one."""
+    network = build_model("convnet", (3, 8, 8), 4, NetworkShape(width=4, norm=norm))
+    reinitialize(network, torch.Generator().manual_seed(0))
+    network.classifier.weight.data *= 100
+    return network
 
 
 def test_they_are_the_mean_of_softmax_probabilities():
     images = 3 * torch.randn(1003, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    networks = [
-        build_model("convnet", (3, 8, 8), 4, NetworkShape(width=4, norm=norm)) for norm in ("instance", "batch")
-    ]
-    for network in networks:
-        network.classifier.weight.data *= 200  # as sharp as trained ones
+    networks = [sharp_network(norm) for norm in ("instance", "batch")]
     found = soft_labels_of(networks, images)
     logits = torch.stack([network.eval()(images) for network in networks]).detach().double().numpy()
     wanted = np.zeros((1003, 4))
@@ -33,6 +39,6 @@ def test_they_are_the_mean_of_softmax_probabilities():
 
 def test_one_image_alone_is_labelled_as_among_others():
     images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    network = build_model("convnet", (3, 8, 8), 4, NetworkShape(width=4, norm="batch"))
+    network = sharp_network("batch")
     alone = soft_labels_of([network], images[:1])
     torch.testing.assert_close(soft_labels_of([network], images)[:1], alone, rtol=2e-3, atol=1e-6)
