@@ -150,12 +150,16 @@ def _print_plan(plan: RunPlan, flags: Mapping[str, Any], *, as_json: bool) -> No
         if values[name] is None and value is not None:
             values[name], origins[name] = value, "architecture"
     per_class = plan.images_per_class.tolist()
+    pool = {"networks": plan.pool.recipe.networks, "cached": plan.pool.count_cached()} if plan.pool else None
     if as_json:
-        print_json({"settings": values, "origin": origins, "images": sum(per_class), "per_class": per_class})
+        images = {"images": sum(per_class), "per_class": per_class}
+        print_json({"settings": values, "origin": origins, **images, **({"pool": pool} if pool else {})})
         return
     rows = [[name, "-" if value is None else str(value), origins[name]] for name, value in values.items()]
     print_table("settings", ["setting", "value", "from"], rows)
     print_line(f"{sum(per_class)} images of {len(per_class)} classes by {plan.method.title}")
+    if pool:
+        print_line(f"{pool['cached']} of {pool['networks']} networks of the pool are cached; the run trains the others")
 
 
 @dataclass(frozen=True)

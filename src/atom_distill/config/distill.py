@@ -10,7 +10,7 @@ from atom_distill.base.network_shape import Activation, NetworkShape, Norm, Pool
 from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 
 Preset = Literal["paper", "fast"]
-Init = Literal["real", "noise"]
+Init = Literal["real", "noise", "k-means"]
 Preprocess = Literal["zca", "normalize"]
 ImageOptimizer = Literal["sgd", "adam"]
 CompileMode = Literal["auto", "on", "off"]
@@ -58,7 +58,11 @@ class DistillConfig(BaseModel):
         description="Updates of the images; for dc and dsa: networks, with about ipc updates each (steps).",
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
-    init: Init = Field(default="real", description="Initial images: real ones of the class, or Gaussian noise.")
+    init: Init = Field(
+        default="real",
+        description="Initial images: random real ones of the class, Gaussian noise, or k-means: real ones nearest to the "
+        "centers of clusters of the class's embeddings, in a trained network (the first of the pool if there is one).",
+    )
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
     image_lr: float = Field(
@@ -112,7 +116,21 @@ class DistillConfig(BaseModel):
     )
     networks: str = Field(
         default="fresh",
-        description="Where the network of each step comes from: fresh (new random weights), or module:name.",
+        description="Where the network of each step comes from: fresh (new random weights), snapshot (a network of the pool, "
+        "in training), interpolated (between its initial weights and a snapshot), or module:name.",
+    )
+    pool: int = Field(
+        default=0,
+        ge=0,
+        description="Networks of a pool, trained on all real images before the first step, once for all runs; 0: none.",
+    )
+    pool_epochs: int = Field(
+        default=10, ge=1, description="Length of the training of each (epochs); after each epoch there is a snapshot."
+    )
+    label_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the cross-entropy of the synthetic images in a late snapshot of the pool; 0: off.",
     )
     eval_every: int = Field(
         default=0, ge=0, description="Steps between evaluations on held-out training images; 0: no evaluations."
@@ -158,6 +176,12 @@ class DistillConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _has_a_judge(self) -> Self:
+        if self.label_weight and not self.pool:
+            raise ValueError("`label_weight` needs a pool of trained networks: give `pool=2` or so")
+        return self
+
+    @model_validator(mode="after")
     def _has_both_ends(self) -> Self:
         if self.snapshots == 1:
             raise ValueError("`snapshots` must be 0, or at least 2 (the initial images and the last)")
@@ -171,6 +195,11 @@ class DistillConfig(BaseModel):
     def images(self, num_classes: int) -> int:
         """Return the number of stored images of all classes."""
         return self.budget or (self.ipc or 0) * num_classes
+
+    @property
+    def uses_pool(self) -> bool:
+        """Whether there is a pool, and something that uses it."""
+        return self.pool > 0 and (self.networks != "fresh" or self.label_weight > 0 or self.init == "k-means")
 
     def network_shape(self) -> NetworkShape:
         """Return what the matching network is asked to be; None leaves a choice to the architecture."""

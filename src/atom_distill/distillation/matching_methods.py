@@ -79,6 +79,8 @@ class MatchingMethod(Method):
         )
         held = 0 if plan.execution.device.type == "cuda" else held_bytes()
         of_one = footprint(network, self.objective(own).statistics, training.image_shape)
+        if settings.label_weight:
+            of_one = replace(of_one, trained=2 * of_one.trained)  # synthetic images go through two networks
         chunk = affordable_chunk(settings.memory, network, of_one, demand, held=held)
         if chunk < settings.chunk:
             note(f"chunk {settings.chunk} is more than memory {settings.memory:g} allows: it is {chunk}")
@@ -86,6 +88,7 @@ class MatchingMethod(Method):
 
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
         """See `Method.distill`."""
+        from atom_distill.distillation.classifier import Classifier
         from atom_distill.distillation.encoder import Encoder
         from atom_distill.distillation.optimize import optimize, real_images
         from atom_distill.distillation.step import MatchingStep
@@ -94,6 +97,7 @@ class MatchingMethod(Method):
         execution, mixing = plan.execution, mixes_images(plan.network)
         if mixing and plan.shard.ranks.size > 1:
             execution = replace(execution, compiled=False)  # compiled code cannot wait for other processes
+        pool, seed, weight = plan.pool, plan.settings.seed, plan.settings.label_weight
         whole = plan.training.num_classes * plan.settings.batch_real + int(plan.images_per_class.sum())
         step = MatchingStep(
             shard=plan.shard,
@@ -101,8 +105,9 @@ class MatchingMethod(Method):
             encoder=Encoder(plan.network, self.objective(plan.method_settings), plan.source, execution),
             parameterization=plan.parameterization,
             operations=plan.settings.operations(),
-            seed=plan.settings.seed,
+            seed=seed,
             chunk=whole if mixing else execution.chunk,
+            classifier=Classifier(pool, seed, weight, execution) if pool is not None and weight else None,
         )
         return optimize(step, plan, start, show_progress=show_progress)
 
@@ -121,6 +126,11 @@ class AttentionSettings(MethodSettings):
         description="Lambda, weight of the embedding against the attention.",
         json_schema_extra=default_text("0.01 up to 32x32, 0.02 above"),
     )
+    second_moments: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of second moments: of the squared embedding and of each channel's mean square; 0: off.",
+    )
 
 
 class SpatialAttentionSettings(AttentionSettings):
@@ -136,7 +146,7 @@ class EmbeddingSettings(SpatialAttentionSettings):
 
 
 def _attention_objective(settings: AttentionSettings) -> Objective:
-    if not (settings.spatial or settings.channel or settings.embedding):
+    if not (settings.spatial or settings.channel or settings.embedding or settings.second_moments):
         raise ConfigError("spatial, channel and embedding are all off: nothing is left to match")
     from atom_distill.ops.matching import Objective, attention_mixer
 

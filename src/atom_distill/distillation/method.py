@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the settings of methods are options of the command line, wh
     from atom_distill.models.network import Network
     from atom_distill.ops.parameterization import Parameterization, Stored
     from atom_distill.ops.preprocessing import Preprocessing
+    from atom_distill.training.pool import Pool
 
 JUDGING_SETTINGS = frozenset({"eval_epochs", "eval_repeats", "holdout"})
 """General settings that count only where a run evaluates on held-out images."""
@@ -44,6 +45,7 @@ class RunPlan:
         parameterization: what is stored, and how it becomes images.
         execution: device, precision, compilation, chunk.
         shard: this process's share of the classes, and the ranks.
+        pool: trained networks, not trained yet; None if the run has none.
         out: the run's folder; None keeps the result in memory.
     """
 
@@ -58,6 +60,7 @@ class RunPlan:
     parameterization: Parameterization
     execution: MatchingExecution
     shard: Shard
+    pool: Pool | None = None
     out: Path | None = None
 
     @property

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import SetFacts
@@ -29,6 +31,7 @@ from atom_distill.models.batch_norm import mixes_images, synchronized
 from atom_distill.models.build import build_model
 from atom_distill.ops.parameterization import build_parameterization
 from atom_distill.processes.ranks import Ranks, require_device_for_each
+from atom_distill.training.pool import Pool, PoolRecipe
 
 
 def plan_run(
@@ -65,6 +68,7 @@ def plan_run(
     if ranks.size > 1 and mixes_images(network):
         synchronized(network, execution.device)
     _require_initial_images(training, settings, method, shard.rows_per_class * parameterization.images_per_row)
+    pool = _pool(training, settings, network.shape, execution.device)
     return RunPlan(
         settings=settings,
         method=method,
@@ -73,10 +77,11 @@ def plan_run(
         dataset=dataset,
         training=training,
         network=network,
-        source=build_network_source(settings.networks, settings.seed),
+        source=build_network_source(settings.networks, settings.seed, pool),
         parameterization=parameterization,
         execution=execution,
         shard=shard,
+        pool=pool if settings.uses_pool and method.takes_steps else None,
         out=out,
     )
 
@@ -190,11 +195,19 @@ def _training_images(dataset: ImageDataset, settings: DistillConfig, method: Met
     return dataset
 
 
+def _pool(training: ImageDataset, settings: DistillConfig, shape: NetworkShape, device: torch.device) -> Pool | None:
+    """Return the pool of trained networks that is asked for; it is trained when the run starts."""
+    if not settings.pool:
+        return None
+    recipe = PoolRecipe(settings.pool, settings.pool_epochs, settings.arch, shape, settings.preprocess, device)
+    return Pool(recipe, training)
+
+
 def _require_initial_images(
     training: ImageDataset, settings: DistillConfig, method: Method, images_wanted: Tensor
 ) -> None:
     """Make sure that every class has the real images that the run begins with, or chooses."""
     if not method.takes_steps:
         require_images(training, images_wanted, otherwise=", or a `budget` of images in all")
-    elif settings.init == "real":
+    elif settings.init != "noise":
         require_images(training, images_wanted, otherwise=", or `init` noise, or a `budget` of images in all")

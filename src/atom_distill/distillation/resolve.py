@@ -115,6 +115,8 @@ def note_unused(given: Mapping[str, Any], method: Method, general: DistillConfig
     unused = method.unused | set(method.idle(own)) | (_settings_of_methods() - type(own).model_fields.keys())
     if not general.eval_every:
         unused |= JUDGING_SETTINGS
+    if not general.uses_pool:
+        unused |= {"pool", "pool_epochs"}
     fields = DistillConfig.model_fields
     names = [name for name in unused & given.keys() if name not in fields or given[name] != fields[name].default]
     if names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from atom_distill.distillation.method import RunPlan, RunResult, RunStart
 from atom_distill.distillation.run_state import RunState, last_step, load_newest_checkpoint
 from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing
+from atom_distill.training.embeddings import Embeddings
+from atom_distill.training.reference_network import ReferenceRecipe, reference_network
+
+_REFERENCE_EPOCHS = 10
+"""Epochs of the network on which initial images rest where there is no pool; the selections' default."""
 
 
 def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> DistilledDataset:
@@ -38,7 +44,11 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
         note(f"{out} is finished: it has its {plan.steps} steps" if plan.steps else f"{out} is finished")
         return ranks.run_on_all(lambda: DistilledDataset.load(out))
     record = ranks.broadcast_from_rank0(lambda: _begin(plan))
-    start = ranks.broadcast_from_rank0(lambda: _start(plan))
+    preprocessing = ranks.broadcast_from_rank0(lambda: _preprocessing(plan))
+    if plan.pool is not None:
+        plan.pool.train(preprocessing, ranks, show_progress=show_progress)
+    state = ranks.broadcast_from_rank0(lambda: _state(plan, preprocessing, show_progress=show_progress))
+    start = RunStart(preprocessing, state)
     result = plan.method.distill(plan, start, show_progress=show_progress)
     distilled = _as_set(plan, start.preprocessing, {**record, **result.record}, result)
     if out is not None:
@@ -80,15 +90,26 @@ def _note_differences(out: Path, stored: Mapping[str, Any], now: Mapping[str, An
         note(f"resuming with {told}: the result may differ from that of an uninterrupted run by rounding")
 
 
-def _start(plan: RunPlan) -> RunStart:
-    """Return the preprocessing, and the newest checkpoint or the initial values."""
-    preprocessing = _preprocessing(plan)
+def _state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RunState:
+    """Return the newest checkpoint or the initial values."""
     state = load_newest_checkpoint(plan.out) if plan.out is not None else None
     if state is None:
         init, seed, per_class = plan.settings.init, plan.settings.seed, plan.images_per_class
-        images = initial_images(plan.training, preprocessing, init=init, per_class=per_class, seed=seed)
+        embeddings = partial(_embeddings, plan, preprocessing, show_progress=show_progress)
+        images = initial_images(
+            plan.training, preprocessing, init=init, per_class=per_class, seed=seed, embeddings=embeddings
+        )
         state = RunState(0, plan.parameterization.encode(images))
-    return RunStart(preprocessing, replace(state, images_per_class=plan.images_per_class))
+    return replace(state, images_per_class=plan.images_per_class)
+
+
+def _embeddings(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> Embeddings:
+    """Return the embeddings of training images in the first network of the pool, or else in the reference network."""
+    settings, device = plan.settings, plan.execution.device
+    if plan.pool is not None:
+        return plan.pool.embeddings(preprocessing)
+    recipe = ReferenceRecipe(settings.arch, settings.network_shape(), _REFERENCE_EPOCHS, settings.seed, device)
+    return reference_network(plan.training, preprocessing, recipe, show_progress=show_progress).embeddings
 
 
 def _preprocessing(plan: RunPlan) -> Preprocessing:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _UNUSED = frozenset(
     [
         *("steps", "init", "batch_real", "augment", "eval_every", "eval_epochs", "eval_repeats", "holdout", "preset"),
-        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "chunk", "memory", "networks"),
+        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "chunk", "memory"),
+        *("networks", "pool", "pool_epochs", "label_weight"),
         *("image_optimizer", "image_lr", "image_momentum", "image_average"),
     ]
 )

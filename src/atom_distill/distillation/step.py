@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.seeding import generator
+from atom_distill.distillation.classifier import Classifier
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.matching_execution import CHUNKS_PREPARED
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
-from atom_distill.ops.matching import class_means, class_sums, matching_loss, matching_terms
+from atom_distill.ops.matching import class_means, class_sums, matching_loss, matching_terms, unique_names
 from atom_distill.ops.parameterization import Parameterization, Stored
 
 
@@ -32,6 +33,7 @@ class MatchingStep:
         operations: DSA operations, empty for none.
         seed: the run's seed.
         chunk: images in one forward pass.
+        classifier: a second network, whose loss of the synthetic images is added; None for none.
     """
 
     shard: Shard
@@ -41,6 +43,7 @@ class MatchingStep:
     operations: Sequence[str]
     seed: int
     chunk: int
+    classifier: Classifier | None = None
 
     @property
     def num_classes(self) -> int:
@@ -63,7 +66,8 @@ class MatchingStep:
 
     def term_names(self, stored: Stored) -> tuple[str, ...]:
         """Return the names of the terms of the loss."""
-        return self.encoder.term_names(self._probe(stored))
+        names = self.encoder.term_names(self._probe(stored))
+        return names if self.classifier is None else tuple(unique_names([*names, self.classifier.name], "loss"))
 
     def __call__(self, stored: Stored, step: int) -> Tensor:
         """Add the loss's gradient to each tensor's `grad`, and return the loss by term.
@@ -77,6 +81,8 @@ class MatchingStep:
         """
         terms = self.encoder.terms(self._probe(stored))
         self.encoder.load(step)
+        if self.classifier is not None:
+            self.classifier.load(step)
         draw = self._draw(step)
         means_real = self.real_means(step, draw)
         total: Tensor | None = None
@@ -140,6 +146,9 @@ class MatchingStep:
         classes = self.shard.classes[labels + first].to(images.device)
         classes = torch.cat([classes, classes[-1:].expand(len(padded) - len(images))])
         vectors, losses = self.encoder.synthetic(padded, classes)
+        if self.classifier is not None:
+            judged = self.classifier.losses(padded, classes).unsqueeze(1)
+            losses = judged if losses is None else torch.cat([losses, judged], 1)
         within = labels.to(vectors.device)
         means = class_means(vectors[: len(images)], within, last - first)
         if losses is None:

@@ -59,6 +59,31 @@ def k_center(embeddings: Tensor, count: int) -> Tensor:
     return torch.tensor(chosen)
 
 
+def nearest_to_k_means(embeddings: Tensor, count: int, seed: int) -> Tensor:
+    """Choose for each of `count` clusters of k-means the image nearest to its center.
+
+    Args:
+        embeddings: shape [n, D].
+        count: images to choose, at most n.
+        seed: of the first centers.
+
+    Raises:
+        ShapeError: there are fewer than `count`.
+
+    Source: the initial images of DREAM (arXiv 2302.14416).
+    """
+    from sklearn.cluster import KMeans
+
+    embeddings = _widen(embeddings, count).cpu()
+    found = KMeans(count, n_init=1, random_state=seed % 2**32).fit(embeddings.numpy())
+    distances = torch.cdist(torch.from_numpy(found.cluster_centers_).to(embeddings.dtype), embeddings)
+    chosen = []
+    for row in distances:
+        chosen.append(int(row.argmin()))
+        distances[:, chosen[-1]] = torch.inf  # never chosen again, even where centers coincide
+    return torch.tensor(chosen)
+
+
 def forgetting_events(correct: Tensor) -> Tensor:
     """Count how often each image was forgotten: classified correctly after one epoch and incorrectly after the next.
 

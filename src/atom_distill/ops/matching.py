@@ -93,6 +93,7 @@ def attention_mixer(
     task_balance: float = 0.01,
     spatial_power: float = 4.0,
     channel_power: float = 4.0,
+    second_moments: float = 0.0,
 ) -> list[Statistic]:
     """Return the statistics of ATOM's objective, each with its switch.
 
@@ -106,8 +107,12 @@ def attention_mixer(
         task_balance: lambda, weight of the embedding against the attention.
         spatial_power: p_s.
         channel_power: p_c.
+        second_moments: weight of the squares of the embedding, and of each channel's mean square in every layer but the
+            last; 0 leaves them out. Together with the means they fix the variances of a class.
 
-    Source: ATOM (arXiv 2405.01373), the objective; DM and DataDAM are settings of it.
+    Source: ATOM (arXiv 2405.01373), the objective; DM and DataDAM are settings of it. Moments of feature maps are the
+        style of arXiv 2412.04748, which matches means and deviations of channels; class means of squares serve for
+        them here, as the loss compares class means.
     """
     statistics = []
     for number, layer in enumerate(features.maps[:-1], start=1):
@@ -115,9 +120,18 @@ def attention_mixer(
             statistics.append(Statistic(spatial_attention(layer, power=spatial_power), name=f"spatial {number}"))
         if channel:
             statistics.append(Statistic(channel_attention(layer, power=channel_power), name=f"channel {number}"))
+        if second_moments:
+            statistics.append(Statistic(_square(layer).mean((2, 3)), second_moments, f"squares {number}"))
     if embedding:
         statistics.append(Statistic(features.embedding, task_balance, "embedding"))
+    if second_moments:
+        statistics.append(Statistic(_square(features.embedding), second_moments, "embedding squares"))
     return statistics
+
+
+def _square(values: Tensor) -> Tensor:
+    """Return the squares in at least float32."""
+    return values.to(torch.promote_types(values.dtype, torch.float32)).square()
 
 
 def matching_vector(statistics: Sequence[Statistic]) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from atom_distill.models.build import build_model
 from atom_distill.models.network import Network
 from atom_distill.ops.coresets import forgetting_events
 from atom_distill.ops.preprocessing import Preprocessing
+from atom_distill.training.embeddings import Embeddings, embeddings_of
 from atom_distill.training.networks import OneNetwork
 from atom_distill.training.train import train
 from atom_distill.training.training_execution import ExecutionOptions
@@ -41,12 +42,12 @@ class ReferenceNetwork:
     """What a trained network knows of the training images.
 
     Attributes:
-        embeddings: from indices [n] to embeddings, float32 [n, D], on the CPU.
+        embeddings: of training images.
         events: forgetting events of every training image, int64 [N].
         description: how it was trained, and its accuracy on the training images.
     """
 
-    embeddings: Callable[[Tensor], Tensor]
+    embeddings: Embeddings
     events: Tensor
     description: dict[str, Any]
 
@@ -99,13 +100,7 @@ def reference_network(
         if dataset.train.images.numel() * recipe.epochs >= _SLOW_VALUES:
             write_tensors(writable(path), {**network.state_dict(), _CORRECT: correct})
 
-    @torch.no_grad()
-    def embeddings(indices: Tensor) -> Tensor:
-        network.eval()
-        parts = indices.split(_BATCH)
-        pixels = (preprocessing.apply(dataset.train.images[part].to(recipe.device)) for part in parts)
-        return torch.cat([network.features(images).embedding.cpu() for images in pixels])
-
+    embeddings = partial(embeddings_of, network, Pixels(dataset.train, preprocessing, recipe.device))
     accuracy = 100 * float(correct[-1].float().mean())
     return ReferenceNetwork(embeddings, forgetting_events(correct), {**description, "training_accuracy": accuracy})
 

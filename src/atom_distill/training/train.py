@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,24 @@ _TEST_BATCH = 100
 """Images tested at once; their maps stay in a processor's cache."""
 
 
+@dataclass
+class TrainingState:
+    """Where a training stands after an epoch, besides the weights.
+
+    Attributes:
+        epochs: finished.
+        momenta: of the optimizer, by the parameter's place in `Networks.parameters`.
+    """
+
+    epochs: int = 0
+    momenta: dict[int, Tensor] = field(default_factory=dict)
+
+
+def initial_generator(seed: int, repeat: int) -> torch.Generator:
+    """Return the generator from which the initial weights of a network are drawn."""
+    return generator(seed, "evaluation network", repeat)
+
+
 def train(
     networks: Networks,
     images: Sequence[TrainingImages],
@@ -30,8 +49,9 @@ def train(
     repeats: Sequence[int],
     on_epoch: Callable[[], None],
     updates: int | None = None,
+    state: TrainingState | None = None,
 ) -> None:
-    """Train networks together, in place, from a fresh initialization.
+    """Train networks together, in place, from a fresh initialization or from where they are.
 
     Args:
         networks: on the device of the images.
@@ -41,12 +61,15 @@ def train(
         repeats: number of each network in the evaluation; (seed, repeat) decides all random draws.
         on_epoch: called after each epoch.
         updates: number of updates of the weights after which to stop early; None for all epochs.
+        state: where the networks' training stands, updated in place before each `on_epoch`; None begins anew.
 
     Raises:
         NonFiniteError: the training diverged.
         UnknownNameError: the protocol names an unknown schedule.
     """
-    networks.initialize([generator(seed, "evaluation network", repeat) for repeat in repeats])
+    state = state or TrainingState()
+    if not state.epochs:
+        networks.initialize([initial_generator(seed, repeat) for repeat in repeats])
     parameters = networks.parameters()
     optimizer = torch.optim.SGD(
         parameters,
@@ -55,12 +78,16 @@ def train(
         weight_decay=protocol.weight_decay,
         fused=parameters[0].device.type in ("cpu", "cuda"),
     )
+    for index, momentum in state.momenta.items():
+        # In the memory format of the parameter, as the optimizer's own would be.
+        optimizer.state[parameters[index]]["momentum_buffer"] = torch.empty_like(parameters[index]).copy_(momentum)
     schedule = SCHEDULES.get(protocol.schedule)
     left = updates
-    for epoch in range(protocol.epochs):
+    for epoch in range(state.epochs, protocol.epochs):
         optimizer.param_groups[0]["lr"] = protocol.lr * schedule(epoch, protocol)
         randoms = [generator(seed, "evaluation epoch", repeat, epoch) for repeat in repeats]
         done = _epoch(networks, images, protocol, optimizer, randoms, left)
+        state.epochs, state.momenta = epoch + 1, _momenta(optimizer, parameters)
         on_epoch()
         left = None if left is None else left - done
         if left == 0:
@@ -104,6 +131,12 @@ def _epoch(
         loss.backward()
         optimizer.step()
     return len(parts)
+
+
+def _momenta(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> dict[int, Tensor]:
+    """Return the optimizer's momentum of each parameter that has one."""
+    found = [optimizer.state.get(parameter, {}).get("momentum_buffer") for parameter in parameters]
+    return {index: momentum for index, momentum in enumerate(found) if momentum is not None}
 
 
 def _augmented(batch: Tensor, operations: Sequence[str], randoms: Sequence[torch.Generator]) -> Tensor:

@@ -1,0 +1,241 @@
+"""A pool: a few networks trained on all real images, each with a snapshot of its weights after every epoch.
+
+A network depends on the data, the recipe and its number alone, never on a run's seed or on how many there are, so all
+runs share those in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from atom_distill.base.cache_folder import cache_path
+from atom_distill.base.errors import CacheError, InterruptedRunError, NonFiniteError
+from atom_distill.base.interrupt import StopRequest
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.base.progress import Progress
+from atom_distill.base.seeding import derive_seed, generator
+from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
+from atom_distill.data.dataset import ImageDataset
+from atom_distill.models.build import build_model
+from atom_distill.models.initialization import reinitialize
+from atom_distill.models.network import Network
+from atom_distill.ops.preprocessing import Preprocessing
+from atom_distill.processes.ranks import Ranks
+from atom_distill.training.embeddings import Embeddings, embeddings_of
+from atom_distill.training.networks import OneNetwork
+from atom_distill.training.pool_file import Snapshots, is_finished, read_trajectory
+from atom_distill.training.train import initial_generator, train
+from atom_distill.training.training_execution import ExecutionOptions
+from atom_distill.training.training_images import Pixels
+
+_SEED = derive_seed(0, "pool")
+"""Not a seed that users choose: no network of the pool begins like one that later judges the images."""
+_SECONDS_BETWEEN_SAVES = 5.0
+_SAMPLE = 500
+"""Training images on which the accuracy beside the bar is measured."""
+
+
+@dataclass(frozen=True)
+class PoolRecipe:
+    """How the networks of a pool are made.
+
+    Attributes:
+        networks: how many.
+        epochs: of training by the protocol "pool".
+        arch: architecture.
+        shape: final; what the user asks for by name and what is the default anyway give the same networks.
+        preprocess: kind of the preprocessing.
+        device: where they are trained.
+    """
+
+    networks: int
+    epochs: int
+    arch: str
+    shape: NetworkShape
+    preprocess: str
+    device: torch.device
+
+    @property
+    def protocol(self) -> TrainingProtocol:
+        """The protocol "pool" at this length."""
+        return PROTOCOLS.get("pool").changed(epochs=self.epochs)
+
+
+class Pool:
+    """The trained networks of a recipe, in the cache after `train`.
+
+    Args:
+        recipe: how they are made.
+        dataset: whose training images they are trained on.
+    """
+
+    def __init__(self, recipe: PoolRecipe, dataset: ImageDataset) -> None:
+        self.recipe, self._dataset = recipe, dataset
+        self._opened: dict[int, Snapshots] = {}
+
+    @property
+    def late_epochs(self) -> range:
+        """The last third of the epochs, one at least: snapshots of well-trained networks."""
+        return range(self.recipe.epochs - max(1, self.recipe.epochs // 3), self.recipe.epochs)
+
+    def count_cached(self) -> int:
+        """Return how many of the networks are in the cache, trained to the end."""
+        return sum(self._is_cached(number) for number in range(self.recipe.networks))
+
+    @torch.no_grad()
+    def load(self, network: Network, number: int, epoch: int, share: float = 1.0) -> None:
+        """Load a snapshot, or a point on the line to it from the network's own initial weights, in place.
+
+        Args:
+            network: of the recipe's architecture.
+            number: of the network in the pool, from 0.
+            epoch: after which the snapshot was taken, from 0.
+            share: u of (1 - u) initial + u snapshot, in [0, 1].
+
+        Raises:
+            CacheError: the network is not in the cache.
+        """
+        if share < 1:
+            reinitialize(network, initial_generator(_SEED, number))
+        snapshots = self._snapshots(number)
+        for name, values in network.state_dict().items():
+            trained = snapshots.read(name, epoch).to(values.device)
+            if share < 1 and values.is_floating_point():
+                values.lerp_(trained, share)
+            else:
+                values.copy_(trained)
+
+    def embeddings(self, preprocessing: Preprocessing) -> Embeddings:
+        """Return the embeddings of training images in the last snapshot of the first network."""
+        network = self.new_network().to(self.recipe.device)
+        self.load(network, 0, self.recipe.epochs - 1)
+        return partial(embeddings_of, network, Pixels(self._dataset.train, preprocessing, self.recipe.device))
+
+    def new_network(self) -> Network:
+        """Return a network of the pool's architecture."""
+        return build_model(self.recipe.arch, self._dataset.image_shape, self._dataset.num_classes, self.recipe.shape)
+
+    def train(self, preprocessing: Preprocessing, ranks: Ranks, *, show_progress: bool = True) -> None:
+        """Train the networks that are not in the cache; processes take turns, and all call this.
+
+        Raises:
+            NonFiniteError: the training diverged.
+            InterruptedRunError: Ctrl-C; finished epochs are kept.
+        """
+        numbers = range(self.recipe.networks)
+        for some in (numbers[ranks.rank :: ranks.size], numbers):  # processes of several machines may share no cache
+            work = partial(self._train, some, preprocessing, show_progress=show_progress)
+            ranks.run_on_all(work)
+
+    def _train(self, numbers: Iterable[int], preprocessing: Preprocessing, *, show_progress: bool) -> None:
+        """Train those of some networks that are not in the cache, one after another, each from where it is."""
+        numbers = [number for number in numbers if not self._is_cached(number)]
+        if not numbers:
+            return
+        images = Pixels(self._dataset.train, preprocessing, self.recipe.device)
+        network = self.new_network().to(self.recipe.device)
+        epochs = self.recipe.epochs * len(numbers)
+        pixels = float(epochs * len(images) * images.split.images.shape[2:].numel())
+        trained = OneNetwork(network, ExecutionOptions().plan(self.recipe.device, pixels=pixels, repeats=1))
+        label = f"train {len(numbers)} network{'s' if len(numbers) > 1 else ''} of the pool"
+        with StopRequest() as stop, Progress(label, total=epochs, unit="epochs", enabled=show_progress) as bar:
+            for number in numbers:
+                _Training(self._path(number), number, self.recipe, network, stop, bar).run(trained, images)
+
+    def _is_cached(self, number: int) -> bool:
+        return is_finished(self._path(number), self.recipe.epochs)
+
+    def _snapshots(self, number: int) -> Snapshots:
+        if number not in self._opened:
+            if not self._is_cached(number):
+                raise CacheError(f"{self._path(number)} is not in the cache any more; start again to train it")
+            self._opened[number] = Snapshots(self._path(number))
+        return self._opened[number]
+
+    def _path(self, number: int) -> Path:
+        return cache_path("pools", self._key, f"{number}.safetensors")
+
+    @cached_property
+    def _key(self) -> str:
+        """Hash of what a network of the pool depends on, besides its number."""
+        recipe = self.recipe
+        described = {
+            "network": recipe.arch,
+            "shape": asdict(recipe.shape),
+            "protocol": recipe.protocol.model_dump(exclude_defaults=True),
+            "preprocess": recipe.preprocess,
+        }
+        text = json.dumps([self._dataset.fingerprint, described], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """The training of one network.
+
+    Attributes:
+        path: of its file.
+        number: in the pool.
+        recipe: of the pool.
+        network: which is trained.
+        stop: whether to stop after an epoch.
+        bar: counts epochs.
+    """
+
+    path: Path
+    number: int
+    recipe: PoolRecipe
+    network: Network
+    stop: StopRequest
+    bar: Progress
+
+    def run(self, trained: OneNetwork, images: Pixels) -> None:
+        """Train the network from where its file stands to its end."""
+        trajectory, saved = read_trajectory(self.path, self.network), time.monotonic()
+        state, epochs = trajectory.state, self.recipe.epochs
+        if state.epochs:
+            self.bar.advance(state.epochs)
+
+        def after_epoch() -> None:
+            nonlocal saved
+            if trained.diverged():
+                raise NonFiniteError(f"network {self.number + 1} of the pool diverged in epoch {state.epochs}")
+            trajectory.add(self.network)
+            finished = state.epochs == epochs
+            if finished or self.stop.received or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES:
+                trajectory.write(self.path, finished=finished)
+                saved = time.monotonic()
+            self.bar.advance(accuracy=f"{_accuracy(self.network, images):.0f} %")
+            if self.stop.received:
+                raise InterruptedRunError(
+                    f"stopped after epoch {state.epochs} of network {self.number + 1} of the pool, which is kept. "
+                    "To continue, give the same command again; `atom distill` needs --resume with it"
+                )
+
+        trajectory.resume(self.network)
+        protocol, repeats = self.recipe.protocol, [self.number]
+        train(trained, [images], protocol, seed=_SEED, repeats=repeats, on_epoch=after_epoch, state=state)
+
+
+@torch.no_grad()
+def _accuracy(network: Network, images: Pixels) -> float:
+    """Return the accuracy on some of the images, percent."""
+    chosen = torch.randperm(len(images), generator=generator(_SEED, "sample"))[:_SAMPLE]
+    batch, labels = images.batch(chosen)
+    network.eval()
+    return 100 * float((network(batch).argmax(1) == labels).float().mean())
+
+
+def draw_epoch(random: torch.Generator, networks: int, epochs: range) -> tuple[int, int]:
+    """Draw a network of a pool and one of its epochs."""
+    picked: Tensor = torch.randint(networks, (1,), generator=random)
+    return int(picked), epochs[int(torch.randint(len(epochs), (1,), generator=random))]

@@ -1,0 +1,95 @@
+"""The file of one network of a pool: its weights after each epoch, and where its training stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from atom_distill.base.cache_folder import writable
+from atom_distill.base.progress import note
+from atom_distill.base.tensors import write_tensors
+from atom_distill.models.network import Network
+from atom_distill.training.train import TrainingState
+
+_WEIGHTS, _MOMENTA = "weights.", "momenta."
+"""How the names of tensors begin; a finished network has no momenta."""
+
+
+@dataclass
+class Trajectory:
+    """A network in training.
+
+    Attributes:
+        snapshots: its parameters and buffers after each epoch, by name, on the CPU.
+        state: where its training stands.
+    """
+
+    snapshots: list[Mapping[str, Tensor]] = field(default_factory=list)
+    state: TrainingState = field(default_factory=TrainingState)
+
+    def add(self, network: Network) -> None:
+        """Take a snapshot."""
+        self.snapshots.append({name: values.detach().cpu().clone() for name, values in network.state_dict().items()})
+
+    def resume(self, network: Network) -> None:
+        """Load the newest snapshot, if there is one."""
+        if self.snapshots:
+            network.load_state_dict(self.snapshots[-1])
+
+    def write(self, path: Path, *, finished: bool) -> None:
+        """Write all snapshots, and for an unfinished network the optimizer's momenta, atomically."""
+        tensors = {_WEIGHTS + name: torch.stack([of[name] for of in self.snapshots]) for name in self.snapshots[0]}
+        if not finished:
+            tensors |= {f"{_MOMENTA}{index}": values for index, values in self.state.momenta.items()}
+        write_tensors(writable(path), tensors)
+
+
+def read_trajectory(path: Path, network: Network) -> Trajectory:
+    """Return what a file holds of a network in training, nothing where it is missing, or damaged, which is noted."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it has no other iteration)
+        stacks = {name: found[_WEIGHTS + name] for name in network.state_dict()}
+        epochs = min(len(stack) for stack in stacks.values())
+        snapshots = [{name: stack[epoch] for name, stack in stacks.items()} for epoch in range(epochs)]
+        momenta = {int(name.removeprefix(_MOMENTA)): found[name] for name in found if name.startswith(_MOMENTA)}
+        network.load_state_dict(snapshots[-1])
+    except FileNotFoundError:
+        return Trajectory()
+    except (SafetensorError, KeyError, ValueError, IndexError, RuntimeError, OSError):
+        note(f"the cached network {path} is damaged; training it again")
+        return Trajectory()
+    return Trajectory([*snapshots], TrainingState(epochs, momenta))
+
+
+def is_finished(path: Path, epochs: int) -> bool:
+    """Return whether a file holds a network that is trained to the end."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [*file.keys()]
+            lengths = {file.get_slice(name).get_shape()[0] for name in names if name.startswith(_WEIGHTS)}
+    except (SafetensorError, IndexError, OSError):
+        return False
+    return lengths == {epochs} and all(name.startswith(_WEIGHTS) for name in names)
+
+
+class Snapshots:
+    """The snapshots of a trained network, read one by one from a mapped file.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: Any = safe_open(path, framework="pt")
+
+    def read(self, name: str, epoch: int) -> Tensor:
+        """Return a parameter or buffer after an epoch, counted from 0."""
+        values: Tensor = self._file.get_slice(_WEIGHTS + name)[epoch]
+        return values
