@@ -113,7 +113,7 @@ def test_all_problems_are_told_at_once():
         "`ipc` must be greater than or equal to 1, got 0",
         "`steps` must be greater than or equal to 1, got 0",
         "`image_lr` must be greater than 0, got -1.0",
-        "`init` must be 'real' or 'noise', got 'photo'",
+        "`init` must be 'real', 'noise' or 'k-means', got 'photo'",
         "`augment`: unknown operation 'blur'",
     ):
         assert part in message

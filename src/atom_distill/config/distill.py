@@ -60,7 +60,7 @@ class DistillConfig(BaseModel):
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
     init: Init = Field(
         default="real",
-        description="Initial images: random real ones of the class, Gaussian noise, or k-means: real ones nearest to the "
+        description="Initial images: random real ones of the class, Gaussian noise, or k-means: real ones at the "
         "centers of clusters of the class's embeddings, in a trained network (the first of the pool if there is one).",
     )
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
@@ -116,8 +116,8 @@ class DistillConfig(BaseModel):
     )
     networks: str = Field(
         default="fresh",
-        description="Where the network of each step comes from: fresh (new random weights), snapshot (a network of the pool, "
-        "in training), interpolated (between its initial weights and a snapshot), or module:name.",
+        description="Where the network of each step comes from: fresh (new random weights), snapshot (of the pool), "
+        "interpolated (between initial weights and a snapshot of the pool), or module:name.",
     )
     pool: int = Field(
         default=0,

@@ -221,12 +221,13 @@ class _Training:
             if trained.diverged():
                 raise NonFiniteError(f"network {self.number + 1} of the pool diverged in epoch {state.epochs}")
             trajectory.add(self.network)
-            finished = state.epochs == epochs
-            if finished or self.stop.received or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES:
+            # Read once: what is not saved here is lost if a signal arrives below.
+            finished, stopped = state.epochs == epochs, self.stop.received
+            if finished or stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES:
                 trajectory.write(self.path, finished=finished)
                 saved = time.monotonic()
             self.bar.advance(accuracy=f"{_accuracy(self.network, images):.0f} %")
-            if self.stop.received:
+            if stopped:
                 raise InterruptedRunError(
                     f"stopped after epoch {state.epochs} of network {self.number + 1} of the pool, which is kept. "
                     "To continue, give the same command again; `atom distill` needs --resume with it"

@@ -54,7 +54,8 @@ def read_trajectory(path: Path, network: Network) -> Trajectory:
     """Return what a file holds of a network in training, nothing where it is missing, or damaged, which is noted."""
     try:
         with safe_open(path, framework="pt") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it has no other iteration)
+            # Copies: the tensors are views of the mapped file, which will be replaced.
+            found = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         stacks = {name: found[_WEIGHTS + name] for name in network.state_dict()}
         epochs = min(len(stack) for stack in stacks.values())
         snapshots = [{name: stack[epoch] for name, stack in stacks.items()} for epoch in range(epochs)]

@@ -1,0 +1,228 @@
+"""Pools of trained networks: what is trained, kept, resumed and loaded."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from atom_distill.base.cache_folder import cache_root
+from atom_distill.base.errors import CacheError, InterruptedRunError, NonFiniteError
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.data.fit_preprocessing import fit_preprocessing
+from atom_distill.models.initialization import reinitialize
+from atom_distill.processes.ranks import Ranks
+from atom_distill.training import pool as module
+from atom_distill.training.networks import OneNetwork
+from atom_distill.training.pool import Pool, PoolRecipe
+from atom_distill.training.train import initial_generator, train
+from atom_distill.training.training_execution import TrainingExecution
+from atom_distill.training.training_images import Pixels
+from distillation.toys import toy_dataset
+from forked import ranks
+
+CPU = torch.device("cpu")
+DATA = toy_dataset((60, 60, 60))
+RECIPE = PoolRecipe(2, 4, "convnet", NetworkShape(2, 8, "instance", "relu", "avg"), "normalize", CPU)
+PREPROCESSING = fit_preprocessing("normalize", DATA)
+
+
+def trained_pool(recipe: PoolRecipe = RECIPE) -> Pool:
+    pool = Pool(recipe, DATA)
+    pool.train(PREPROCESSING, Ranks(), show_progress=False)
+    return pool
+
+
+def weights(pool: Pool, number: int, epoch: int, share: float = 1.0) -> dict[str, Tensor]:
+    network = pool.new_network()
+    pool.load(network, number, epoch, share)
+    return {name: values.clone() for name, values in network.state_dict().items()}
+
+
+def initial(number: int) -> dict[str, Tensor]:
+    network = Pool(RECIPE, DATA).new_network()
+    reinitialize(network, initial_generator(module._SEED, number))
+    return network.state_dict()
+
+
+def files() -> dict[str, dict[str, Tensor]]:
+    found = {path.name: load_file(path) for path in cache_root().glob("pools/*/*.safetensors")}
+    return {file: {name: values.clone() for name, values in tensors.items()} for file, tensors in found.items()}
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        assert torch.equal(values, expected[name]), name
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_snapshots_are_the_weights_after_each_epoch_of_a_plain_training(norm):
+    recipe = replace(RECIPE, shape=replace(RECIPE.shape, norm=norm))
+    pool = trained_pool(recipe)
+    network, snapshots = pool.new_network(), []
+    execution = TrainingExecution(CPU, torch.float32, compiled=False, at_once=1)
+    train(
+        OneNetwork(network, execution),
+        [Pixels(DATA.train, PREPROCESSING, CPU)],
+        recipe.protocol,
+        seed=module._SEED,
+        repeats=[1],
+        on_epoch=lambda: snapshots.append({name: v.clone() for name, v in network.state_dict().items()}),
+    )
+    assert len(snapshots) == 4
+    for epoch, expected in enumerate(snapshots):
+        assert_same(weights(pool, 1, epoch), expected)
+    assert not torch.equal(snapshots[-1]["classifier.weight"], snapshots[0]["classifier.weight"])
+
+
+def test_a_network_depends_neither_on_the_number_of_networks_nor_on_what_is_left_to_defaults():
+    alone = weights(trained_pool(replace(RECIPE, networks=1)), 0, 3)
+    assert len(files()) == 1
+    assert_same(weights(trained_pool(), 0, 3), alone)
+    assert len(files()) == 2
+
+
+def test_what_is_cached_is_not_trained_again(monkeypatch):
+    assert Pool(RECIPE, DATA).count_cached() == 0
+    trained_pool()
+    monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("trained again"))
+    assert trained_pool().count_cached() == 2
+    assert trained_pool(replace(RECIPE, networks=1)).count_cached() == 1
+    assert Pool(replace(RECIPE, epochs=5), DATA).count_cached() == 0
+    assert Pool(replace(RECIPE, preprocess="zca"), DATA).count_cached() == 0
+    assert Pool(RECIPE, toy_dataset((61, 60, 60))).count_cached() == 0
+
+
+@pytest.mark.parametrize("last", [1, 2, 5])
+def test_a_stopped_training_continues_bit_for_bit(last, monkeypatch):
+    trained_pool(replace(RECIPE, networks=2))
+    whole = files()
+    for path in cache_root().glob("pools/*/*.safetensors"):
+        path.unlink()
+    epochs, accuracy = [], module._accuracy
+
+    def press(*arguments: Any) -> float:
+        epochs.append(1)
+        if len(epochs) == last - 1:  # Ctrl-C is seen after the next epoch, or at once where it is the first
+            signal.raise_signal(signal.SIGINT)
+        return accuracy(*arguments)
+
+    class Pressed(module.StopRequest):
+        def __enter__(self):
+            super().__enter__()
+            if last == 1:
+                signal.raise_signal(signal.SIGINT)
+            return self
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_accuracy", press)
+        patch.setattr(module, "StopRequest", Pressed)
+        with pytest.raises(InterruptedRunError, match=r"network [12] of the pool, which is kept"):
+            trained_pool()
+    assert len(epochs) == last
+    kept = files()
+    assert len(kept[f"{(last - 1) // 4}.safetensors"]["weights.classifier.weight"]) == (last - 1) % 4 + 1
+    assert Pool(RECIPE, DATA).count_cached() == (last - 1) // 4
+    trained_pool()
+    again = files()
+    assert again.keys() == whole.keys()
+    for name, tensors in again.items():
+        assert_same(tensors, whole[name])
+
+
+def test_every_epoch_can_be_kept(monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    kept = []
+    accuracy = module._accuracy
+
+    def look(*arguments: Any) -> float:
+        kept.append({len(tensors["weights.classifier.weight"]) for tensors in files().values()})
+        return accuracy(*arguments)
+
+    monkeypatch.setattr(module, "_accuracy", look)
+    trained_pool(replace(RECIPE, networks=1))
+    assert kept == [{1}, {2}, {3}, {4}]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_interpolation_is_a_point_on_the_line_between_initial_and_trained_weights(share):
+    pool, begin = trained_pool(), initial(1)
+    end, found = weights(pool, 1, 2), weights(pool, 1, 2, share)
+    assert not torch.equal(begin["classifier.weight"], end["classifier.weight"])
+    for name, values in found.items():
+        expected = (1 - share) * begin[name].double() + share * end[name].double()
+        torch.testing.assert_close(values.double(), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_late_snapshots_are_of_the_last_third():
+    late = {epochs: [*Pool(replace(RECIPE, epochs=epochs), DATA).late_epochs] for epochs in (1, 2, 5, 6, 10)}
+    assert late == {1: [0], 2: [1], 5: [4], 6: [4, 5], 10: [7, 8, 9]}
+
+
+def test_trained_networks_know_the_classes():
+    pool = trained_pool(replace(RECIPE, epochs=12))
+    network = pool.new_network().eval()
+    images, labels = Pixels(DATA.test, PREPROCESSING, CPU).batch(torch.arange(len(DATA.test)))
+    for number in range(2):
+        pool.load(network, number, 11)
+        assert float((network(images).argmax(1) == labels).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize("content", [b"half", b""])
+def test_a_damaged_file_is_noted_and_made_again(content, capsys):
+    trained_pool()
+    whole = files()
+    (path,) = cache_root().glob("pools/*/1.safetensors")
+    path.write_bytes(content)
+    assert Pool(RECIPE, DATA).count_cached() == 1
+    trained_pool()
+    assert "damaged; training it again" in capsys.readouterr().err
+    assert_same(files()["1.safetensors"], whole["1.safetensors"])
+
+
+def test_a_network_that_is_gone_is_named():
+    with pytest.raises(CacheError, match="not in the cache"):
+        Pool(RECIPE, DATA).load(Pool(RECIPE, DATA).new_network(), 0, 0)
+
+
+def test_a_diverging_training_keeps_nothing(monkeypatch):
+    wild = PROTOCOLS.get("pool").model_copy(update={"lr": 1e30})
+    monkeypatch.setitem(PROTOCOLS._entries, "pool", wild)
+    with pytest.raises(NonFiniteError, match="network 1 of the pool diverged in epoch 1"):
+        trained_pool()
+    assert not files()
+
+
+def _train_and_list(cache: str) -> Any:
+    from atom_distill.processes.ranks import join, leave
+
+    torch.set_num_threads(1)
+    os.environ["ATOM_DATA"] = cache
+    trained: list[int] = []
+    run = module._Training.run
+    module._Training.run = lambda self, *rest: trained.append(self.number) or run(self, *rest)  # type: ignore[method-assign]
+    try:
+        Pool(replace(RECIPE, networks=3), DATA).train(PREPROCESSING, join(), show_progress=False)
+        return trained
+    finally:
+        leave()
+
+
+@pytest.mark.slow
+def test_processes_share_the_networks(tmp_path, monkeypatch):
+    assert ranks(2, _train_and_list, str(tmp_path / "shared")) == [[0, 2], [1]]
+    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "shared"))
+    shared = files()
+    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "alone"))
+    trained_pool(replace(RECIPE, networks=3))
+    assert shared.keys() == {"0.safetensors", "1.safetensors", "2.safetensors"}
+    for name, tensors in files().items():
+        assert_same(tensors, shared[name])
