@@ -18,7 +18,7 @@ from atom_distill.data.subset import with_images
 from atom_distill.distillation.method import RunPlan
 from atom_distill.distillation.planning import plan_run
 from atom_distill.distillation.run import run
-from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.evaluation.evaluate import Evaluation, at_same_compute
 from atom_distill.processes.ranks import current_ranks
 from atom_distill.training.training_execution import ExecutionOptions
 
@@ -146,6 +146,7 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     repeats: int = 5,
     protocol: str | TrainingProtocol = "dm",
     *,
+    same_compute: bool = False,
     shape: NetworkShape | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -160,6 +161,7 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
         arch: architecture.
         repeats: number of networks, each from its own seed.
         protocol: how they are trained: a name, or a protocol, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
+        same_compute: divide the epochs by the decoded images per stored image; the protocol's name says so.
         shape: departures from the architecture's depth, width, norm, activation and pooling.
         seed: of all random draws.
         device: cpu, cuda, ..., or auto.
@@ -175,11 +177,12 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     """
     dataset = _usable(dataset)
     ranks = current_ranks()
+    chosen = PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol
     evaluation = Evaluation(
         arch=arch,
         shape=shape or NetworkShape(),
         repeats=repeats,
-        protocol=PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol,
+        protocol=at_same_compute(chosen, distilled) if same_compute else chosen,
         seed=seed,
         device=pick_device(device),
         execution=execution or ExecutionOptions(),

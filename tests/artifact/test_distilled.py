@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors import safe_open
 
 from atom_distill.artifact.card.render_card import scores_table
 from atom_distill.artifact.distilled import DistilledDataset
@@ -112,6 +113,28 @@ def test_soft_labels_are_kept_and_given_to_train_on(tmp_path):
     assert torch.equal(loaded.to_torch()[4][1], tiny.soft_labels[4])
     with pytest.raises(ShapeError, match=r"soft labels must be of shape \(6, 3\), got \(6, 4\)"):
         distilled(soft_labels=torch.zeros(6, 4))
+
+
+def test_soft_labels_take_two_bytes_where_these_hold_them(tmp_path):
+    exact, rounded = torch.rand(6, 3).softmax(1), torch.rand(6, 3).softmax(1).half().float()
+    for name, labels, kind, size in (("exact", exact, "F32", 72), ("rounded", rounded, "F16", 36)):
+        tiny, _ = distilled(soft_labels=labels)
+        tiny.save(tmp_path / name)
+        loaded = DistilledDataset.load(tmp_path / name)
+        assert torch.equal(loaded.soft_labels, labels)
+        assert loaded.soft_label_bytes == tiny.soft_label_bytes == size
+        with safe_open(tmp_path / name / "distilled.safetensors", "pt") as file:
+            assert file.get_slice("soft_labels").get_dtype() == kind
+        assert f"(probabilities, {size} bytes) to train on" in (tmp_path / name / "README.md").read_text()
+    assert distilled()[0].soft_label_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "per_stored"),
+    [({"ipc": 2}, 1), ({"ipc": 1}, 2), ({"budget": 6}, 1), ({"budget": 4}, 1.5), ({}, 1), ({"budget": None}, 1)],
+)
+def test_images_per_stored_image_of_the_size_asked_for(settings, per_stored):
+    assert distilled(settings={"method": "atom", **settings})[0].images_per_stored == per_stored
 
 
 def test_pixels_outside_the_range_are_clipped_and_not_wrapped():

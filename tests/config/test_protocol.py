@@ -6,6 +6,7 @@ import pytest
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
+from atom_distill.training.schedules import SCHEDULES
 
 DM = PROTOCOLS.get("dm")
 
@@ -13,6 +14,55 @@ DM = PROTOCOLS.get("dm")
 def test_dm_is_what_the_field_does():
     assert (DM.epochs, DM.lr, DM.momentum, DM.weight_decay, DM.drop_at, DM.drop_to) == (1000, 0.01, 0.9, 5e-4, 0.5, 0.1)
     assert DM.operations() == ("color", "crop", "cutout", "flip", "scale", "rotate")
+
+
+def test_idc_is_what_the_idc_code_does():
+    idc = PROTOCOLS.get("idc")
+    assert (idc.epochs, idc.batch_size, idc.lr, idc.momentum, idc.weight_decay) == (1000, 64, 0.01, 0.9, 5e-4)
+    assert (idc.schedule, idc.drop_to, idc.cutmix) == ("two-steps", 0.2, 0.5)
+    assert idc.augmentations() == [("flip",), ("color",), ("crop", "scale", "rotate")]
+
+
+def test_augmentations_in_order():
+    assert DM.augmentations() == [DM.operations()]
+    assert DM.changed(augment="none").augmentations() == []
+    assert DM.changed(augment="none", augment_always="crop").augmentations() == [("crop",)]
+    with pytest.raises(ConfigError, match="`augment_always`: unknown operation 'blur'"):
+        DM.changed(augment_always="blur")
+
+
+def test_quick_takes_a_fifth_and_its_learning_rates_sum_to_those_of_dm():
+    quick = PROTOCOLS.get("quick")
+    assert 5 * quick.epochs == DM.epochs
+    assert quick.batch_size == DM.batch_size
+    summed = [
+        sum(told.lr * SCHEDULES.get(told.schedule)(epoch, told) for epoch in range(told.epochs)) for told in (quick, DM)
+    ]
+    assert summed == pytest.approx([5.0, 5.5], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "pictures", "epochs", "name"),
+    [
+        (DM, 4, 250, "dm(same-compute,epochs=250)"),
+        (DM, 14, 71, "dm(same-compute,epochs=71)"),
+        (DM.changed(epochs=3), 4, 1, "dm(epochs=3)(same-compute,epochs=1)"),
+        (DM, 1, 1000, "dm"),
+    ],
+)
+def test_same_compute_divides_the_epochs_and_says_so(protocol, pictures, epochs, name):
+    shorter = protocol.same_compute(pictures)
+    assert (shorter.epochs, shorter.name) == (epochs, name)
+    assert shorter.model_copy(update={"name": protocol.name, "epochs": protocol.epochs}) == protocol
+
+
+def test_protocols_stored_before_there_was_cutmix_are_equal():
+    old = {
+        **{"name": "dm(epochs=300)", "epochs": 300, "batch_size": 256, "lr": 0.01, "momentum": 0.9},
+        **{"weight_decay": 0.0005, "schedule": "step", "drop_at": 0.5, "drop_to": 0.1, "loss": "cross-entropy"},
+        **{"temperature": 1.0, "augment": "color_crop_cutout_flip_scale_rotate"},
+    }
+    assert TrainingProtocol(**old) == DM.changed(epochs=300)
 
 
 def test_changes_become_part_of_the_name():

@@ -170,6 +170,18 @@ def test_the_python_call_scores_and_remembers():
     assert tiny.scores == [score]
 
 
+def test_the_python_call_at_the_same_compute(capsys):
+    tiny = replace(distilled(4), settings={"method": "atom", "ipc": 1})  # four pictures of a stored image
+    asked = {"repeats": 1, "protocol": QUICK, "shape": SMALL, "device": "cpu"}
+    score = evaluate(tiny, DATA, **asked, same_compute=True)
+    assert (score.protocol.name, score.protocol.epochs) == ("quick(same-compute,epochs=7)", 7)
+    shorter = evaluation(repeats=1, protocol=QUICK.model_copy(update={"epochs": 7}))
+    assert score.runs == shorter.of_distilled(tiny, DATA).runs
+    capsys.readouterr()
+    assert evaluate(distilled(), DATA, **asked, same_compute=True).protocol == QUICK
+    assert "one picture per stored image" in capsys.readouterr().err
+
+
 def test_networks_together_take_the_digits_as_they_lie():
     """Their one channel has a stride that no plain layout has, which vmap's group norm refuses."""
     digits = load_dataset("digits")

@@ -86,7 +86,7 @@ def test_soft_labels_and_a_learning_rate_come_through_the_artifact(tmp_path, wri
     assert tiny.settings["network_lr"] == pytest.approx(0.02)
     card = (tmp_path / "run" / "README.md").read_text()
     assert "imported from images_best.pt, labels_best.pt, lr_best.pt (MTT/DATM images and labels)" in card
-    assert "soft_labels [N, K] float32 (probabilities) to train on" in card
+    assert "soft_labels [N, K] float32 (probabilities, 72 bytes) to train on" in card
     assert tiny.record["imported"]["sha256"].keys() == {"images_best.pt", "labels_best.pt", "lr_best.pt"}
     assert (tmp_path / "run" / "grid.png").exists()
     assert len(list((tmp_path / "run" / "images").glob("*/*.png"))) == 6

@@ -205,6 +205,15 @@ def test_scores_of_two_protocols_or_networks_never_share_a_column(made):
     assert facts["seconds"].key == views[0].record["seconds"] > 0
 
 
+def test_scores_of_soft_labels_have_a_column_of_their_own(made):
+    view = read_run(made / "atom", RealDatasets())
+    score = view.scores[0]
+    view.scores = [score, score.model_copy(update={"labels": "soft", "runs": (70.0, 72.0)})]
+    table = comparison([view])
+    assert [column.labels for column in table.columns] == ["hard", "soft"]
+    assert [cell.key for cell in table.rows[0][-2:]] == [score.mean, 71]
+
+
 def test_the_best_images_and_references_have_rows_of_their_own(made):
     view = read_run(made / "atom", RealDatasets())
     score = view.scores[0]

@@ -51,7 +51,20 @@ def test_schedules():
     rates = {name: [SCHEDULES.get(name)(epoch, protocol) for epoch in range(10)] for name in SCHEDULES}
     assert rates["constant"] == [1.0] * 10
     assert rates["step"] == [1.0] * 4 + [0.5] * 6
+    assert rates["two-steps"] == [1.0] * 6 + [0.5] * 2 + [0.25] * 2  # from epoch 20 // 3 and 50 // 6 on
     assert rates["cosine"] == pytest.approx([math.cos(math.pi * epoch / 20) ** 2 for epoch in range(10)])
+
+
+@pytest.mark.parametrize("epochs", [1000, 250, 7, 6])
+def test_two_steps_are_those_of_torch(epochs):
+    """The IDC code: MultiStepLR at 2 E // 3 and 5 E // 6, gamma 0.2."""
+    protocol = PROTOCOLS.get("idc").changed(epochs=epochs)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2 * epochs // 3, 5 * epochs // 6], gamma=0.2)
+    for epoch in range(epochs):
+        assert SCHEDULES.get("two-steps")(epoch, protocol) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
 
 
 def test_wrong_values_are_refused_before_the_training():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.network import Network
+from atom_distill.ops.cutmix import draw_cutmix
 from atom_distill.ops.dsa import augment, draw_per_image
 from atom_distill.ops.features import Features
 from atom_distill.training.networks import networks_for
@@ -23,6 +25,7 @@ from atom_distill.training.train import accuracies, train
 from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
 from atom_distill.training.training_images import Pixels, StoredTensors
 from distillation.toys import toy_dataset
+from oracles.cutmix import oracle_cutmix
 
 CPU = torch.device("cpu")
 SEED, REPEAT = 2, 1
@@ -70,10 +73,23 @@ def by_hand(protocol: TrainingProtocol, drop_epoch: int) -> dict[str, Tensor]:
         for start in range(0, len(labels), protocol.batch_size):
             batch = order[start : start + protocol.batch_size]
             shown = pixels[batch]
-            if protocol.operations():
-                shown = augment(shown, draw_per_image(len(batch), protocol.operations(), random))
+            always = [] if protocol.augment_always == "none" else protocol.augment_always.split("_")
+            for operations in [*([name] for name in always), protocol.operations()]:
+                if operations:
+                    shown = augment(shown, draw_per_image(len(batch), operations, random))
+            partner, share = torch.arange(len(batch)), 0.0
+            if protocol.cutmix and torch.rand((), generator=random) < protocol.cutmix:
+                draw = draw_cutmix(len(batch), 8, 8, random)
+                partner = draw.partner
+                mixed, _ = oracle_cutmix(
+                    shown.numpy(), np.zeros((len(batch), 3)), partner.numpy(), draw.rows, draw.columns
+                )
+                shown = torch.from_numpy(mixed)
+                share = (draw.rows[1] - draw.rows[0]) * (draw.columns[1] - draw.columns[0]) / 64
             theirs.zero_grad()
-            F.cross_entropy(theirs(shown), labels[batch]).backward()
+            logits, targets = theirs(shown), labels[batch]
+            loss = (1 - share) * F.cross_entropy(logits, targets) + share * F.cross_entropy(logits, targets[partner])
+            loss.backward()
             with torch.no_grad():
                 for name, value in theirs.named_parameters():
                     gradient = value.grad + protocol.weight_decay * value
@@ -91,6 +107,8 @@ def by_hand(protocol: TrainingProtocol, drop_epoch: int) -> dict[str, Tensor]:
         ({"epochs": 5, "drop_at": 0.2, "drop_to": 0.5}, 1),
         ({"drop_at": 1.0}, 99),
         ({"epochs": 1}, 99),
+        ({"cutmix": 1.0}, 2),
+        ({"cutmix": 0.5, "augment_always": "flip_color", "augment": "crop_scale_rotate", "epochs": 8}, 4),
     ],
 )
 def test_training_equals_sgd_by_hand(changes, drop_epoch):
@@ -177,7 +195,7 @@ def test_networks_together_learn_what_each_learns_alone(norm):
     data = toy_dataset((9, 9, 9), test_per_class=40)
     preprocessing = fit_preprocessing("normalize", data)
     test = Pixels(data.test, preprocessing, CPU)
-    protocol = TrainingProtocol(name="dsa", epochs=6, batch_size=7)
+    protocol = TrainingProtocol(name="dsa", epochs=6, batch_size=7, cutmix=0.5)
     generators = [torch.Generator().manual_seed(index) for index in range(3)]
     sources = [StoredTensors(torch.randn(12, 3, 8, 8, generator=g), torch.arange(12) % 3, CPU) for g in generators]
     repeats = [0, 1, 2]
@@ -275,6 +293,18 @@ def test_one_hot_soft_labels_train_the_network_of_class_numbers():
     hard, soft = after(images()[1]), after(F.one_hot(images()[1], 3).float())
     for name, value in hard.items():
         torch.testing.assert_close(soft[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_cutmix_mixes_soft_labels_as_hard_ones():
+    protocol = PLAIN.model_copy(update={"cutmix": 0.5})
+    found = []
+    for labels in (images()[1], F.one_hot(images()[1], 3).float()):
+        ours = network()
+        stored = StoredTensors(images()[0], labels, CPU)
+        train(networks_for(ours, EAGER, 1), [stored], protocol, seed=0, repeats=[0], on_epoch=lambda: None)
+        found.append(ours.state_dict())
+    for name, value in found[0].items():
+        assert torch.equal(found[1][name], value)
 
 
 def test_low_precision_trains_the_same_network():

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 import atom_distill as ad
 from atom_distill.base import markdown
 from atom_distill.config.distill import DistillConfig
+from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.exporting.formats import FORMATS
 from cells import cell
 
@@ -69,8 +70,18 @@ def _settings(model: type[BaseModel]) -> str:
 
 def _protocol(name: str) -> str:
     told = ad.PROTOCOLS.get(name)
-    rate = f"learning rate {told.lr:g}, times {told.drop_to:g} after {told.drop_at:.0%} of the epochs"
-    return f"{told.epochs} epochs, batches of {told.batch_size}, {rate}, DSA {told.augment.replace('_', ', ')}"
+    rate = f"learning rate {told.lr:g}, {_schedule(told)}"
+    always = f", always {told.augment_always.replace('_', ', ')}" if told.augment_always != "none" else ""
+    mixed = f", CutMix {told.cutmix:g}" if told.cutmix else ""
+    operations = f"DSA {told.augment.replace('_', ', ')}{always}{mixed}"
+    return f"{told.epochs} epochs, batches of {told.batch_size}, {rate}, {operations}"
+
+
+def _schedule(told: TrainingProtocol) -> str:
+    drops = {"step": f"after {told.drop_at:.0%}", "two-steps": "after 2/3 and again after 5/6"}
+    if told.schedule in drops:
+        return f"times {told.drop_to:g} {drops[told.schedule]} of the epochs"
+    return f"schedule {told.schedule}"
 
 
 def _first_line(thing: Any) -> str:

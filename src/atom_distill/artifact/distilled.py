@@ -187,6 +187,19 @@ class DistilledDataset:
         counts = set(self.per_class.tolist())
         return counts.pop() if len(counts) == 1 else None
 
+    @property
+    def images_per_stored(self) -> float:
+        """Decoded images for each image of the set's size, `ipc` or `budget`; 1 where images are stored as they are."""
+        ipc, budget = self.settings.get("ipc"), self.settings.get("budget")
+        stored = budget or (ipc or 0) * len(self.class_names) or len(self.row_labels)
+        return len(self) / stored
+
+    @property
+    def soft_label_bytes(self) -> int:
+        """Size of the soft labels in the file, bytes; 0 for a set without any."""
+        stored = None if self.soft_labels is None else files.soft_labels_as_stored(self.soft_labels)
+        return 0 if stored is None else stored.numel() * stored.element_size()
+
     def pixels(self) -> Tensor:
         """Return the images through the inverse preprocessing, rounded and clipped: uint8 [M, C, H, W]."""
         intensities = self.preprocessing.invert(self.images)
@@ -205,6 +218,7 @@ class DistilledDataset:
             steps=self.steps,
             which=self.which,
             has_soft_labels=self.soft_labels is not None,
+            soft_label_bytes=self.soft_label_bytes,
             scores=self.scores,
         )
 

@@ -104,10 +104,16 @@ def save_values(folder: Path, values: StoredValues, which: str = "last") -> None
     """Write stored values and labels."""
     tensors = {name: tensor.contiguous() for name, tensor in values.stored.items()} | {"labels": values.row_labels}
     if values.soft_labels is not None:
-        tensors["soft_labels"] = values.soft_labels.contiguous()
+        tensors["soft_labels"] = soft_labels_as_stored(values.soft_labels).contiguous()
     facts = {"class_names": list(values.class_names), "steps": values.steps}
     form = {"parameterization": values.parameterization, "image_shape": list(values.image_shape)}
     save_checked(folder / _TENSOR_FILES[which], tensors, {**facts, **form})
+
+
+def soft_labels_as_stored(soft_labels: Tensor) -> Tensor:
+    """Return soft labels as the file holds them: in float16 where that changes no value, else as they are."""
+    half = soft_labels.half()
+    return half if torch.equal(half.to(soft_labels.dtype), soft_labels) else soft_labels
 
 
 def load_values(folder: Path, which: str) -> StoredValues:
@@ -127,6 +133,7 @@ def load_values(folder: Path, which: str) -> StoredValues:
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
     form, soft_labels = facts.get("parameterization", "pixels"), tensors.pop("soft_labels", None)
+    soft_labels = None if soft_labels is None else soft_labels.float()
     values = StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels)
     problem = _problem(values)
     if problem is not None:

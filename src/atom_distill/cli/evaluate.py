@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -101,7 +102,17 @@ class EvaluateCommand(BaseModel):
     )
     repeats: int = Field(default=5, description="Number of networks per architecture.")
     seed: int = Field(default=0, description="Seed of every random draw.")
-    protocol: str = Field(default="dm", description="Training protocol: dm (the field's usual one) or search.")
+    protocol: str = Field(
+        default="dm",
+        description="Training protocol: dm (the field's usual one), idc (that of IDC: CutMix), quick (ranks sets in a "
+        "fifth of the time) or search.",
+    )
+    same_compute: Flag = Field(
+        default=False,
+        description="Divide the epochs by the pictures per stored image, as sets of more pictures have more updates "
+        "an epoch.",
+    )
+    hard_labels: Flag = Field(default=False, description="Train on class numbers, though the set has soft labels.")
     training: ProtocolOptions = group(ProtocolOptions)  # type: ignore[valid-type]
     shape: ShapeOptions = group(ShapeOptions)
     ranking: RankingOptions = group(RankingOptions)
@@ -128,6 +139,9 @@ def command(arguments: Sequence[str]) -> None:
         rank(plans, distilled, dataset, as_json=options.json_output)
         return
     evaluations = [_evaluation(options, arch, dataset) for arch in options.arch]
+    if options.same_compute:
+        assert distilled is not None  # `_run_folder` has made sure
+        evaluations = _at_same_compute(evaluations, distilled)
     scores = []
     for evaluation in evaluations:
         score = _score(options, evaluation, distilled, dataset)
@@ -143,6 +157,10 @@ def _refuse_stray_options(options: EvaluateCommand) -> None:
         raise ConfigError("--ipc is for --random; a distilled or whole set has the images it has")
     if options.preprocess is not None and not (options.random or options.whole):
         raise ConfigError("--preprocess is for --random and --whole; a distilled set lives in its own")
+    elsewhere = options.random or options.whole or options.ranking.ddranking
+    for option, value in (("--same-compute", options.same_compute), ("--hard-labels", options.hard_labels)):
+        if value and elsewhere:
+            raise ConfigError(f"{option} is for the scores of a distilled set: not with --random, --whole, --ddranking")
     options.ranking.check(run_only=not (options.random or options.whole))
 
 
@@ -203,6 +221,14 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
     )
 
 
+def _at_same_compute(evaluations: list[Evaluation], distilled: DistilledDataset) -> list[Evaluation]:
+    """Return the evaluations, which have one protocol, with fewer epochs for a set of more pictures than it stores."""
+    from atom_distill.evaluation.evaluate import at_same_compute
+
+    protocol = at_same_compute(evaluations[0].protocol, distilled)
+    return [replace(evaluation, protocol=protocol) for evaluation in evaluations]
+
+
 def _ranking_plan(options: EvaluateCommand, arch: str, dataset: ImageDataset) -> RankingPlan:
     from atom_distill.evaluation.ranking import RankingPlan
 
@@ -210,7 +236,7 @@ def _ranking_plan(options: EvaluateCommand, arch: str, dataset: ImageDataset) ->
     on_whole = {} if epochs is None else {"epochs": epochs}
     return RankingPlan(
         augmented=_evaluation(options, arch, dataset),
-        plain=_evaluation(options, arch, dataset, augment="none"),
+        plain=_evaluation(options, arch, dataset, augment="none", augment_always="none", cutmix=0.0),
         whole=_evaluation(options, arch, dataset, **on_whole) if accuracy is None else accuracy,
     )
 
@@ -223,7 +249,8 @@ def _score(
 ) -> Score:
     if not (options.random or options.whole):
         assert distilled is not None  # `_run_folder` has made sure
-        return evaluation.of_distilled(distilled, dataset)
+        images = replace(distilled, soft_labels=None) if options.hard_labels else distilled
+        return evaluation.of_distilled(images, dataset)
     per_class = distilled.per_class if distilled is not None and options.ipc is None else options.ipc
     if options.random and per_class is None:
         raise ConfigError("how many random images per class? Give --ipc N")
@@ -258,7 +285,8 @@ def _print(scores: list[Score], *, as_json: bool) -> None:
         for score in scores
     ]
     title = f"test accuracy on {scores[0].dataset}, percent; protocol {scores[0].protocol.name}"
-    print_table(title, ["trained on", "network", "mean +- std", "each"], rows)
+    mean = "mean +- std, soft labels" if scores[0].labels == "soft" else "mean +- std"
+    print_table(title, ["trained on", "network", mean, "each"], rows)
 
 
 def _as_json(score: Score) -> dict[str, Any]:

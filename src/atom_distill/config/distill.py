@@ -133,6 +133,11 @@ class DistillConfig(BaseModel):
         ge=0,
         description="Weight of the cross-entropy of the synthetic images in a late snapshot of the pool; 0: off.",
     )
+    soft_labels: bool = Field(
+        default=False,
+        description="Label the resulting images with the mean probabilities of the pool's networks, which are stored "
+        "beside the values (2 bytes a class and image).",
+    )
     eval_every: int = Field(
         default=0, ge=0, description="Steps between evaluations on held-out training images; 0: no evaluations."
     )
@@ -177,6 +182,12 @@ class DistillConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _has_a_teacher(self) -> Self:
+        if self.soft_labels and not self.pool:
+            raise ValueError("`soft_labels` needs a pool of trained networks: give `pool`, 2 or so")
+        return self
+
+    @model_validator(mode="after")
     def _has_a_judge(self) -> Self:
         if self.label_weight and not self.pool:
             raise ValueError("`label_weight` needs a pool of trained networks: give `pool=2` or so")
@@ -200,7 +211,8 @@ class DistillConfig(BaseModel):
     @property
     def uses_pool(self) -> bool:
         """Whether there is a pool, and something that uses it."""
-        return self.pool > 0 and (self.networks != "fresh" or self.label_weight > 0 or self.init == "k-means")
+        used = self.networks != "fresh" or self.label_weight > 0 or self.init == "k-means"
+        return self.pool > 0 and (used or self.soft_labels)
 
     def network_shape(self) -> NetworkShape:
         """Return what the matching network is asked to be; None leaves a choice to the architecture."""

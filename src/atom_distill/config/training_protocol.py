@@ -24,23 +24,51 @@ class TrainingProtocol(BaseModel):
     lr: float = Field(default=0.01, gt=0, description="Learning rate of the network's SGD.")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of the network's SGD.")
     weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay of the network's SGD.")
-    schedule: str = Field(default="step", description="Learning-rate schedule: step, cosine or constant.")
+    schedule: str = Field(default="step", description="Learning-rate schedule: step, two-steps, cosine or constant.")
     drop_at: float = Field(
         default=0.5, gt=0, le=1, description="When the schedule step drops the learning rate (fraction of the epochs)."
     )
     drop_to: float = Field(
-        default=0.1, gt=0, le=1, description="Factor by which the schedule step drops the learning rate."
+        default=0.1, gt=0, le=1, description="Factor by which step drops the learning rate, and two-steps each time."
     )
     loss: Loss = Field(
         default="cross-entropy",
         description="Cross-entropy, or mean squared error of the probabilities; both take hard and soft labels.",
     )
     temperature: float = Field(default=1.0, gt=0, description="The logits are divided by it in the loss.")
-    augment: Augmentation = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
+    augment: Augmentation = Field(
+        default=DSA_OPERATIONS, description="DSA operations joined by '_', of which each batch gets one, or none."
+    )
+    augment_always: Augmentation = Field(
+        default="none", description="DSA operations that every batch gets, in this order and before that of augment."
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Probability that a batch is mixed by CutMix: a box from another image, labels by area.",
+    )
 
     def operations(self) -> tuple[str, ...]:
         """Return the DSA operations, an empty tuple for none."""
         return operations_of(self.augment)
+
+    def augmentations(self) -> list[tuple[str, ...]]:
+        """Return the operations that a batch goes through one after the other: of each tuple, it gets one."""
+        drawn = [self.operations()] if self.operations() else []
+        return [*((name,) for name in operations_of(self.augment_always)), *drawn]
+
+    def same_compute(self, images_per_stored: float) -> TrainingProtocol:
+        """Return the protocol with fewer epochs, so that a set costs as many updates as its stored images would.
+
+        Args:
+            images_per_stored: decoded images per stored image; the epochs are divided by it, down to 1 at least.
+
+        Source: `same_compute` of the IDC code.
+        """
+        epochs = max(1, int(self.epochs / images_per_stored))
+        name = f"{self.name}(same-compute,epochs={epochs})"
+        return self if epochs == self.epochs else self.model_copy(update={"name": name, "epochs": epochs})
 
     def changed(self, **values: object) -> TrainingProtocol:
         """Return the protocol with other values, and with the changes in its name, so that scores stay apart.
@@ -60,6 +88,22 @@ class TrainingProtocol(BaseModel):
 PROTOCOLS: Registry[TrainingProtocol] = Registry("protocol")
 PROTOCOLS.register("dm")(TrainingProtocol(name="dm"))
 """What the DM and DataDAM code does: 1000 epochs, learning rate x 0.1 at half time, DSA on, batch 256."""
+PROTOCOLS.register("idc")(
+    TrainingProtocol(
+        name="idc",
+        batch_size=64,
+        schedule="two-steps",
+        drop_to=0.2,
+        augment="crop_scale_rotate",
+        augment_always="flip_color",
+        cutmix=0.5,
+    )
+)
+"""What the IDC code does for CIFAR-10: 1000 epochs at any ipc, learning rate x 0.2 at 2/3 and again at 5/6 of them,
+batch 64, CutMix for half of the batches, and DSA without cutout, of which every batch gets flips and color jitter."""
+PROTOCOLS.register("quick")(TrainingProtocol(name="quick", epochs=200, lr=0.05, schedule="cosine"))
+"""To rank sets in a fifth of the time of dm. Its learning rates sum to 5.0 over the epochs (those of dm: 5.5), so that
+networks come about as far, and it ends with a small one, so that they settle."""
 PROTOCOLS.register("search")(TrainingProtocol(name="search", epochs=200))
 """The same for a fifth as long, as many architectures are to be ranked."""
 PROTOCOLS.register("pool")(TrainingProtocol(name="pool", epochs=10, batch_size=128, lr=0.05, schedule="cosine"))

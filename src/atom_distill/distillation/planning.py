@@ -81,7 +81,7 @@ def plan_run(
         parameterization=parameterization,
         execution=execution,
         shard=shard,
-        pool=pool if settings.uses_pool and method.takes_steps else None,
+        pool=pool if settings.uses_pool and (method.takes_steps or settings.soft_labels) else None,
         out=out,
     )
 

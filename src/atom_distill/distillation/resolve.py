@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pydantic import ValidationError
 
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
 from atom_distill.config.distill import DistillConfig, MethodSettings
@@ -24,6 +25,8 @@ from atom_distill.distillation.method import JUDGING_SETTINGS, Method
 from atom_distill.distillation.methods import METHODS, find_method
 
 DEFAULT_METHOD = "atom"
+_POOL = frozenset({"pool", "pool_epochs"})
+_NETWORK = frozenset({"arch", *(shape.name for shape in fields(NetworkShape))})
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,11 @@ def note_unused(given: Mapping[str, Any], method: Method, general: DistillConfig
     if not general.eval_every:
         unused |= JUDGING_SETTINGS
     if not general.uses_pool:
-        unused |= {"pool", "pool_epochs"}
-    fields = DistillConfig.model_fields
-    names = [name for name in unused & given.keys() if name not in fields or given[name] != fields[name].default]
+        unused |= _POOL
+    if general.soft_labels:
+        unused -= _POOL | _NETWORK  # selections of real images are labeled, too
+    known = DistillConfig.model_fields
+    names = [name for name in unused & given.keys() if name not in known or given[name] != known[name].default]
     if names:
         note(f"{method.name} has no use for {', '.join(sorted(names))}")
 

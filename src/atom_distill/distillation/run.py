@@ -23,6 +23,7 @@ from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.embeddings import Embeddings
 from atom_distill.training.reference_network import ReferenceRecipe, reference_network
+from atom_distill.training.soft_labels import soft_labels_of
 
 _REFERENCE_EPOCHS = 10
 """Epochs of the network on which initial images rest where there is no pool; the selections' default."""
@@ -51,6 +52,8 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
     start = RunStart(preprocessing, state)
     result = plan.method.distill(plan, start, show_progress=show_progress)
     distilled = _as_set(plan, start.preprocessing, {**record, **result.record}, result)
+    if plan.settings.soft_labels:
+        distilled = _with_soft_labels(distilled, plan)
     if out is not None:
         distilled.scores, distilled.history = ranks.broadcast_from_rank0(lambda: _write(distilled, out))
         distilled.folder = out
@@ -145,6 +148,15 @@ def _as_set(
     if result.best is not None:
         distilled.best = replace(made(result.best.stored, result.best.step), which="best")
     return distilled
+
+
+def _with_soft_labels(distilled: DistilledDataset, plan: RunPlan) -> DistilledDataset:
+    """Return the set, and the best one beside it, with the probabilities that the networks of the pool say."""
+    pool, ranks = plan.pool, plan.shard.ranks
+    assert pool is not None  # the settings are refused without
+    labels = ranks.broadcast_from_rank0(lambda: soft_labels_of(pool.last_networks(), distilled.images))
+    best = None if distilled.best is None else _with_soft_labels(distilled.best, plan)
+    return replace(distilled, soft_labels=labels, best=best)
 
 
 def _write(distilled: DistilledDataset, out: Path) -> tuple[list[Score], Sequence[Mapping[str, Any]]]:

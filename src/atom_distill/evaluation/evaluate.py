@@ -14,7 +14,7 @@ from atom_distill.artifact.distilled import DistilledDataset, TrainingSet
 from atom_distill.artifact.scores import Score, Subject
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.base.progress import Progress
+from atom_distill.base.progress import Progress, note
 from atom_distill.base.seeding import derive_seed
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
@@ -28,6 +28,17 @@ from atom_distill.training.schedules import SCHEDULES
 from atom_distill.training.train import accuracies, train
 from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
 from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
+
+
+def at_same_compute(protocol: TrainingProtocol, distilled: DistilledDataset) -> TrainingProtocol:
+    """Return the protocol with its epochs divided by the decoded images per stored image of a set.
+
+    More images in the same storage are more updates an epoch; this trains for as many as the stored images would.
+    """
+    if distilled.images_per_stored <= 1:
+        note(f"the set has one picture per stored image: at the same compute, it has all {protocol.epochs} epochs")
+        return protocol
+    return protocol.same_compute(distilled.images_per_stored)
 
 
 @dataclass(frozen=True)

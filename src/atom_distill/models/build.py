@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models import alexnet, convnet, resnet, vgg, vit  # noqa: F401 (they register themselves)
 from atom_distill.models.network import Network
@@ -28,6 +30,7 @@ def build_model(
         ConfigError: the images are too small, or the architecture does not have a setting of `shape`.
         MissingExtraError: timm is needed and not installed.
     """
-    if name.startswith(PREFIX):
-        return timm_network(name, image_shape, num_classes, shape or NetworkShape())
-    return MODELS.get(name)(image_shape, num_classes, shape or NetworkShape())
+    builder = partial(timm_network, name) if name.startswith(PREFIX) else MODELS.get(name)
+    network = builder(image_shape, num_classes, shape or NetworkShape())
+    network.num_classes = num_classes
+    return network

@@ -14,10 +14,12 @@ class Network(nn.Module):
     Subclasses implement `features` and hold their last linear layer as `classifier`.
 
     Attributes:
+        num_classes: K, which `build_model` sets.
         shape: the final shape, the architecture's defaults filled in; None for what the architecture does not have.
     """
 
     classifier: nn.Module
+    num_classes: int
     shape: NetworkShape = NetworkShape()
 
     def features(self, images: Tensor) -> Features:

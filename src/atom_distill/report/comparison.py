@@ -37,11 +37,13 @@ class Column:
         dataset: whose test split was scored.
         network: architecture and its departures from the default.
         protocol: its name.
+        labels: what the networks learned, class numbers or soft labels.
     """
 
     dataset: str
     network: str
     protocol: str
+    labels: str = "hard"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def network_name(score: Score) -> str:
 
 
 def _column(score: Score) -> Column:
-    return Column(score.dataset, network_name(score), score.protocol.name)
+    return Column(score.dataset, network_name(score), score.protocol.name, score.labels)
 
 
 def _facts(view: RunView, which: str) -> dict[str, Cell]:
@@ -147,7 +149,6 @@ def _cell(scores: Sequence[Score], column: Column, steps: int | None) -> Cell:
 
 def _hint(score: Score, steps: int | None) -> str:
     parts: list[Any] = [f"{score.mean:.1f} ± {score.std:.1f}", f"{len(score.runs)} networks", score.precision]
-    parts += ["soft labels"] if score.labels == "soft" else []
     parts += [f"seed {score.seed}"]
     if steps is not None and score.steps is not None and score.steps != steps:
         parts += [f"of the images after step {score.steps}"]

@@ -44,6 +44,10 @@ def training_loss(
 class Networks(Protocol):
     """R networks of one architecture; network r learns from the r-th of everything given."""
 
+    @property
+    def num_classes(self) -> int:
+        """K."""
+
     def initialize(self, generators: Sequence[torch.Generator]) -> None:
         """Draw fresh weights in place, those of network r from the r-th generator."""
 
@@ -89,6 +93,11 @@ class OneNetwork:
         self._network = laid_out(network.to(execution.device), execution.memory_format)
         self._loss = CompiledOrEager(_mean_loss, execution.compiled)
         self._predict = CompiledOrEager(_logits, execution.compiled)
+
+    @property
+    def num_classes(self) -> int:
+        """See `Networks.num_classes`."""
+        return self._network.num_classes
 
     def initialize(self, generators: Sequence[torch.Generator]) -> None:
         """See `Networks.initialize`."""
@@ -142,6 +151,11 @@ class StackedNetworks:
         self._structure = copy.deepcopy(self._template).to("meta")
         self._loss = CompiledOrEager(self._summed_loss, execution.compiled)
         self._predict = CompiledOrEager(self._logits_of_same, execution.compiled)
+
+    @property
+    def num_classes(self) -> int:
+        """See `Networks.num_classes`."""
+        return self._template.num_classes
 
     @torch.no_grad()
     def initialize(self, generators: Sequence[torch.Generator]) -> None:

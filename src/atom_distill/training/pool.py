@@ -120,6 +120,17 @@ class Pool:
         self.load(network, 0, self.recipe.epochs - 1)
         return partial(embeddings_of, network, Pixels(self._dataset.train, preprocessing, self.recipe.device))
 
+    def last_networks(self) -> list[Network]:
+        """Return all networks after their last epoch.
+
+        Raises:
+            CacheError: one is not in the cache.
+        """
+        networks = [self.new_network().to(self.recipe.device) for _ in range(self.recipe.networks)]
+        for number, network in enumerate(networks):
+            self.load(network, number, self.recipe.epochs - 1)
+        return networks
+
     def new_network(self) -> Network:
         """Return a network of the pool's architecture."""
         return build_model(self.recipe.arch, self._dataset.image_shape, self._dataset.num_classes, self.recipe.shape)

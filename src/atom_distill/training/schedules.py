@@ -19,6 +19,13 @@ def step(epoch: int, protocol: TrainingProtocol) -> float:
     return protocol.drop_to if epoch >= max(1, round(protocol.epochs * protocol.drop_at)) else 1.0
 
 
+@SCHEDULES.register("two-steps")
+def two_steps(epoch: int, protocol: TrainingProtocol) -> float:
+    """Return 1, `drop_to` from 2/3 of the epochs on, and its square from 5/6 on (the IDC code, with 0.2)."""
+    drops = sum(epoch >= place for place in (2 * protocol.epochs // 3, 5 * protocol.epochs // 6))
+    return protocol.drop_to**drops
+
+
 @SCHEDULES.register("cosine")
 def cosine(epoch: int, protocol: TrainingProtocol) -> float:
     """Return (1 + cos(pi epoch / epochs)) / 2: from 1 down to almost 0 (Loshchilov & Hutter, ICLR 2017, one cycle)."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from atom_distill.base.errors import NonFiniteError
 from atom_distill.base.seeding import generator
 from atom_distill.config.training_protocol import TrainingProtocol
+from atom_distill.ops.cutmix import draw_cutmix, mix
 from atom_distill.ops.dsa import Draw, augment, draw_per_image
 from atom_distill.training.networks import Networks
 from atom_distill.training.schedules import SCHEDULES
@@ -120,8 +122,10 @@ def _epoch(
         batches = [of_one.batch(indices) for of_one, indices in zip(images, chosen, strict=True)]
         batch = torch.stack([pixels for pixels, _ in batches])
         labels = torch.stack([targets for _, targets in batches])
-        if protocol.operations():
-            batch = _augmented(batch, protocol.operations(), randoms)
+        for operations in protocol.augmentations():
+            batch = _augmented(batch, operations, randoms)
+        if protocol.cutmix:
+            batch, labels = _mixed(batch, _probabilities(labels, networks), protocol.cutmix, randoms)
         loss = networks.loss(batch, labels, protocol.loss, protocol.temperature)
         optimizer.zero_grad()
         loss.backward()
@@ -140,3 +144,22 @@ def _augmented(batch: Tensor, operations: Sequence[str], randoms: Sequence[torch
     draws = [draw_per_image(batch.shape[1], operations, random) for random in randoms]
     together = Draw(torch.cat([draw.operation for draw in draws]), torch.cat([draw.uniforms for draw in draws]))
     return augment(batch.flatten(0, 1), together).view(batch.shape)
+
+
+def _probabilities(labels: Tensor, networks: Networks) -> Tensor:
+    """Return labels [R, B] as probabilities float32 [R, B, K]; soft labels are those already."""
+    return labels if labels.ndim == 3 else F.one_hot(labels, networks.num_classes).float()
+
+
+def _mixed(
+    batch: Tensor, targets: Tensor, probability: float, randoms: Sequence[torch.Generator]
+) -> tuple[Tensor, Tensor]:
+    """Mix [R, B, C, H, W] and targets [R, B, K] by CutMix, each network's batch with some probability."""
+    _, count, _, height, width = batch.shape
+    pairs = []
+    for images, labels, random in zip(batch, targets, randoms, strict=True):
+        if float(torch.rand((), generator=random)) < probability:
+            pairs.append(mix(images, labels, draw_cutmix(count, height, width, random)))
+        else:
+            pairs.append((images, labels))
+    return torch.stack([images for images, _ in pairs]), torch.stack([labels for _, labels in pairs])

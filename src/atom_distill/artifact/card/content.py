@@ -28,6 +28,7 @@ class CardContent:
         steps: steps done when the images were taken.
         which: the last images, or the best on held-out training images.
         has_soft_labels: whether there are probabilities to train on.
+        soft_label_bytes: their size in the file of a run.
         scores: evaluations on the test split.
     """
 
@@ -41,6 +42,7 @@ class CardContent:
     steps: int
     which: Literal["last", "best"]
     has_soft_labels: bool
+    soft_label_bytes: int = 0
     scores: Sequence[Score]
 
     @property

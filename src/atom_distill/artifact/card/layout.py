@@ -44,7 +44,7 @@ def run_files(content: CardContent) -> list[tuple[str, str]]:
     images = "images [N, C, H, W] float32 in model space"
     if parameterization != "pixels":
         images = f"values [N, ...] float32 that `DistilledDataset.load` decodes to images by `{parameterization}`"
-    soft = " for sorting, soft_labels [N, K] float32 (probabilities) to train on" if content.has_soft_labels else ""
+    soft = f" for sorting, {_soft_labels(content)} to train on" if content.has_soft_labels else ""
     return [
         ("distilled.safetensors", f"{images}, labels [N] int64{soft}"),
         ("preprocessing.safetensors", "the transform between pixels and model space"),
@@ -52,3 +52,11 @@ def run_files(content: CardContent) -> list[tuple[str, str]]:
         ("metrics.jsonl", "the loss of each step, by term"),
         ("scores.json", "every evaluation with its protocol"),
     ]
+
+
+def _soft_labels(content: CardContent) -> str:
+    """Return what the file of a run holds as soft labels, and their size, which counts as the values' does."""
+    values = content.images * len(content.class_names)
+    kind = "float16" if content.soft_label_bytes == 2 * values else "float32"
+    size = f", {content.soft_label_bytes:,} bytes" if content.soft_label_bytes else ""
+    return f"soft_labels [N, K] {kind} (probabilities{size})"

@@ -18,6 +18,9 @@ _SETTINGS = (
 )
 """The settings that say how a set was made; the others are in config.yaml."""
 
+_ACCURACY = {"hard": "accuracy", "soft": "accuracy, soft labels"}
+"""Head of the column of scores by the labels that networks were trained on."""
+
 
 def render_card(content: CardContent, layout: Layout | None = None) -> str:
     """Return the card as Markdown, with the front matter that the Hugging Face hub reads.
@@ -107,24 +110,30 @@ def scores_table(scores: Sequence[Score]) -> str:
     """Return scores as Markdown tables, one for each protocol; empty if there are no scores."""
     parts = []
     for protocol in dict.fromkeys(score.protocol.name for score in scores):
-        rows = [_row(score) for score in scores if score.protocol.name == protocol]
+        alike = [score for score in scores if score.protocol.name == protocol]
+        # Soft labels are more information than class numbers: their scores have a column of their own.
+        kinds = [labels for labels in ("hard", "soft") if any(score.labels == labels for score in alike)]
+        accuracies = [_ACCURACY[labels] for labels in kinds]
         parts += [
             f"Protocol `{protocol}`, test accuracy in percent, mean and standard deviation over networks:",
             "",
-            markdown.table(("trained on", "network", "images", "accuracy", "networks", "precision"), rows),
+            markdown.table(
+                ("trained on", "network", "images", *accuracies, "networks", "precision"),
+                [_row(score, kinds) for score in alike],
+            ),
             "",
         ]
     return "\n".join(parts)
 
 
-def _row(score: Score) -> list[str]:
+def _row(score: Score, kinds: Sequence[str]) -> list[str]:
     norm = f" ({score.shape['norm']} norm)" if score.shape.get("norm") else ""
-    best, soft = score.which == "best", score.labels == "soft"
+    best = score.which == "best"
     return [
-        ", ".join([score.subject, *(["best"] if best else []), *(["soft labels"] if soft else [])]),
+        ", ".join([score.subject, *(["best"] if best else [])]),
         f"{score.arch}{norm}",
         str(score.images),
-        f"{score.mean:.1f} +- {score.std:.1f}",
+        *(f"{score.mean:.1f} +- {score.std:.1f}" if labels == score.labels else "-" for labels in kinds),
         str(len(score.runs)),
         score.precision,
     ]

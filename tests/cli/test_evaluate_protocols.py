@@ -1,0 +1,86 @@
+"""Protocols, fewer epochs at the same compute, and soft labels in `atom evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.scores import load_scores
+from atom_distill.cli.main import main
+from atom_distill.evaluation.evaluate import Evaluation
+
+EVALUATE = "--repeats 1 --width 8 --device cpu"
+SMALL = "--ipc 1 --width 8 --device cpu --parameterization tiles-2"
+
+
+@pytest.fixture
+def tiles(tmp_path: Path) -> Path:
+    """One stored image for each digit, of four pictures."""
+    assert main(f"distill digits --method random {SMALL} --out {tmp_path / 'tiles'}".split()) == 0
+    return tmp_path / "tiles"
+
+
+@pytest.fixture
+def soft(run_folder: Path, tmp_path: Path) -> Path:
+    """A set with soft labels."""
+    plain = DistilledDataset.load(run_folder)
+    labels = 0.91 * plain.images.new_ones(10, 10).diag().diag() + 0.009
+    replace(plain, soft_labels=labels, folder=None, scores=[]).save(tmp_path / "soft")
+    return tmp_path / "soft"
+
+
+def test_the_same_compute_divides_the_epochs_by_the_pictures_of_a_stored_image(atom, tiles):
+    facts = atom(f"evaluate {EVALUATE} --epochs 9 --same-compute --json", tiles).json
+    assert facts["protocol"] == "dm(epochs=9)(same-compute,epochs=2)"
+    assert (facts["protocol_settings"]["epochs"], facts["images"]) == (2, 40)
+    shorter = atom(f"evaluate {EVALUATE} --epochs 2 --json", tiles).json
+    assert shorter["runs"] == facts["runs"]
+    assert [score.protocol.name for score in load_scores(tiles)] == [facts["protocol"], "dm(epochs=2)"]
+
+
+def test_one_picture_a_stored_image_leaves_nothing_to_divide(atom, run_folder):
+    answer = atom(f"evaluate {EVALUATE} --epochs 2 --same-compute --json", run_folder)
+    assert "one picture per stored image" in answer.err
+    assert answer.json["protocol"] == "dm(epochs=2)"
+
+
+@pytest.mark.parametrize("protocol", ["idc", "quick"])
+def test_protocols_by_name(atom, run_folder, protocol):
+    facts = atom(f"evaluate {EVALUATE} --protocol {protocol} --epochs 2 --json", run_folder).json
+    assert facts["protocol"] == f"{protocol}(epochs=2)"
+
+
+def test_a_set_with_soft_labels_is_scored_with_either(atom, soft):
+    answers = [atom(f"evaluate {EVALUATE} --epochs 2 {option} --json", soft) for option in ("", "--hard-labels")]
+    assert [answer.json["labels"] for answer in answers] == ["soft", "hard"]
+    card = (soft / "README.md").read_text()
+    assert "| images | accuracy | accuracy, soft labels | networks |" in card
+    accuracies = [f"{answer.json['mean']:.1f} +- 0.0" for answer in answers]
+    assert f"| 10 | - | {accuracies[0]} | 1 |" in card
+    assert f"| 10 | {accuracies[1]} | - | 1 |" in card
+    assert "soft_labels [N, K] float32" in card  # the card is that of the set, which has them
+    assert "soft labels" in atom(f"evaluate {EVALUATE} --epochs 1", soft).out
+    assert "soft labels" not in atom(f"evaluate {EVALUATE} --epochs 1 --hard-labels", soft).out
+
+
+@pytest.mark.parametrize("option", ["--same-compute", "--hard-labels"])
+@pytest.mark.parametrize("elsewhere", ["--random", "--whole", "--ddranking"])
+def test_options_of_a_distilled_set_are_refused_elsewhere(refused, run_folder, option, elsewhere):
+    assert option in refused(f"evaluate {option} {elsewhere}", run_folder)
+
+
+def test_ranking_without_augmentation_is_without_cutmix(atom, run_folder, monkeypatch):
+    seen = []
+    plain = Evaluation.of_distilled
+    monkeypatch.setattr(
+        Evaluation, "of_distilled", lambda self, *sets: (seen.append(self.protocol), plain(self, *sets))[1]
+    )
+    answer = atom(f"evaluate --ddranking --whole-accuracy 90 --protocol idc --epochs 1 {EVALUATE}", run_folder)
+    assert answer.code == 0, answer.err
+    augmented, bare = seen
+    assert (augmented.cutmix, len(augmented.augmentations())) == (0.5, 3)
+    assert (bare.cutmix, bare.augmentations()) == (0, [])
+    assert bare.name == "idc(epochs=1,augment=none,augment_always=none,cutmix=0.0)"
