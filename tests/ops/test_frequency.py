@@ -93,3 +93,5 @@ def test_images_that_have_no_such_frequencies_are_refused():
         build_parameterization("frequency-5-2", (3, 4, 9))
     with pytest.raises(ConfigError, match="gray or color images, and these have 4 channels"):
         build_parameterization("frequency-2-2", (4, 8, 8))
+    with pytest.raises(ConfigError, match="frequency-a needs one corner or two"):
+        build_parameterization("frequency-a", (3, 8, 8))

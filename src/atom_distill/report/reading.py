@@ -17,10 +17,11 @@ from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
 from atom_distill.base.errors import ArtifactError, AtomError
+from atom_distill.config.distill import stored_form
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.images_per_class import class_labels, images_per_class
 from atom_distill.distillation.run_state import RunState, checkpoints, last_step, load_newest_checkpoint
-from atom_distill.ops.parameterization import build_parameterization
+from atom_distill.ops.parameterization import restored
 from atom_distill.ops.preprocessing import Preprocessing
 
 Read = TypeVar("Read")
@@ -178,12 +179,13 @@ def _read_checkpoint(view: RunView) -> None:
 
 def _decoded_checkpoint(view: RunView, state: RunState) -> Tensor:
     """Return the images of a checkpoint in model space."""
-    form = str(view.settings.get("parameterization") or "pixels")
-    if form == "pixels":
-        return state.result["images"]
-    if view.real is None:
-        raise ArtifactError(f"the data set is not available, without which images stored as {form} cannot be decoded")
-    return build_parameterization(form, view.real.image_shape).decode(state.result)
+    name, shape = stored_form(view.settings), view.real.image_shape if view.real is not None else None
+    if name == "pixels":
+        channels, height, width = state.result["images"].shape[1:]
+        shape = (channels, height, width)
+    if shape is None:
+        raise ArtifactError(f"the data set is not available, without which images stored as {name} cannot be decoded")
+    return restored(name, shape, state.form).decode(state.result)
 
 
 def _labels(view: RunView, count: int, per_class: Tensor | None) -> tuple[Tensor, tuple[str, ...]]:
@@ -202,6 +204,7 @@ def _labels(view: RunView, count: int, per_class: Tensor | None) -> tuple[Tensor
 def _infer_per_class(view: RunView, count: int) -> Tensor | None:
     """Return the images per class, int64 [K], as the settings allocate them; None if that does not fit the count."""
     ipc, budget, real = view.settings.get("ipc"), view.settings.get("budget"), view.real
+    ipc = ipc or view.settings.get("pictures")
     if real is not None and (ipc or budget):
         per_class = view.attempt("Classes", lambda: images_per_class(real, ipc, budget))
         if per_class is not None and int(per_class.sum()) == count:

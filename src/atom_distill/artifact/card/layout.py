@@ -42,7 +42,9 @@ def run_files(content: CardContent) -> list[tuple[str, str]]:
     """Return name and meaning of the files from which a run is loaded."""
     parameterization = content.settings.get("parameterization", "pixels")
     images = "images [N, C, H, W] float32 in model space"
-    if parameterization != "pixels":
+    if content.rounded:
+        images = f"packed values that `DistilledDataset.load` decodes to images by `{parameterization}`"
+    elif parameterization != "pixels":
         images = f"values [N, ...] float32 that `DistilledDataset.load` decodes to images by `{parameterization}`"
     soft = f" for sorting, {_soft_labels(content)} to train on" if content.has_soft_labels else ""
     return [

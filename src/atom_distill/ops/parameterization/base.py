@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Self
 
 import torch
@@ -50,13 +50,21 @@ class Parameterization(ABC):
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Return initial values, float32 [R, ...], from images in model space [R * images_per_row, C, H, W]."""
 
-    def fitted(self, real_images: Tensor) -> Self:
-        """Return the same with scales fitted to real images in model space [N, C, H, W], where it has any."""
+    def fitted(self, real_images: Callable[[], Tensor]) -> Self:
+        """Return the same with scales fitted to real images, where it has any.
+
+        Args:
+            real_images: returns images in model space [N, C, H, W]; called only if they are needed.
+        """
         return self
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what was fitted, for the checkpoints of a run; `build.restored` reads it."""
+        """Return what was fitted, which the checkpoints of a run hold."""
         return {}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Self:
+        """Return the same fitted as the one whose `tensors` these are; empty for one that is not fitted."""
+        return self
 
     def largest(self, values: Tensor) -> Tensor:
         """Return the largest magnitude in each group of values that share a rounding step.

@@ -8,6 +8,7 @@ from functools import partial
 
 from torch import Tensor
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.plugins import find
 from atom_distill.base.registry import Registry
 from atom_distill.ops.parameterization.base import Parameterization
@@ -39,14 +40,13 @@ def build_parameterization(name: str, image_shape: tuple[int, int, int]) -> Para
         luma, chroma, images = (None if number is None else int(number) for number in frequency.groups())
         assert luma is not None  # by the pattern
         return Frequency(image_shape, luma, luma if chroma is None else chroma, images_per_row=images)
+    if name.startswith("frequency"):
+        raise ConfigError(f"`parameterization` {name} needs one corner or two, of luma and chroma: e.g. frequency-12-6")
     return find(PARAMETERIZATIONS, name, Callable)(image_shape)  # type: ignore[arg-type]
 
 
 def restored(name: str, image_shape: tuple[int, int, int], tensors: Mapping[str, Tensor]) -> Parameterization:
     """Return the parameterization that has been fitted to what `Parameterization.tensors` returned."""
     steps, rest = split_steps(tensors)
-    inner = build_parameterization(name, image_shape)
-    if isinstance(inner, Frequency) and "deviations" in rest:
-        corners = inner.corners
-        inner = Frequency(image_shape, corners[0], corners[-1], rest["deviations"], inner.images_per_row)
+    inner = build_parameterization(name, image_shape).with_tensors(rest)
     return Quantized(inner, steps) if steps else inner

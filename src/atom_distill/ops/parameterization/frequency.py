@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Self
 
 import torch
@@ -85,15 +86,19 @@ class Frequency(Parameterization):
         stored = self._coefficients(images) / self.deviations.to(images)
         return {"coefficients": stored.unflatten(0, (-1, self.images_per_row))}
 
-    def fitted(self, real_images: Tensor) -> Self:
-        """Return the same with the deviations of the coefficients of real images, [N, C, H, W] in model space."""
-        deviations = self._coefficients(real_images).std(dim=0, correction=0)
-        deviations = deviations.clamp_min(_LEAST_DEVIATION * float(deviations.max()))
-        return type(self)(self.image_shape, self.corners[0], self.corners[-1], deviations, self.images_per_row)
+    def fitted(self, real_images: Callable[[], Tensor]) -> Self:
+        """Return the same with the deviations of the coefficients of real images."""
+        deviations = self._coefficients(real_images()).std(dim=0, correction=0)
+        return self.with_tensors({"deviations": deviations.clamp_min(_LEAST_DEVIATION * float(deviations.max()))})
 
     def tensors(self) -> dict[str, Tensor]:
         """See `Parameterization.tensors`."""
         return {"deviations": self.deviations}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Self:
+        """See `Parameterization.with_tensors`."""
+        luma, chroma, deviations = self.corners[0], self.corners[-1], tensors.get("deviations")
+        return type(self)(self.image_shape, luma, chroma, deviations, self.images_per_row)
 
     def largest(self, values: Tensor) -> Tensor:
         """See `Parameterization.largest`; a group is a frequency."""

@@ -15,6 +15,8 @@ from atom_distill.ops.parameterization.base import Parameterization, Stored
 Steps = Mapping[str, Tensor]
 """Rounding steps by name of the stored tensor: float32 numbers that float16 holds exactly, of a shape that broadcasts
 against a row."""
+STEP_BYTES = 2
+"""Size of a step in a file, as float16."""
 _PREFIX = "step."
 _LARGEST, _SMALLEST = 0x7BFF, 0x0400
 """Bits of the largest and the smallest normal float16: positive ones are in the order of their bits."""
