@@ -68,7 +68,7 @@ def test_fitted_values_have_the_same_scale_and_the_same_images():
     scales = torch.linspace(5, 0.1, 8)
     real = torch.randn(400, 1, 8, 8, generator=RANDOM) * scales * scales[:, None]
     free = build_parameterization("frequency-8-8-5", (1, 8, 8))
-    form = free.fitted(real)
+    form = free.fitted(lambda: real)
     stored = form.encode(real)
     torch.testing.assert_close(stored["coefficients"].flatten(0, 1).std(0, correction=0), torch.ones(64))
     torch.testing.assert_close(form.decode(stored), real, atol=1e-4, rtol=1e-4)
@@ -76,13 +76,13 @@ def test_fitted_values_have_the_same_scale_and_the_same_images():
 
 
 def test_frequencies_that_real_images_lack_keep_a_deviation():
-    form = build_parameterization("frequency-4", (1, 4, 4)).fitted(torch.randn(50, 1, 1, 1).expand(-1, 1, 4, 4))
+    form = build_parameterization("frequency-4", (1, 4, 4)).fitted(lambda: torch.randn(50, 1, 1, 1).expand(-1, 1, 4, 4))
     deviations = form.tensors()["deviations"]
     assert deviations[1:].tolist() == pytest.approx([1e-3 * float(deviations[0])] * 15)
 
 
 def test_gradients_reach_the_values():
-    form = build_parameterization("frequency-3-2", (3, 4, 5)).fitted(torch.randn(9, 3, 4, 5, generator=RANDOM))
+    form = build_parameterization("frequency-3-2", (3, 4, 5)).fitted(lambda: torch.randn(9, 3, 4, 5, generator=RANDOM))
     stored = form.encode(torch.randn(form.images_per_row, 3, 4, 5, generator=RANDOM).double())
     values = stored["coefficients"].requires_grad_()
     assert torch.autograd.gradcheck(lambda found: form.decode({"coefficients": found}), values)

@@ -16,7 +16,7 @@ COLOR = (3, 8, 8)
 
 
 def fitted(name):
-    return build_parameterization(name, COLOR).fitted(torch.randn(50, *COLOR, generator=RANDOM))
+    return build_parameterization(name, COLOR).fitted(lambda: torch.randn(50, *COLOR, generator=RANDOM))
 
 
 @pytest.mark.parametrize("name", ["pixels", "tiles-2", "frequency-4-2"])

@@ -25,21 +25,19 @@ _FILTERS: list[Mapping[str, int]] = [
         "dict_size": 4096,
     }
 ]
-_PLAIN, _LZMA = 0, 1
 
 
 def pack(integers: Tensor) -> bytes:
-    """Return int32 [N, n] as bytes: how they are coded, the number of byte planes, and these.
+    """Return int32 [N, n] as bytes: the number of byte planes, and each as a raw LZMA2 stream.
 
     Signs become the lowest bit (0, -1, 1, -2, ...), so that small numbers have few bits. Each plane holds one byte of
-    every number, those of a column together, and is coded by LZMA2 where that makes it smaller.
+    every number, the lowest first, those of a column together. LZMA2 stores as it is what it cannot make smaller.
     """
     columns = np.ascontiguousarray(integers.cpu().numpy().T)
     unsigned = ((columns << 1) ^ (columns >> 31)).astype(np.uint32)
     planes = max(1, (int(unsigned.max(initial=0)).bit_length() + 7) // 8)
-    plain = b"".join((unsigned >> 8 * plane).astype(np.uint8).tobytes() for plane in range(planes))
-    coded = lzma.compress(plain, lzma.FORMAT_RAW, filters=_FILTERS)
-    return bytes([_LZMA, planes]) + coded if len(coded) < len(plain) else bytes([_PLAIN, planes]) + plain
+    contents = [(unsigned >> 8 * plane).astype(np.uint8).tobytes() for plane in range(planes)]
+    return bytes([planes]) + b"".join(lzma.compress(each, lzma.FORMAT_RAW, filters=_FILTERS) for each in contents)
 
 
 def unpack(packed: bytes, rows: int, columns: int) -> Tensor:
@@ -50,18 +48,16 @@ def unpack(packed: bytes, rows: int, columns: int) -> Tensor:
     """
     import torch
 
-    if len(packed) < 2 or packed[0] not in (_PLAIN, _LZMA):
-        raise ValueError("packed values begin with how they are coded")
+    unsigned, rest = np.zeros(rows * columns, np.uint32), packed[1:]
     try:
-        plain = packed[2:] if packed[0] == _PLAIN else lzma.decompress(packed[2:], lzma.FORMAT_RAW, filters=_FILTERS)
-    except lzma.LZMAError as error:
-        raise ValueError(f"packed values cannot be read ({error})") from None
-    if len(plain) != packed[1] * rows * columns:
-        raise ValueError(f"packed values are not {rows} x {columns} numbers")
-    planes = np.frombuffer(plain, np.uint8).reshape(packed[1], columns, rows).astype(np.uint32)
-    unsigned = sum((plane << 8 * place for place, plane in enumerate(planes)), np.zeros((columns, rows), np.uint32))
+        for plane in range(packed[0] if packed else 5):
+            stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+            content, rest = stream.decompress(rest), stream.unused_data
+            unsigned |= np.frombuffer(content, np.uint8).astype(np.uint32) << (8 * plane)
+    except (lzma.LZMAError, ValueError, EOFError) as error:
+        raise ValueError(f"packed values are not {rows} x {columns} numbers ({error})") from None
     signed = (unsigned >> 1).astype(np.int32) ^ -(unsigned & 1).astype(np.int32)
-    return torch.from_numpy(np.ascontiguousarray(signed.T))
+    return torch.from_numpy(np.ascontiguousarray(signed.reshape(columns, rows).T))
 
 
 def packed_size(integers: Mapping[str, Tensor]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ STEP_BYTES = 2
 _PREFIX = "step."
 _LARGEST, _SMALLEST = 0x7BFF, 0x0400
 """Bits of the largest and the smallest normal float16: positive ones are in the order of their bits."""
-_CORRECTIONS = 4
-_MOST_NUMBERS = 10_000_000
-"""Different integers in all columns, of which the entropy is computed."""
+_ONE, _OCTAVE = 0x3C00, 0x0400
+"""Bits of the float16 1, and the difference of the bits of a number and of its double."""
+_TRIES, _NEAR_ENOUGH = 12, 0.998
+"""Steps that are tried within a factor of two, and the share of the limit from which one is good enough."""
 
 
 class Quantized(Parameterization):
@@ -95,7 +97,8 @@ def steps_for_bits(inner: Parameterization, values: Stored, bits: int) -> dict[s
 def steps_for_bytes(values: Stored, packed_size: Callable[[Stored], int], limit: int) -> dict[str, Tensor]:
     """Return a step, one for all values, with which the packed values just keep a limit.
 
-    Packing takes long, so the step is looked for by the entropy of the integers, corrected by what packing adds.
+    Packing takes long, so the step is bracketed by powers of two, and then interpolated: the logarithm of the size is
+    nearly linear in that of the step, which the bits of a float16 are nearly, too.
 
     Args:
         values: in the units of a file.
@@ -106,45 +109,39 @@ def steps_for_bytes(values: Stored, packed_size: Callable[[Stored], int], limit:
         ConfigError: the limit is less than what values take that are all rounded to zero.
     """
 
+    @cache
     def size(bits: int) -> int:
         return packed_size(integers(values, _one_step(values, bits)))
 
     if size(_LARGEST) > limit:
         raise ConfigError(f"`bytes` leaves {limit} bytes for the values of all classes, which is too few: give more")
-    wanted = float(limit)
-    for _ in range(_CORRECTIONS):
-        bits = _step_of_entropy(values, wanted)
-        wanted *= limit / size(bits)
-    missed = 1
-    while size(bits) > limit:
-        bits, missed = min(bits + missed, _LARGEST), 2 * missed
-    return _one_step(values, bits)
+    low, high = _bracket(lambda bits: size(bits) <= limit)
+    for _ in range(_TRIES):
+        if high - low <= 1 or size(high) >= _NEAR_ENOUGH * limit:
+            break
+        share = math.log(size(low) / limit) / math.log(size(low) / size(high))
+        middle = low + round((high - low) * min(max(share, 0.1), 0.9))
+        middle = min(max(middle, low + 1), high - 1)
+        low, high = (low, middle) if size(middle) <= limit else (middle, high)
+    return _one_step(values, high)
 
 
-def _step_of_entropy(values: Stored, limit: float) -> int:
-    """Return the smallest step, as the bits of a float16, with which the integers have so many bytes of entropy."""
-    low, high = _SMALLEST, _LARGEST
-    while high - low > 1:
-        middle = (low + high) // 2
-        entropy = sum(map(_entropy_bytes, integers(values, _one_step(values, middle)).values()))
-        low, high = (low, middle) if entropy <= limit else (middle, high)
-    return high
+def _bracket(fits: Callable[[int], bool]) -> tuple[int, int]:
+    """Return two steps, as the bits of float16, at most a factor of two apart, of which the larger alone fits.
+
+    Where even the smallest step fits, both are that one.
+    """
+    high = _ONE
+    while not fits(high):
+        high = min(high + _OCTAVE, _LARGEST)
+    low = high
+    while fits(low) and low > _SMALLEST:
+        high, low = low, max(low - _OCTAVE, _SMALLEST)
+    return (low, low) if fits(low) else (low, high)
 
 
 def _one_step(values: Stored, bits: int) -> dict[str, Tensor]:
     return dict.fromkeys(values, torch.from_numpy(np.array(bits, dtype=np.uint16).view(np.float16)).float())
-
-
-def _entropy_bytes(counts: Tensor) -> float:
-    """Return the entropy of integers, int32 [R, ..., n], where each of the n columns is coded for itself, bytes."""
-    table = counts.reshape(-1, counts.shape[-1])
-    numbers = (table - table.amin(0)).long()
-    width = numbers.amax(0) + 1
-    if int(width.sum()) > _MOST_NUMBERS:  # steps far too small for a limit that anybody gives
-        return math.inf
-    times = torch.bincount((numbers + width.cumsum(0) - width).flatten()).double()
-    times = times[times > 0]
-    return float(table.numel() * math.log2(len(table)) - (times * times.log2()).sum()) / 8
 
 
 def _rounded(values: Tensor, step: Tensor) -> Tensor:
