@@ -139,3 +139,32 @@ def test_defaults_follow_from_the_size_and_the_images():
     assert tiny.settings["preprocess"] == "normalize"
     assert tiny.settings["pictures"] == 9  # 200 / 85 * 16, and there are no more
     assert tiny.stored["coefficients"].shape == (27, 1, 54)
+
+
+@pytest.mark.parametrize(
+    ("shape", "form"),
+    [
+        ((3, 8, 8), {"parameterization": "frequency-4-2"}),
+        ((3, 8, 12), {"parameterization": "frequency-3", "bits": 16}),
+        ((1, 8, 8), {"parameterization": "frequency-5"}),
+        ((3, 8, 8), {"ipc": None, "bytes": 500, "pictures": 5}),
+    ],
+)
+def test_the_decoder_on_the_card_works_as_it_stands(shape, form, tmp_path, monkeypatch):
+    tiny = go(tmp_path, data=toy_dataset(tuple([30] * 3), shape=shape), method="random", **form)
+    card = (tmp_path / "README.md").read_text()
+    code = card.split("Without atom-distill")[1].split("```python\n")[1].split("```")[0]
+    assert "atom_distill" not in code
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(code, scope)
+    torch.testing.assert_close(scope["images"], tiny.images, atol=1e-5, rtol=1e-5)
+    assert torch.equal(scope["labels"], tiny.labels)
+
+
+def test_cards_of_other_sets_have_no_decoder(tmp_path):
+    go(tmp_path, method="random")
+    card = (tmp_path / "README.md").read_text()
+    assert "Without atom-distill" not in card
+    # 576 values of 4 bytes, a mean and a deviation of each channel; 27 real images of 192 bytes
+    assert "| stored | 576 values in 2,328 bytes: 3 pictures, 2 times smaller than the real images |" in card
