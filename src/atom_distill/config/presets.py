@@ -78,7 +78,9 @@ def settings_for_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, A
     if not isinstance(size, int):
         return {}
     side = min(facts.image_shape[1:])
-    available = facts.train_size // facts.num_classes
+    available = (
+        facts.train_size // facts.num_classes // 2
+    )  # the real images to begin with, where classes differ in size
     pictures = int(size / _BYTES_PER_PICTURE * 3 * 32 * 32 / facts.values_per_image)
     return {
         "preprocess": "normalize",
