@@ -21,7 +21,6 @@ from atom_distill.artifact.scores import Score, load_scores, save_scores
 from atom_distill.base.errors import ShapeError
 from atom_distill.base.files import write_text
 from atom_distill.base.image_grid import to_picture
-from atom_distill.base.packing import packed_size
 from atom_distill.base.writable import noting_failure
 from atom_distill.config.distill import stored_form
 from atom_distill.ops.parameterization import (
@@ -33,7 +32,6 @@ from atom_distill.ops.parameterization import (
     count_values,
     rows_of,
 )
-from atom_distill.ops.parameterization.quantized import STEP_BYTES
 from atom_distill.ops.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -225,11 +223,7 @@ class DistilledDataset:
     @cached_property
     def stored_bytes(self) -> int:
         """Size of all that the set needs, bytes: values (packed where they are rounded), soft labels, transform."""
-        transform = sum(tensor.numel() * tensor.element_size() for tensor in self.preprocessing.tensors().values())
-        if not isinstance(self.parameterization, Quantized):
-            return count_bytes(self.stored) + self.soft_label_bytes + transform
-        steps = STEP_BYTES * count_values(self.parameterization.steps)
-        return packed_size(self.parameterization.integers(self.stored)) + steps + self.soft_label_bytes + transform
+        return self.values().size() + count_bytes(self.preprocessing.tensors())
 
     def pixels(self) -> Tensor:
         """Return the images through the inverse preprocessing, rounded and clipped: uint8 [M, C, H, W]."""

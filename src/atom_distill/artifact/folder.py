@@ -16,11 +16,20 @@ from atom_distill.artifact.packed_rows import packed_rows, unpacked_rows
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
 from atom_distill.base.own_folders import CONFIG_FILE
+from atom_distill.base.packing import packed_size
 from atom_distill.base.parsing import parse_json, parse_yaml
 from atom_distill.base.plain_text import valid_text
 from atom_distill.base.tensors import checksum, write_tensors
 from atom_distill.base.writable import require_writable
-from atom_distill.ops.parameterization import Parameterization, Quantized, Stored, build_parameterization
+from atom_distill.ops.parameterization import (
+    Parameterization,
+    Quantized,
+    Stored,
+    build_parameterization,
+    count_bytes,
+    count_values,
+)
+from atom_distill.ops.parameterization.quantized import STEP_BYTES, integers
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
 CARD_FILE = "README.md"
@@ -54,6 +63,15 @@ class StoredValues(NamedTuple):
     image_shape: tuple[int, int, int]
     soft_labels: Tensor | None = None
     rounding: Mapping[str, Tensor] | None = None
+
+    def size(self) -> int:
+        """Return the size of the values (packed where they are rounded) and of the soft labels, bytes."""
+        soft = soft_labels_as_stored(self.soft_labels) if self.soft_labels is not None else None
+        labels = {} if soft is None else {"soft_labels": soft}
+        if self.rounding is None:
+            return count_bytes({**self.stored, **labels})
+        steps = STEP_BYTES * count_values(self.rounding)
+        return packed_size(integers(self.stored, self.rounding)) + steps + count_bytes(labels)
 
     def decoder(self) -> Parameterization:
         """Return what decodes them."""

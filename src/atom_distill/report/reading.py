@@ -21,7 +21,7 @@ from atom_distill.config.distill import stored_form
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.images_per_class import class_labels, images_per_class
 from atom_distill.distillation.run_state import RunState, checkpoints, last_step, load_newest_checkpoint
-from atom_distill.ops.parameterization import restored
+from atom_distill.ops.parameterization import count_bytes, restored
 from atom_distill.ops.preprocessing import Preprocessing
 
 Read = TypeVar("Read")
@@ -51,6 +51,7 @@ class RunView:
         snapshots: pictures of the images at some steps.
         history: loss and more, by step.
         scores: every evaluation.
+        stored_bytes: size of the result with its soft labels and transform; None if there is none.
         real: the real data set, where it is available.
         missing: what cannot be shown and why, one sentence each: "<what>: <why>".
     """
@@ -70,6 +71,7 @@ class RunView:
     snapshots: Snapshots | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    stored_bytes: int | None = None
     real: ImageDataset | None = None
     missing: list[str] = field(default_factory=list)
 
@@ -154,6 +156,8 @@ def _read_images(view: RunView) -> None:
         order = made.labels.argsort(stable=True)  # an imported set may be in any order
         view.images, view.labels, view.class_names = made.images[order], made.labels[order], values.class_names
         view.steps, view.finished = values.steps, True
+        if view.preprocessing is not None:
+            view.stored_bytes = values.size() + count_bytes(view.preprocessing.tensors())
     if found is None or (view.is_optimized and last_step(view.folder) > view.steps):
         _read_checkpoint(view)
 
