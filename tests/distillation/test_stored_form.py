@@ -14,6 +14,7 @@ from atom_distill.artifact.folder import load_values
 from atom_distill.base.errors import ConfigError, InterruptedRunError
 from atom_distill.distillation.run_state import load_newest_checkpoint
 from atom_distill.ops.parameterization import Quantized
+from atom_distill.report.reading import read_run
 from distillation.toys import SETTINGS, go, losses, toy_dataset
 
 FAST = {"image_optimizer": "adam", "image_average": 0.5}
@@ -67,6 +68,20 @@ def test_networks_saw_in_the_first_step_what_the_random_baseline_holds(name, tmp
     assert first.shape == wanted.shape
     assert (first.float() / 255 - wanted).abs().max() < 0.25  # snapshots are fitted in contrast
     assert not torch.equal(run.images, chosen.images)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_report_decodes_the_checkpoint_of_a_stopped_run(name, tmp_path, stop_at):
+    data = toy_dataset()
+    five = go(data=data, **{**FORMS[name], "steps": 5})
+    stop_at(5)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path, data=data, **FORMS[name])
+    view = read_run(tmp_path, lambda _: data)
+    assert view.images.shape == five.images.shape
+    off = (view.images - five.images).square().mean().sqrt()  # that run has fitted its steps again
+    assert off < 0.15 * five.images.std()
+    assert view.labels.tolist() == five.labels.tolist()
 
 
 def test_all_that_is_counted_keeps_the_size(tmp_path):
