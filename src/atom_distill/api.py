@@ -96,7 +96,8 @@ def distill(
 
     Args:
         dataset: from `load_dataset`.
-        ipc: images per class; or give budget=M, a total number of images, allocated in proportion to class sizes.
+        ipc: images per class; or give budget=M, a total number of images, allocated in proportion to class sizes; or
+            bytes=N, the size per class of low frequencies of as many images as are worth it.
         method: "atom" (default), "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "k-means",
             "forgetting", one that you registered in `METHODS`, or "package.module:name".
         out: folder for the result, its checkpoints and metrics; without it the result is in memory only.

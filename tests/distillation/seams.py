@@ -22,8 +22,8 @@ class HalfResolution(Parameterization):
 
     images_per_row = 4
 
-    def decode(self, stored: Stored) -> Tensor:
-        small = stored["small"] + stored["brightness"].view(-1, 1, 1, 1, 1)
+    def images(self, values: Stored) -> Tensor:
+        small = values["small"] + values["brightness"].view(-1, 1, 1, 1, 1)
         return F.interpolate(small.flatten(0, 1), scale_factor=2, mode="bilinear", align_corners=False)
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:

@@ -214,3 +214,17 @@ def evaluate_digits() -> Any:
     data = load_digits()
     made = go(data=data, method="random", ipc=5)
     return list(evaluate(made, data, repeats=3, protocol=PROTOCOLS.get("dm").changed(epochs=5), device="cpu").runs)
+
+
+@pytest.mark.slow
+def test_several_processes_fill_the_same_bytes(tmp_path):
+    settings = {"ipc": None, "bytes": 100, "pictures": 4, "steps": 3}
+    alone, labels, _ = distil_digits(None, settings)
+    parts = together(2, "distil_digits", tmp_path / "run", settings)
+    stored = DistilledDataset.load(tmp_path / "run")
+    assert stored.stored_bytes <= 1000
+    for images, part_labels, _ in parts:
+        assert (images == stored.images.numpy()).all()
+        assert part_labels == labels
+        # A sum in another order may round a value to the next multiple of its step.
+        assert ((images - alone) ** 2).mean() < 0.01 * alone.var()

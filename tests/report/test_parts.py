@@ -202,6 +202,7 @@ def test_scores_of_two_protocols_or_networks_never_share_a_column(made):
     facts = dict(zip(table.heads, rows["atom"], strict=False))
     assert (facts["images"].key, facts["ipc"].key, facts["steps"].key) == (20, 2, 12)
     assert facts["compression"].key == pytest.approx(len(load_digits().train) / 20)
+    assert facts["bytes"].key == 20 * 64 * 4 + 8  # float32, a mean and a deviation
     assert facts["seconds"].key == views[0].record["seconds"] > 0
 
 

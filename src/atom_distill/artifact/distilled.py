@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +22,16 @@ from atom_distill.base.errors import ShapeError
 from atom_distill.base.files import write_text
 from atom_distill.base.image_grid import to_picture
 from atom_distill.base.writable import noting_failure
-from atom_distill.ops.parameterization import Parameterization, Pixels, Stored, build_parameterization, rows_of
+from atom_distill.config.distill import stored_form
+from atom_distill.ops.parameterization import (
+    Parameterization,
+    Pixels,
+    Quantized,
+    Stored,
+    count_bytes,
+    count_values,
+    rows_of,
+)
 from atom_distill.ops.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -52,7 +62,7 @@ class TrainingSet(NamedTuple):
 
 def decoded(values: files.StoredValues) -> TrainingSet:
     """Return the training set that stored values decode to."""
-    parameterization = build_parameterization(values.parameterization, values.image_shape)
+    parameterization = values.decoder()
     with torch.no_grad():
         images = parameterization.decode(values.stored)
     return TrainingSet(images, values.row_labels.repeat_interleave(parameterization.images_per_row), values.soft_labels)
@@ -189,8 +199,13 @@ class DistilledDataset:
 
     @property
     def images_per_stored(self) -> float:
-        """Decoded images for each image of the set's size, `ipc` or `budget`; 1 where images are stored as they are."""
-        ipc, budget = self.settings.get("ipc"), self.settings.get("budget")
+        """Decoded images for each image of the set's size, `ipc` or `budget`; 1 where images are stored as they are.
+
+        An image of a size in `bytes` is the bytes of an uncompressed one.
+        """
+        ipc, budget, size = (self.settings.get(name) for name in ("ipc", "budget", "bytes"))
+        if size:
+            return max(1.0, len(self) / len(self.class_names) * math.prod(self.image_shape) / int(size))
         stored = budget or (ipc or 0) * len(self.class_names) or len(self.row_labels)
         return len(self) / stored
 
@@ -199,6 +214,16 @@ class DistilledDataset:
         """Size of the soft labels in the file, bytes; 0 for a set without any."""
         stored = None if self.soft_labels is None else files.soft_labels_as_stored(self.soft_labels)
         return 0 if stored is None else stored.numel() * stored.element_size()
+
+    @property
+    def stored_values(self) -> int:
+        """Number of the values that the images are decoded from."""
+        return count_values(self.stored)
+
+    @cached_property
+    def stored_bytes(self) -> int:
+        """Size of all that the set needs, bytes: values (packed where they are rounded), soft labels, transform."""
+        return self.values().size() + count_bytes(self.preprocessing.tensors())
 
     def pixels(self) -> Tensor:
         """Return the images through the inverse preprocessing, rounded and clipped: uint8 [M, C, H, W]."""
@@ -219,6 +244,9 @@ class DistilledDataset:
             which=self.which,
             has_soft_labels=self.soft_labels is not None,
             soft_label_bytes=self.soft_label_bytes,
+            stored_values=self.stored_values,
+            stored_bytes=self.stored_bytes,
+            rounded=isinstance(self.parameterization, Quantized),
             scores=self.scores,
         )
 
@@ -273,9 +301,10 @@ class DistilledDataset:
             row_labels=self.row_labels,
             class_names=self.class_names,
             steps=self.steps,
-            parameterization=self.settings.get("parameterization", "pixels"),
+            parameterization=stored_form(self.settings),
             image_shape=self.image_shape,
             soft_labels=self.soft_labels,
+            rounding=self.parameterization.steps if isinstance(self.parameterization, Quantized) else None,
         )
 
     def add_score(self, score: Score) -> list[Score]:
@@ -317,7 +346,7 @@ class DistilledDataset:
             class_names=values.class_names,
             preprocessing=preprocessing,
             settings=config["settings"],
-            parameterization=build_parameterization(values.parameterization, values.image_shape),
+            parameterization=values.decoder(),
             dataset=config["dataset"],
             record=config["record"],
             history=files.load_history(source),

@@ -12,14 +12,24 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from atom_distill.artifact.packed_rows import packed_rows, unpacked_rows
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
 from atom_distill.base.own_folders import CONFIG_FILE
+from atom_distill.base.packing import packed_size
 from atom_distill.base.parsing import parse_json, parse_yaml
 from atom_distill.base.plain_text import valid_text
 from atom_distill.base.tensors import checksum, write_tensors
 from atom_distill.base.writable import require_writable
-from atom_distill.ops.parameterization import Stored, build_parameterization
+from atom_distill.ops.parameterization import (
+    Parameterization,
+    Quantized,
+    Stored,
+    build_parameterization,
+    count_bytes,
+    count_values,
+)
+from atom_distill.ops.parameterization.quantized import STEP_BYTES, integers
 from atom_distill.ops.preprocessing import Preprocessing, preprocessing_from_tensors
 
 CARD_FILE = "README.md"
@@ -39,9 +49,10 @@ class StoredValues(NamedTuple):
         row_labels: int64 [R].
         class_names: index = label.
         steps: steps done when they were taken.
-        parameterization: name of what decodes them.
+        parameterization: name of what decodes them (`config.distill.stored_form`).
         image_shape: (C, H, W) of the decoded images.
         soft_labels: float32 [M, K], probabilities of the classes for each decoded image, where the set has them.
+        rounding: steps of which the values are multiples (`Quantized`), by name; None where they are not rounded.
     """
 
     stored: Stored
@@ -51,6 +62,21 @@ class StoredValues(NamedTuple):
     parameterization: str
     image_shape: tuple[int, int, int]
     soft_labels: Tensor | None = None
+    rounding: Mapping[str, Tensor] | None = None
+
+    def size(self) -> int:
+        """Return the size of the values (packed where they are rounded) and of the soft labels, bytes."""
+        soft = soft_labels_as_stored(self.soft_labels) if self.soft_labels is not None else None
+        labels = {} if soft is None else {"soft_labels": soft}
+        if self.rounding is None:
+            return count_bytes({**self.stored, **labels})
+        steps = STEP_BYTES * count_values(self.rounding)
+        return packed_size(integers(self.stored, self.rounding)) + steps + count_bytes(labels)
+
+    def decoder(self) -> Parameterization:
+        """Return what decodes them."""
+        inner = build_parameterization(self.parameterization, self.image_shape)
+        return inner if self.rounding is None else Quantized(inner, self.rounding)
 
 
 def holds_run(folder: Path) -> bool:
@@ -102,12 +128,16 @@ def has_preprocessing(folder: Path) -> bool:
 
 def save_values(folder: Path, values: StoredValues, which: str = "last") -> None:
     """Write stored values and labels."""
-    tensors = {name: tensor.contiguous() for name, tensor in values.stored.items()} | {"labels": values.row_labels}
+    packed: dict[str, Any] = {}
+    if values.rounding is None:
+        tensors = {**values.stored, "labels": values.row_labels}
+    else:
+        tensors, packed = packed_rows(values.stored, values.rounding, values.row_labels)
     if values.soft_labels is not None:
-        tensors["soft_labels"] = soft_labels_as_stored(values.soft_labels).contiguous()
+        tensors["soft_labels"] = soft_labels_as_stored(values.soft_labels)
     facts = {"class_names": list(values.class_names), "steps": values.steps}
     form = {"parameterization": values.parameterization, "image_shape": list(values.image_shape)}
-    save_checked(folder / _TENSOR_FILES[which], tensors, {**facts, **form})
+    save_checked(folder / _TENSOR_FILES[which], tensors, {**facts, **form, **packed})
 
 
 def soft_labels_as_stored(soft_labels: Tensor) -> Tensor:
@@ -126,15 +156,18 @@ def load_values(folder: Path, which: str) -> StoredValues:
     if not path.exists() and which == "best":
         raise ArtifactError(f"{folder} has no best set: it was distilled without `eval_every`")
     tensors, facts = load_checked(path)
+    soft_labels, rounding = tensors.pop("soft_labels", None), None
     try:
+        if "packed" in facts:
+            tensors, rounding = unpacked_rows(tensors, facts)
         labels, names, steps = tensors.pop("labels"), tuple(facts["class_names"]), int(facts["steps"])
         # Version 0.1 stored images as they are, and did not say so.
         channels, height, width = facts.get("image_shape") or tensors["images"].shape[1:]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
-    form, soft_labels = facts.get("parameterization", "pixels"), tensors.pop("soft_labels", None)
+    form = facts.get("parameterization", "pixels")
     soft_labels = None if soft_labels is None else soft_labels.float()
-    values = StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels)
+    values = StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels, rounding)
     problem = _problem(values)
     if problem is not None:
         raise ArtifactError(f"{path} is not a distilled set of this tool: {problem}")
@@ -159,7 +192,7 @@ def _decoding_problem(values: StoredValues) -> str | None:
     """Return why the first row does not decode to images of the set's shape; None if it does."""
     row = {name: tensor[:1] for name, tensor in values.stored.items()}
     try:
-        parameterization = build_parameterization(values.parameterization, values.image_shape)
+        parameterization = values.decoder()
         images = parameterization.decode(row)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         return f"its rows are not values of {values.parameterization} ({error})"

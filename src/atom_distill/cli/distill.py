@@ -52,6 +52,11 @@ class DistillCommand(BaseModel):
     config: Annotated[Path | None, shown("not used")] = Field(
         default=None, description="YAML file of settings, or a run's config.yaml; options given here override it."
     )
+    frequency: Annotated[tuple[int, ...] | None, shown("not used")] = Field(
+        default=None,
+        description="Short for --parameterization frequency-A-B: the corners of luma and chroma, e.g. 12 6, or one "
+        "number for both.",
+    )
     dry_run: Flag = Field(default=False, description="Print the final settings and where each came from, then stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
     settings: Settings = group(Settings)  # type: ignore[valid-type]
@@ -61,8 +66,11 @@ class DistillCommand(BaseModel):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom distill`."""
     options, settings, flags = _read(arguments)
-    if not settings.keys() & {"ipc", "budget"} and not (options.resume and options.out):
-        raise ConfigError("how many images? Give --ipc N a class, e.g. --ipc 1 or --ipc 10, or --budget M in all")
+    if not settings.keys() & {"ipc", "budget", "bytes"} and not (options.resume and options.out):
+        raise ConfigError(
+            "how many images? Give --ipc N a class, e.g. --ipc 1 or --ipc 10, or --budget M in all, or "
+            "--bytes N a class"
+        )
     if options.config and "preset" in flags:
         raise ConfigError("--config holds all settings already; give --preset or --config, not both")
     if options.dry_run and options.resume:
@@ -76,7 +84,8 @@ def command(arguments: Sequence[str]) -> None:
     if options.dry_run:
         _print_plan(plan_distillation(dataset, settings), flags, as_json=options.json_output)
         return
-    size = f"budget{settings['budget']}" if "budget" in settings else f"ipc{settings.get('ipc')}"
+    size = next((f"{name}{settings[name]}" for name in ("budget", "bytes") if name in settings), None)
+    size = size or f"ipc{settings.get('ipc')}"
     method = str(settings.get("method", "atom")).rpartition(":")[2]
     out = options.out or Path("runs") / f"{dataset.name}-{method}-{size}"
     started = time.perf_counter()
@@ -100,7 +109,18 @@ def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dic
     model = create_model("DistillCommand", __base__=DistillCommand, __doc__="Options of `atom distill`.", **fields)
     options = parse(model, command="distill", description=_DESCRIPTION, arguments=arguments)
     flags = {**given(options.settings), **(given(options.method_settings) if fields else {})}  # type: ignore[attr-defined]
+    if options.frequency is not None:
+        flags = {**flags, "parameterization": _frequency(options.frequency, flags)}
     return options, {**_from_file(options.config), **flags}, flags
+
+
+def _frequency(corners: Sequence[int], flags: Mapping[str, Any]) -> str:
+    """Return the parameterization that `--frequency` is short for."""
+    if "parameterization" in flags:
+        raise ConfigError("--frequency is short for a --parameterization: give one of them")
+    if len(corners) not in (1, 2):
+        raise ConfigError("--frequency needs one number or two, the corners of luma and chroma, e.g. --frequency 12 6")
+    return "-".join(["frequency", *map(str, corners)])
 
 
 def _method(arguments: Sequence[str]) -> Method:
@@ -180,9 +200,11 @@ def _print_result(distilled: DistilledDataset, out: Path, took: Took, *, as_json
     if as_json:
         images = {"images": len(distilled), "ipc": distilled.ipc, "per_class": distilled.per_class.tolist()}
         result = {"folder": out, "picture": picture, **images, "steps": distilled.steps, "loss": loss}
-        print_json({**result, **asdict(took)})
+        stored = {"values": distilled.stored_values, "bytes": distilled.stored_bytes, "pictures": len(distilled)}
+        print_json({**result, **stored, **asdict(took)})
         return
     memory = f"peak memory {took.peak_own_mib:.0f} MiB ({took.peak_mib:.0f} with mapped files)"
     print_line(f"{len(distilled)} images after {distilled.steps} steps, {duration(took.seconds)}, {memory}: {out}")
+    print_line(f"stored:   {distilled.card_content().size}")
     print_line(f"picture:  {picture}")
     print_line(f"next:     atom evaluate {shlex.quote(str(out))}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -15,6 +16,18 @@ Preprocess = Literal["zca", "normalize"]
 ImageOptimizer = Literal["sgd", "adam"]
 CompileMode = Literal["auto", "on", "off"]
 Precision = Literal["auto", "float32", "bfloat16"]
+
+
+_FREQUENCY = "frequency-"
+
+
+def stored_form(settings: Mapping[str, Any]) -> str:
+    """Return the name of the parameterization of a run by its settings; one that spends bytes has one image a row."""
+    name = str(settings.get("parameterization") or "pixels")
+    if not settings.get("bytes"):
+        return name
+    corners = name.removeprefix(_FREQUENCY).split("-")
+    return f"{_FREQUENCY}{corners[0]}-{corners[-1]}-1"
 
 
 def default_text(text: str) -> dict[str, JsonValue]:
@@ -52,6 +65,17 @@ class DistillConfig(BaseModel):
         default=None,
         ge=1,
         description="Instead of ipc: total synthetic images, allocated in proportion to class sizes (images).",
+    )
+    bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Instead of ipc: size of the stored set, all it needs included (bytes per class).",
+    )
+    pictures: int | None = Field(
+        default=None,
+        ge=1,
+        description="With bytes: images of each class that they are spent on.",
+        json_schema_extra=default_text("one for 85 bytes at 32x32 in color"),
     )
     steps: int = Field(
         default=8000,
@@ -113,7 +137,15 @@ class DistillConfig(BaseModel):
     parameterization: str = Field(
         default="pixels",
         description="What is stored and optimized: pixels, tiles-2, tiles-3 or tiles-4 (a grid of smaller images in "
-        "each stored one), or module:name (a `Parameterization`).",
+        "each stored one), frequency-A-B (low frequencies: a corner of A x A of the luma, B x B of the chroma), or "
+        "module:name (a `Parameterization`).",
+        json_schema_extra=default_text("pixels; with bytes frequency-A-B, 3/4 and 3/8 of the height"),
+    )
+    bits: Literal[32, 16, 8, 6, 4, 2] | None = Field(
+        default=None,
+        description="Precision of a stored value (bits): what networks see is rounded to it; 32 is float32. "
+        "With bytes, the size decides.",
+        json_schema_extra=default_text("8 for frequency-A-B, else 32"),
     )
     networks: str = Field(
         default="fresh",
@@ -177,8 +209,23 @@ class DistillConfig(BaseModel):
 
     @model_validator(mode="after")
     def _has_one_size(self) -> Self:
-        if (self.ipc is None) == (self.budget is None):
-            raise ValueError("how many images? Give either `ipc` (images per class) or `budget` (images in all)")
+        if sum(size is not None for size in (self.ipc, self.budget, self.bytes)) != 1:
+            raise ValueError(
+                "how many images? Give either `ipc` (images per class) or `budget` (images in all), or `bytes` (size "
+                "per class)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _spends_bytes(self) -> Self:
+        if self.bytes is None:
+            if self.pictures is not None:
+                raise ValueError("`pictures` says how `bytes` are spent: give `bytes`, or `ipc` without `pictures`")
+            return self
+        if self.bits is not None:
+            raise ValueError("`bytes` decides the precision of the values: give `bytes` or `bits`, not both")
+        if not self.parameterization.startswith(_FREQUENCY):
+            raise ValueError("`bytes` needs a `parameterization` of frequencies, such as frequency-24-12, or none")
         return self
 
     @model_validator(mode="after")
@@ -202,11 +249,27 @@ class DistillConfig(BaseModel):
     @property
     def size(self) -> str:
         """The number of images, for people."""
-        return f"ipc {self.ipc}" if self.budget is None else f"budget {self.budget}"
+        sizes = {"ipc": self.ipc, "budget": self.budget, "bytes": self.bytes}
+        return next(f"{name} {size}" for name, size in sizes.items() if size is not None)
+
+    @property
+    def rows_per_class(self) -> int | None:
+        """Stored rows of each class; None where there is a budget."""
+        return self.pictures if self.ipc is None else self.ipc
+
+    @property
+    def value_bits(self) -> int:
+        """Bits of a stored value where the settings decide them, and not the size in bytes."""
+        return self.bits or (8 if self.parameterization.startswith(_FREQUENCY) else 32)
+
+    @property
+    def form(self) -> str:
+        """See `stored_form`."""
+        return stored_form(self.model_dump(include={"parameterization", "bytes"}))
 
     def images(self, num_classes: int) -> int:
-        """Return the number of stored images of all classes."""
-        return self.budget or (self.ipc or 0) * num_classes
+        """Return the number of stored rows of all classes."""
+        return self.budget or (self.rows_per_class or 0) * num_classes
 
     @property
     def uses_pool(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LOW_RESOLUTION = 32
 _LARGE_IPC = 50
+_BYTES_PER_PICTURE = 85
+"""Bytes that a picture of 32x32 pixels in color gets; measured at CIFAR-10."""
 ADAM_LR = 0.02
 """Learning rate of the images with Adam: a step moves a value by about this much, whatever its gradient, and model
 space has a deviation near 1."""
@@ -41,6 +44,11 @@ class SetFacts:
     train_size: int
 
     @property
+    def values_per_image(self) -> int:
+        """Values of an image, C*H*W."""
+        return math.prod(self.image_shape)
+
+    @property
     def is_low_resolution(self) -> bool:
         """Whether the images are at most 32 pixels high and wide."""
         return max(self.image_shape[1:]) <= _LOW_RESOLUTION
@@ -61,6 +69,26 @@ def paper_settings(facts: SetFacts, ipc: int) -> dict[str, Any]:
     }
 
 
+def settings_for_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a run whose size is given in bytes; empty for others.
+
+    Channel normalization, since a whitening would have to be stored, too (19 MB at 32x32).
+    """
+    size = given.get("bytes")
+    if not isinstance(size, int):
+        return {}
+    side = min(facts.image_shape[1:])
+    available = (
+        facts.train_size // facts.num_classes // 2
+    )  # the real images to begin with, where classes differ in size
+    pictures = int(size / _BYTES_PER_PICTURE * 3 * 32 * 32 / facts.values_per_image)
+    return {
+        "preprocess": "normalize",
+        "parameterization": f"frequency-{max(1, side * 3 // 4)}-{max(1, side * 3 // 8)}",
+        "pictures": max(1, min(pictures, available)),
+    }
+
+
 def preset_settings(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the settings of the preset that is given; an unknown one is refused later, with all that is wrong."""
     return PRESETS.get(str(given.get("preset")), {})
@@ -68,7 +96,9 @@ def preset_settings(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def images_wanted_per_class(facts: SetFacts, given: Mapping[str, Any]) -> int:
     """Return the average ipc that is asked for, 1 where it is not a number (which is refused later)."""
-    ipc, budget = given.get("ipc"), given.get("budget")
+    ipc, budget, size = given.get("ipc"), given.get("budget"), given.get("bytes")
+    if isinstance(size, int):
+        return max(1, size // facts.values_per_image)
     if isinstance(budget, int):
         return budget // facts.num_classes
     return ipc if isinstance(ipc, int) else 1

@@ -43,13 +43,14 @@ def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> 
     return torch.cat(chosen)
 
 
-def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: str = "") -> None:
+def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: str = "", *, size: str = "ipc") -> None:
     """Raise an error unless every class has enough training images.
 
     Args:
         dataset: real images.
         per_class: images of each class; one number for all, or int64 [K].
         otherwise: what else the user can do, for the message.
+        size: the setting that asks for so many.
 
     Raises:
         ConfigError: a class has fewer; the message names the class that lacks most.
@@ -59,8 +60,8 @@ def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: st
     available = int(sizes[short])
     if wanted[short] > available:
         raise ConfigError(
-            f"ipc {int(wanted[short])} is more than the {available} training images of class "
-            f"{dataset.class_names[short]!r}: use `ipc={available}` or less{otherwise}"
+            f"{size} {int(wanted[short])} is more than the {available} training images of class "
+            f"{dataset.class_names[short]!r}: use `{size}={available}` or less{otherwise}"
         )
 
 

@@ -27,6 +27,7 @@ from atom_distill.distillation.network_sources import build_network_source
 from atom_distill.distillation.resolve import Resolved, require_known, resolve, validated_pair
 from atom_distill.distillation.run_state import last_step
 from atom_distill.distillation.shard import Shard
+from atom_distill.distillation.stored_form import bytes_for_values
 from atom_distill.models.batch_norm import mixes_images, synchronized
 from atom_distill.models.build import build_model
 from atom_distill.ops.parameterization import build_parameterization
@@ -41,7 +42,7 @@ def plan_run(
 
     Args:
         dataset: to distill.
-        given: settings by name; at least ipc or budget, unless a run is resumed.
+        given: settings by name; at least ipc, budget or bytes, unless a run is resumed.
         out: the run's folder; None keeps the result in memory.
         resume: continue the run in `out` if there is one.
         ranks: the processes that work on it; all of them call this.
@@ -60,11 +61,13 @@ def plan_run(
             f"{method.name} trains one network on the images of all classes, update after update, which processes "
             "cannot share: start it without torchrun"
         )
+    if settings.bytes is not None:
+        bytes_for_values(settings, dataset.image_shape, dataset.num_classes)
     training = _training_images(dataset, settings, method)
-    parameterization = build_parameterization(settings.parameterization, dataset.image_shape)
+    parameterization = build_parameterization(settings.form, dataset.image_shape)
     execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, parameterization.images_per_row)
     network = build_model(settings.arch, dataset.image_shape, dataset.num_classes, settings.network_shape())
-    shard = Shard(ranks, images_per_class(training, settings.ipc, settings.budget))
+    shard = Shard(ranks, images_per_class(training, settings.rows_per_class, settings.budget))
     if ranks.size > 1 and mixes_images(network):
         synchronized(network, execution.device)
     _require_initial_images(training, settings, method, shard.rows_per_class * parameterization.images_per_row)
@@ -95,10 +98,10 @@ def _settings(
             raise ConfigError("`resume` needs the run's folder: give it with `out`")
         if files.holds_run(out):
             return _resumed(dataset, given, out, ranks)
-        if given.keys() & {"ipc", "budget"}:
+        if given.keys() & {"ipc", "budget", "bytes"}:
             note(f"{out} holds no run yet; starting one")
         else:
-            raise ConfigError(f"{out} holds no run to resume; to start one there, give `ipc` or `budget`")
+            raise ConfigError(f"{out} holds no run to resume; to start one there, give `ipc`, `budget` or `bytes`")
     resolved = resolve(SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train)), given)
     return _for_this_machine(dataset, resolved, ranks)
 
@@ -106,7 +109,7 @@ def _settings(
 def _for_this_machine(dataset: ImageDataset, resolved: Resolved, ranks: int) -> Resolved:
     """Replace what is left to the machine by what it means here, so that the run can be continued exactly."""
     settings = resolved.general
-    images_per_row = build_parameterization(settings.parameterization, dataset.image_shape).images_per_row
+    images_per_row = build_parameterization(settings.form, dataset.image_shape).images_per_row
     execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, images_per_row)
     final = settings.model_copy(
         update={
@@ -124,13 +127,13 @@ def _chunk(dataset: ImageDataset, resolved: Resolved, ranks: int) -> int:
     """Return how many images a forward pass may have, under the memory limit if there is one."""
     settings = resolved.general
     method = find_method(settings.method)
-    parameterization = build_parameterization(settings.parameterization, dataset.image_shape)
+    parameterization = build_parameterization(settings.form, dataset.image_shape)
     images_per_row = parameterization.images_per_row
     execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, images_per_row)
     if settings.memory is None:
         return execution.chunk
     training = _training_images(dataset, settings, method)
-    rows = images_per_class(training, settings.ipc, settings.budget)
+    rows = images_per_class(training, settings.rows_per_class, settings.budget)
     request = ChunkRequest(settings, execution, training, parameterization, rows, ranks)
     return method.largest_chunk(request, resolved.own)
 
@@ -207,7 +210,10 @@ def _require_initial_images(
     training: ImageDataset, settings: DistillConfig, method: Method, images_wanted: Tensor
 ) -> None:
     """Make sure that every class has the real images that the run begins with, or chooses."""
+    size, others = "ipc", ", or a `budget` of images in all"
+    if settings.bytes is not None:
+        size, others = "pictures", ""
     if not method.takes_steps:
-        require_images(training, images_wanted, otherwise=", or a `budget` of images in all")
+        require_images(training, images_wanted, others, size=size)
     elif settings.init != "noise":
-        require_images(training, images_wanted, otherwise=", or `init` noise, or a `budget` of images in all")
+        require_images(training, images_wanted, f", or `init` noise{others}", size=size)

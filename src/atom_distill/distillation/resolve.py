@@ -20,6 +20,7 @@ from atom_distill.config.presets import (
     paper_settings,
     preset_settings,
     problems,
+    settings_for_bytes,
 )
 from atom_distill.distillation.method import JUDGING_SETTINGS, Method
 from atom_distill.distillation.methods import METHODS, find_method
@@ -54,7 +55,7 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
 
     Args:
         facts: of the data set.
-        given: settings by name; at least ipc or budget. None stands for one that is not given.
+        given: settings by name; at least ipc, budget or bytes. None stands for one that is not given.
 
     Raises:
         ConfigError: all problems of the settings at once.
@@ -67,7 +68,8 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
         **method.data_defaults(facts),
         **method.defaults,
     }
-    preset, default = preset_settings(given), {}
+    preset, default = preset_settings(given), settings_for_bytes(facts, given)
+    paper = {name: value for name, value in paper.items() if name not in default}
     if {**preset, **given}.get("image_optimizer") == "adam":
         del paper["image_lr"]  # it is for SGD
         default["image_lr"] = ADAM_LR

@@ -19,7 +19,8 @@ from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
 from atom_distill.distillation.run_state import RunState, last_step, load_newest_checkpoint
-from atom_distill.ops.parameterization import Stored
+from atom_distill.distillation.stored_form import finished, fitted_form, rounded_form
+from atom_distill.ops.parameterization import Stored, restored
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.embeddings import Embeddings
 from atom_distill.training.reference_network import ReferenceRecipe, reference_network
@@ -49,6 +50,9 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
     if plan.pool is not None:
         plan.pool.train(preprocessing, ranks, show_progress=show_progress)
     state = ranks.broadcast_from_rank0(lambda: _state(plan, preprocessing, show_progress=show_progress))
+    if state.form:
+        form = restored(plan.settings.form, plan.dataset.image_shape, state.form)
+        plan = replace(plan, parameterization=form)
     start = RunStart(preprocessing, state)
     result = plan.method.distill(plan, start, show_progress=show_progress)
     distilled = _as_set(plan, start.preprocessing, {**record, **result.record}, result)
@@ -102,7 +106,9 @@ def _state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) 
         images = initial_images(
             plan.training, preprocessing, init=init, per_class=per_class, seed=seed, embeddings=embeddings
         )
-        state = RunState(0, plan.parameterization.encode(images))
+        form = fitted_form(plan, preprocessing)
+        stored = form.encode(images)
+        state = RunState(0, stored, form=rounded_form(plan, form, stored).tensors())
     return replace(state, images_per_class=plan.images_per_class)
 
 
@@ -131,9 +137,10 @@ def _as_set(
     """Return the result as a set, with the best one beside it where there is one."""
 
     def made(stored: Stored, steps: int) -> DistilledDataset:
+        form, values = finished(plan, {name: tensor.detach().cpu() for name, tensor in stored.items()})
         return DistilledDataset(
-            stored={name: values.detach().cpu() for name, values in stored.items()},
-            parameterization=plan.parameterization,
+            stored=values,
+            parameterization=form,
             row_labels=class_labels(plan.rows_per_class),
             class_names=plan.dataset.class_names,
             preprocessing=preprocessing,

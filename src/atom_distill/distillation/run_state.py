@@ -18,8 +18,9 @@ from atom_distill.ops.parameterization import Stored
 
 _KEPT = 2
 """Checkpoints kept: the newest, and the one before it in case the newest is damaged."""
-_STORED, _AVERAGE, _BEST, _OPTIMIZER, _PER_CLASS = "stored.", "average.", "best.", "optimizer.", "images_per_class"
-"""Prefixes of the names of tensors in a file, and one name."""
+_STORED, _AVERAGE, _BEST, _OPTIMIZER, _FORM = "stored.", "average.", "best.", "optimizer.", "form."
+"""Prefixes of the names of tensors in a file."""
+_PER_CLASS = "images_per_class"
 _FIRST_FORMAT = {"images": "stored.images", "average": "average.images", "best_images": "best.images"}
 """Names in the checkpoints of version 0.1, which held images only, and what they are called today."""
 
@@ -50,6 +51,7 @@ class RunState:
         average: of the stored values over the steps, where the settings ask for it.
         best: where there are evaluations.
         seconds: wall clock of the steps done, evaluations included; steps lost by a kill are not counted.
+        form: what the parameterization was fitted to before the first step (`Parameterization.tensors`).
         images_per_class: decoded images of each class, int64 [K]; None in checkpoints of version 0.1.
     """
 
@@ -59,6 +61,7 @@ class RunState:
     average: Stored | None = None
     best: Best | None = None
     seconds: float = 0.0
+    form: Mapping[str, Tensor] = field(default_factory=dict)
     images_per_class: Tensor | None = None
 
     def map_rows(self, change: Callable[[Tensor], Tensor]) -> RunState:
@@ -86,6 +89,7 @@ def _mapped(change: Callable[[Tensor], Tensor], stored: Stored) -> dict[str, Ten
 def save_checkpoint(folder: Path, state: RunState) -> Path:
     """Write `checkpoint-NNNNNN.safetensors` atomically, then drop all but the newest two; return its path."""
     tensors = _prefixed(_STORED, state.stored) | _prefixed(_OPTIMIZER, state.optimizer)
+    tensors |= _prefixed(_FORM, state.form)
     metadata: dict[str, float] = {"step": state.step, "seconds": round(state.seconds, 3)}
     if state.images_per_class is not None:
         tensors[_PER_CLASS] = state.images_per_class
@@ -152,7 +156,8 @@ def _load(path: Path, rows: int | None) -> RunState:
         raise ValueError("its checksum differs")
     if "images" in tensors:
         tensors = {_today(name): tensor for name, tensor in tensors.items()}
-    per_class = tensors.pop(_PER_CLASS, None)
+    per_class, form = tensors.pop(_PER_CLASS, None), _without(_FORM, tensors)
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FORM)}
     prefixes = (_STORED, _AVERAGE, _BEST, _OPTIMIZER)
     strange = [name for name in tensors if not name.startswith(prefixes)]
     if strange:
@@ -172,6 +177,7 @@ def _load(path: Path, rows: int | None) -> RunState:
         average=average or None,
         best=Best(best, metadata["best_step"], metadata["best_accuracy"]) if best else None,
         seconds=float(metadata.get("seconds", 0)),
+        form=form,
         images_per_class=per_class,
     )
 

@@ -61,7 +61,7 @@ class Table:
     rows: list[list[Cell]]
 
 
-_HEADS = ["run", "method", "data set", "ipc", "images", "compression", "steps", "seconds"]
+_HEADS = ["run", "method", "data set", "ipc", "images", "bytes", "compression", "steps", "seconds"]
 _REFERENCES = {"random": "random real images", "whole": "the whole training set"}
 
 
@@ -107,6 +107,7 @@ def _facts(view: RunView, which: str) -> dict[str, Cell]:
         "data set": Cell(str(view.dataset.get("name", "-")), str(view.dataset.get("name", ""))),
         "ipc": _ipc(view),
         "images": _number(images or None),
+        "bytes": _number(view.stored_bytes, hint="values, soft labels and transform"),
         "compression": _number(ratio, "{:,.0f} : 1", f"{train:,} training images for {images:,}" if ratio else ""),
         "steps": _number(view.steps if view.is_optimized else None),
         "seconds": _number(timed, hint="" if timed is None else duration(timed)),

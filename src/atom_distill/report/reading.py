@@ -17,10 +17,11 @@ from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
 from atom_distill.base.errors import ArtifactError, AtomError
+from atom_distill.config.distill import stored_form
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.images_per_class import class_labels, images_per_class
 from atom_distill.distillation.run_state import RunState, checkpoints, last_step, load_newest_checkpoint
-from atom_distill.ops.parameterization import build_parameterization
+from atom_distill.ops.parameterization import count_bytes, restored
 from atom_distill.ops.preprocessing import Preprocessing
 
 Read = TypeVar("Read")
@@ -50,6 +51,7 @@ class RunView:
         snapshots: pictures of the images at some steps.
         history: loss and more, by step.
         scores: every evaluation.
+        stored_bytes: size of the result with its soft labels and transform; None if there is none.
         real: the real data set, where it is available.
         missing: what cannot be shown and why, one sentence each: "<what>: <why>".
     """
@@ -69,6 +71,7 @@ class RunView:
     snapshots: Snapshots | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    stored_bytes: int | None = None
     real: ImageDataset | None = None
     missing: list[str] = field(default_factory=list)
 
@@ -153,6 +156,8 @@ def _read_images(view: RunView) -> None:
         order = made.labels.argsort(stable=True)  # an imported set may be in any order
         view.images, view.labels, view.class_names = made.images[order], made.labels[order], values.class_names
         view.steps, view.finished = values.steps, True
+        if view.preprocessing is not None:
+            view.stored_bytes = values.size() + count_bytes(view.preprocessing.tensors())
     if found is None or (view.is_optimized and last_step(view.folder) > view.steps):
         _read_checkpoint(view)
 
@@ -178,12 +183,13 @@ def _read_checkpoint(view: RunView) -> None:
 
 def _decoded_checkpoint(view: RunView, state: RunState) -> Tensor:
     """Return the images of a checkpoint in model space."""
-    form = str(view.settings.get("parameterization") or "pixels")
-    if form == "pixels":
-        return state.result["images"]
-    if view.real is None:
-        raise ArtifactError(f"the data set is not available, without which images stored as {form} cannot be decoded")
-    return build_parameterization(form, view.real.image_shape).decode(state.result)
+    name, shape = stored_form(view.settings), view.real.image_shape if view.real is not None else None
+    if name == "pixels":
+        channels, height, width = state.result["images"].shape[1:]
+        shape = (channels, height, width)
+    if shape is None:
+        raise ArtifactError(f"the data set is not available, without which images stored as {name} cannot be decoded")
+    return restored(name, shape, state.form).decode(state.result)
 
 
 def _labels(view: RunView, count: int, per_class: Tensor | None) -> tuple[Tensor, tuple[str, ...]]:
@@ -202,6 +208,7 @@ def _labels(view: RunView, count: int, per_class: Tensor | None) -> tuple[Tensor
 def _infer_per_class(view: RunView, count: int) -> Tensor | None:
     """Return the images per class, int64 [K], as the settings allocate them; None if that does not fit the count."""
     ipc, budget, real = view.settings.get("ipc"), view.settings.get("budget"), view.real
+    ipc = ipc or view.settings.get("pictures")
     if real is not None and (ipc or budget):
         per_class = view.attempt("Classes", lambda: images_per_class(real, ipc, budget))
         if per_class is not None and int(per_class.sum()) == count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,9 @@ class CardContent:
         which: the last images, or the best on held-out training images.
         has_soft_labels: whether there are probabilities to train on.
         soft_label_bytes: their size in the file of a run.
+        stored_values: number of the values that the images are decoded from.
+        stored_bytes: size of all that the set needs: values, soft labels, transform.
+        rounded: whether the values are rounded, and packed.
         scores: evaluations on the test split.
     """
 
@@ -43,12 +47,22 @@ class CardContent:
     which: Literal["last", "best"]
     has_soft_labels: bool
     soft_label_bytes: int = 0
+    stored_values: int = 0
+    stored_bytes: int = 0
+    rounded: bool = False
     scores: Sequence[Score]
 
     @property
     def images(self) -> int:
         """Number of images."""
         return sum(self.per_class)
+
+    @property
+    def size(self) -> str:
+        """What is stored, in values, bytes and pictures, and how much smaller it is than the real training images."""
+        told = f"{self.stored_values:,} values in {self.stored_bytes:,} bytes: {self.images:,} pictures"
+        real = int(self.dataset.get("train_size") or 0) * math.prod(self.image_shape)
+        return f"{told}, {real / self.stored_bytes:,.0f} times smaller than the real images" if real else told
 
     @property
     def method(self) -> str:

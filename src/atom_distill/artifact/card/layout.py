@@ -8,6 +8,7 @@ from typing import Any
 
 from atom_distill.artifact.card import text
 from atom_distill.artifact.card.content import CardContent
+from atom_distill.artifact.card.decoder import DECODER
 from atom_distill.artifact.card.header import data_files
 
 GRID_FILE = "grid.png"
@@ -33,7 +34,7 @@ def run_layout(content: CardContent) -> Layout:
     """Return the layout of a run folder; the hub's viewer shows its pictures."""
     return Layout(
         data_files("images/*/*.png"),
-        text.RUN_USE.format(preprocess=content.preprocess),
+        text.RUN_USE.format(preprocess=content.preprocess) + (DECODER if _rounded_frequencies(content) else ""),
         [*run_files(content), ("images/", "the images through the inverse transform, as PNG")],
     )
 
@@ -41,17 +42,24 @@ def run_layout(content: CardContent) -> Layout:
 def run_files(content: CardContent) -> list[tuple[str, str]]:
     """Return name and meaning of the files from which a run is loaded."""
     parameterization = content.settings.get("parameterization", "pixels")
-    images = "images [N, C, H, W] float32 in model space"
-    if parameterization != "pixels":
+    images, labels = "images [N, C, H, W] float32 in model space", "labels [N] int64"
+    if content.rounded:
+        labels = "rows of each class"
+        images = f"packed values that `DistilledDataset.load` decodes to images by `{parameterization}`"
+    elif parameterization != "pixels":
         images = f"values [N, ...] float32 that `DistilledDataset.load` decodes to images by `{parameterization}`"
     soft = f" for sorting, {_soft_labels(content)} to train on" if content.has_soft_labels else ""
     return [
-        ("distilled.safetensors", f"{images}, labels [N] int64{soft}"),
+        ("distilled.safetensors", f"{images}, {labels}{soft}"),
         ("preprocessing.safetensors", "the transform between pixels and model space"),
         ("config.yaml", "every setting, the data set, versions, seed"),
         ("metrics.jsonl", "the loss of each step, by term"),
         ("scores.json", "every evaluation with its protocol"),
     ]
+
+
+def _rounded_frequencies(content: CardContent) -> bool:
+    return content.rounded and str(content.settings.get("parameterization")).startswith("frequency-")
 
 
 def _soft_labels(content: CardContent) -> str:

@@ -13,8 +13,19 @@ from atom_distill.artifact.scores import Score
 from atom_distill.base import markdown
 
 _SETTINGS = (
-    *("method", "ipc", "budget", "steps", "init", "batch_real", "image_optimizer", "image_lr", "image_average"),
-    *("arch", "depth", "width", "norm", "preprocess", "augment", "parameterization", "seed"),
+    *(
+        "method",
+        "ipc",
+        "budget",
+        "bytes",
+        "steps",
+        "init",
+        "batch_real",
+        "image_optimizer",
+        "image_lr",
+        "image_average",
+    ),
+    *("arch", "depth", "width", "norm", "preprocess", "augment", "parameterization", "bits", "seed"),
 )
 """The settings that say how a set was made; the others are in config.yaml."""
 
@@ -71,6 +82,7 @@ def _how(content: CardContent) -> str:
     rows = [
         (f"`{name}`", f"`{content.settings[name]}`") for name in _SETTINGS if content.settings.get(name) is not None
     ]
+    rows += [("stored", content.size)] if content.stored_bytes else []
     rows += [("data set fingerprint", f"`{str(content.dataset.get('fingerprint', '?'))[:16]}`")]
     rows += [("torch", f"`{content.record.get('torch', '?')}`")]
     paper = ""

@@ -1,0 +1,91 @@
+"""How a run stores its images: fitted to real images before the first step, rounded and measured after the last."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from atom_distill.base.errors import ConfigError
+from atom_distill.base.packing import packed_size
+from atom_distill.base.seeding import generator
+from atom_distill.config.distill import DistillConfig
+from atom_distill.distillation.method import RunPlan
+from atom_distill.ops.parameterization import Parameterization, Quantized, Stored, build_parameterization
+from atom_distill.ops.parameterization.quantized import (
+    STEP_BYTES,
+    from_integers,
+    integers,
+    steps_for_bits,
+    steps_for_bytes,
+)
+from atom_distill.ops.preprocessing import Preprocessing
+
+_FITTED_IMAGES, _FITTED_VALUES = 2000, 30_000_000
+"""Most images, and most values of all of them, that a parameterization is fitted to."""
+
+
+def fitted_form(plan: RunPlan, preprocessing: Preprocessing) -> Parameterization:
+    """Return the run's parameterization fitted to random training images, a function of the data and the seed."""
+
+    def real_images() -> Tensor:
+        images = plan.training.train.images
+        count = min(_FITTED_IMAGES, max(1, _FITTED_VALUES // math.prod(plan.dataset.image_shape)))
+        chosen = torch.randperm(len(images), generator=generator(plan.settings.seed, "form"))[:count]
+        return preprocessing.apply(images[chosen.sort().values])
+
+    return plan.parameterization.fitted(real_images)
+
+
+def rounded_form(plan: RunPlan, form: Parameterization, stored: Stored) -> Parameterization:
+    """Return a fitted parameterization that rounds as the settings ask: with steps fitted to initial values."""
+    steps = _steps(plan, form, form.values(stored))
+    return form if steps is None else Quantized(form, steps)
+
+
+def finished(plan: RunPlan, stored: Stored) -> tuple[Parameterization, Stored]:
+    """Return what a file holds of the run's values, in its units, and what decodes it.
+
+    The steps are fitted again, so that the file has the size that was asked for.
+    """
+    form = plan.parameterization
+    if not form.tensors():
+        return form, stored
+    inner = form.inner if isinstance(form, Quantized) else form
+    values, plain = inner.values(stored), build_parameterization(plan.settings.form, plan.dataset.image_shape)
+    steps = _steps(plan, inner, values)
+    if steps is None:
+        return plain, values
+    return Quantized(plain, steps), from_integers(integers(values, steps), steps)
+
+
+def bytes_for_values(settings: DistillConfig, image_shape: tuple[int, int, int], num_classes: int) -> int:
+    """Return how many bytes of the size that is asked for are left for the packed values of all classes.
+
+    Raises:
+        ConfigError: the transform and the soft labels take all of them.
+    """
+    assert settings.bytes is not None
+    assert settings.pictures is not None
+    values = math.prod(image_shape)
+    transform = 4 * (values + values * (values + 1) // 2) if settings.preprocess == "zca" else 8 * image_shape[0]
+    labels = 2 * settings.pictures * num_classes**2 if settings.soft_labels else 0
+    left = settings.bytes * num_classes - transform - labels
+    if left <= 0:
+        taken = f"the transform ({transform} bytes)" + (f" and the soft labels ({labels} bytes)" if labels else "")
+        raise ConfigError(
+            f"`bytes={settings.bytes}` is {settings.bytes * num_classes} bytes for all classes, which {taken} would "
+            'take: give more, `preprocess="normalize"`, or fewer `pictures`'
+        )
+    return left
+
+
+def _steps(plan: RunPlan, inner: Parameterization, values: Stored) -> dict[str, Tensor] | None:
+    """Return rounding steps of values in the units of a file; None where they are stored as float32."""
+    settings = plan.settings
+    values = {name: tensor.detach().cpu() for name, tensor in values.items()}
+    if settings.bytes is None:
+        return None if settings.value_bits == 32 else steps_for_bits(inner, values, settings.value_bits)
+    limit = bytes_for_values(settings, plan.dataset.image_shape, plan.dataset.num_classes)
+    return steps_for_bytes(values, packed_size, limit - STEP_BYTES * len(values))

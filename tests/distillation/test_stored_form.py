@@ -1,0 +1,185 @@
+"""Runs that store low frequencies, rounded values, or a number of bytes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.artifact.folder import load_values
+from atom_distill.base.errors import ConfigError, InterruptedRunError
+from atom_distill.distillation.run_state import load_newest_checkpoint
+from atom_distill.ops.parameterization import Quantized
+from atom_distill.report.reading import read_run
+from distillation.toys import SETTINGS, go, losses, toy_dataset
+
+FAST = {"image_optimizer": "adam", "image_average": 0.5}
+BYTES = {"ipc": None, "bytes": 150, "pictures": 6, **FAST}
+FORMS = {
+    "frequency": {"parameterization": "frequency-4-2", **FAST},
+    "frequency in float32": {"parameterization": "frequency-4-2", "bits": 32, **FAST},
+    "pixels of 4 bits": {"bits": 4},
+    "tiles of 6 bits": {"parameterization": "tiles-2", "bits": 6, "image_average": 0.5},
+    "bytes": BYTES,
+}
+
+
+def size_in_file(folder):
+    """Bytes of all tensors but the int64 labels of values that are not packed."""
+    total = 0
+    for name in ("distilled", "preprocessing"):
+        with safe_open(folder / f"{name}.safetensors", framework="np") as file:
+            total += sum(file.get_tensor(key).nbytes for key in file.keys() if key != "labels")  # noqa: SIM118
+    return total
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_what_is_loaded_is_what_the_run_made_resumed_or_not(name, tmp_path, stop_at):
+    settings = FORMS[name]
+    whole = go(tmp_path / "whole", **settings)
+    stop_at(5)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "run", **settings)
+    state = load_newest_checkpoint(tmp_path / "run")
+    assert ("deviations" in state.form) == ("frequency" in name or "bytes" in name)
+    stop_at(0)
+    resumed = go(tmp_path / "run", resume=True, **settings)
+    loaded = DistilledDataset.load(tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    for found in (resumed, loaded):
+        assert torch.equal(found.images, whole.images)
+        assert torch.equal(found.labels, whole.labels)
+        assert found.stored_bytes == whole.stored_bytes == size_in_file(tmp_path / "run")
+    assert isinstance(loaded.parameterization, Quantized) == ("float32" not in name)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_networks_saw_in_the_first_step_what_the_random_baseline_holds(name, tmp_path):
+    chosen = go(method="random", **{**FORMS[name], "image_average": 0.0})
+    run = go(tmp_path, **{**FORMS[name], "image_average": 0.0, "snapshots": 3})
+    with safe_open(tmp_path / "snapshots.safetensors", framework="pt") as file:
+        first = file.get_tensor("pixels")[0]
+    wanted = chosen.pixels().float() / 255
+    assert type(run.parameterization) is type(chosen.parameterization)
+    assert first.shape == wanted.shape
+    assert (first.float() / 255 - wanted).abs().max() < 0.25  # snapshots are fitted in contrast
+    assert not torch.equal(run.images, chosen.images)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_report_decodes_the_checkpoint_of_a_stopped_run(name, tmp_path, stop_at):
+    data = toy_dataset()
+    five = go(data=data, **{**FORMS[name], "steps": 5})
+    stop_at(5)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path, data=data, **FORMS[name])
+    view = read_run(tmp_path, lambda _: data)
+    assert view.images.shape == five.images.shape
+    off = (view.images - five.images).square().mean().sqrt()  # that run has fitted its steps again
+    assert off < 0.15 * five.images.std()
+    assert view.labels.tolist() == five.labels.tolist()
+
+
+def test_all_that_is_counted_keeps_the_size(tmp_path):
+    for index, size in enumerate((60, 150, 400)):
+        tiny = go(tmp_path / str(index), **{**BYTES, "bytes": size})
+        assert 0.9 * 3 * size < tiny.stored_bytes <= 3 * size
+        assert tiny.stored_bytes == size_in_file(tmp_path / str(index))
+        assert (len(tiny), tiny.ipc) == (18, 6)
+        assert tiny.images_per_stored == max(1, 6 * 3 * 64 / size)
+
+
+def test_the_best_set_keeps_the_size_too(tmp_path):
+    data = toy_dataset((20, 20, 20))
+    go(tmp_path, data=data, **BYTES, eval_every=4, eval_epochs=1, holdout=0.2)
+    best = DistilledDataset.load(tmp_path, "best")
+    assert 0.9 * 450 < best.stored_bytes <= 450
+    assert torch.isfinite(best.images).all()
+
+
+def test_more_bytes_are_nearer_to_the_real_pictures():
+    data = toy_dataset()
+    errors = []
+    for size in (60, 200, 600):
+        chosen = go(data=data, method="random", **{**BYTES, "bytes": size, "parameterization": "frequency-8-8"})
+        indices = chosen.record["selection"]["indices"]
+        real = chosen.preprocessing.apply(data.train.images[indices])
+        errors.append(float((chosen.images - real).square().mean()))
+    assert errors[0] > 1.2 * errors[1] > 1.2 * 1.2 * errors[2]
+
+
+def test_the_file_has_integers_steps_and_no_labels(tmp_path):
+    go(tmp_path, parameterization="frequency-4-2", bits=4, method="random")
+    with safe_open(tmp_path / "distilled.safetensors", framework="np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts = json.loads(file.metadata()["atom-distill"])
+    assert {name: tensor.dtype for name, tensor in tensors.items()} == {
+        "packed.coefficients": np.uint8,
+        "step.coefficients": np.float16,
+    }
+    assert facts["packed"] == {"coefficients": [3, 8, 24]}
+    assert facts["rows_per_class"] == [1, 1, 1]
+    values = load_values(tmp_path, "last")
+    in_steps = values.stored["coefficients"].numpy() / tensors["step.coefficients"].astype(np.float32)
+    assert np.array_equal(in_steps, in_steps.round())
+    assert abs(in_steps).max() == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"bytes": 5}, "`bytes=5` is 15 bytes for all classes, which the transform .24 bytes."),
+        ({"preprocess": "zca"}, "the transform .74880 bytes. would take"),
+        ({"bits": 8}, "give `bytes` or `bits`"),
+        ({"ipc": 1}, "either `ipc` .* or `budget` .* or `bytes`"),
+        ({"parameterization": "tiles-2"}, "`bytes` needs a `parameterization` of frequencies"),
+        ({"pictures": 10}, "pictures 10 is more than the 9 training images .* `pictures=9` or less, or `init` noise"),
+        ({"bytes": None, "ipc": 1}, "give `bytes`, or `ipc` without `pictures`"),
+        ({"method": "dc"}, "give `ipc`"),
+    ],
+)
+def test_sizes_that_cannot_be_kept_are_refused(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        go(**{**BYTES, **settings})
+
+
+def test_defaults_follow_from_the_size_and_the_images():
+    unset = dict.fromkeys(("ipc", "preprocess"))
+    tiny = go(method="random", **{**SETTINGS, **unset, "bytes": 200})
+    assert tiny.settings["parameterization"] == "frequency-6-3"
+    assert tiny.settings["preprocess"] == "normalize"
+    assert tiny.settings["pictures"] == 4  # 200 / 85 * 16, but half of the images at most
+    assert tiny.stored["coefficients"].shape == (12, 1, 54)
+
+
+@pytest.mark.parametrize(
+    ("shape", "form"),
+    [
+        ((3, 8, 8), {"parameterization": "frequency-4-2"}),
+        ((3, 8, 12), {"parameterization": "frequency-3", "bits": 16}),
+        ((1, 8, 8), {"parameterization": "frequency-5"}),
+        ((3, 8, 8), {"ipc": None, "bytes": 500, "pictures": 5}),
+    ],
+)
+def test_the_decoder_on_the_card_works_as_it_stands(shape, form, tmp_path, monkeypatch):
+    tiny = go(tmp_path, data=toy_dataset(tuple([30] * 3), shape=shape), method="random", **form)
+    card = (tmp_path / "README.md").read_text()
+    code = card.split("Without atom-distill")[1].split("```python\n")[1].split("```")[0]
+    assert "atom_distill" not in code
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(code, scope)
+    torch.testing.assert_close(scope["images"], tiny.images, atol=1e-5, rtol=1e-5)
+    assert torch.equal(scope["labels"], tiny.labels)
+
+
+def test_cards_of_other_sets_have_no_decoder(tmp_path):
+    go(tmp_path, method="random")
+    card = (tmp_path / "README.md").read_text()
+    assert "Without atom-distill" not in card
+    # 576 values of 4 bytes, a mean and a deviation of each channel; 27 real images of 192 bytes
+    assert "| stored | 576 values in 2,328 bytes: 3 pictures, 2 times smaller than the real images |" in card
