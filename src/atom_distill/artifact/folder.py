@@ -163,8 +163,10 @@ def load_values(folder: Path, which: str) -> StoredValues:
         labels, names, steps = tensors.pop("labels"), tuple(facts["class_names"]), int(facts["steps"])
         # Version 0.1 stored images as they are, and did not say so.
         channels, height, width = facts.get("image_shape") or tensors["images"].shape[1:]
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
         raise ArtifactError(f"{path} is not a distilled set of this tool (lacks {error})") from None
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} is not a distilled set of this tool ({error})") from None
     form = facts.get("parameterization", "pixels")
     soft_labels = None if soft_labels is None else soft_labels.float()
     values = StoredValues(tensors, labels, names, steps, form, (channels, height, width), soft_labels, rounding)
