@@ -210,7 +210,8 @@ def test_keys_are_those_of_trials_kept_by_earlier_versions():
     protocol = PROTOCOLS.get("search").changed(epochs=3)
     trial = Trial(Candidate("convnet", NetworkShape(1, 4)), Proxy("whole", "whole", 48, "whole"), protocol, 5)
     assert trial.key("here") == "0c6e6d269cb6c70d5be755ec"
-    assert replace(trial, protocol=protocol.changed(loss="mse")).key("here") != trial.key("here")
+    for change in ({"loss": "mse"}, {"cutmix": 0.5}, {"augment_always": "flip"}):
+        assert replace(trial, protocol=protocol.changed(**change)).key("here") != trial.key("here")
 
 
 def test_networks_of_ones_own_are_not_shared_between_searches(make_plan, make_search, tmp_path):

@@ -30,7 +30,10 @@ from atom_distill.training.training_images import Pixels
 _REDUCTION = 3
 """Of successive halving: from rung to rung there are so many times fewer architectures and more epochs."""
 _RUNGS = 3
-_NEW_FIELDS = (("schedule", "step"), ("loss", "cross-entropy"), ("temperature", 1.0))
+_NEW_FIELDS = (
+    *(("schedule", "step"), ("loss", "cross-entropy"), ("temperature", 1.0)),
+    *(("augment_always", "none"), ("cutmix", 0.0)),
+)
 """Fields that protocols of older versions lacked, and their implied values; keys leave them out to match old trials."""
 
 
