@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from atom_distill.artifact.card.render_card import scores_table
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.artifact.folder import is_finished, load_checked, load_history, save_checked
+from atom_distill.artifact.folder import is_finished, load_checked, save_checked
 from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.base.errors import ArtifactError, ShapeError
 from atom_distill.config.training_protocol import PROTOCOLS
@@ -370,24 +370,6 @@ def test_the_card_is_readable_by_people_and_by_the_hub(folder):
 def test_a_card_without_scores_says_how_to_get_them(tmp_path):
     distilled()[0].save(tmp_path / "saved")
     assert "Not evaluated yet: `atom evaluate`" in (tmp_path / "saved" / "README.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("lines", "steps"),
-    [
-        ("", []),
-        ('{"step": 1, "loss": 1}\n{"step": 2, "lo', [1]),
-        ('{"step": 1, "loss": 1}\n[]\n{"step": 3, "loss": 1}\n', [1]),
-    ],
-)
-def test_metrics_are_read_up_to_where_they_break(tmp_path, lines, steps):
-    (tmp_path / "metrics.jsonl").write_text(lines)
-    assert [entry["step"] for entry in load_history(tmp_path)] == steps
-
-
-def test_metrics_that_are_not_text_end_where_text_ends(tmp_path):
-    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1, "loss": 1}\n\xff\xfe\n')
-    assert [entry["step"] for entry in load_history(tmp_path)] == [1]
 
 
 def test_a_run_is_finished_when_its_card_is_written(folder):

@@ -116,6 +116,13 @@ def test_a_checkpoint_of_other_rows_gives_way(tmp_path, capsys, part):
     assert "is not of 2 rows" in capsys.readouterr().err
 
 
+def test_a_checkpoint_without_rows_gives_way(tmp_path, capsys):
+    save_checkpoint(tmp_path, RunState(3, {"images": torch.rand(2, 1, 4, 4)}))
+    save_checkpoint(tmp_path, RunState(5, {"images": torch.rand(0, 1, 4, 4)}))
+    assert load_newest_checkpoint(tmp_path).step == 3
+    assert "it has no stored values" in capsys.readouterr().err
+
+
 def test_a_checkpoint_put_aside_is_left_alone(tmp_path):
     state = RunState(3, {"images": torch.rand(2, 1, 4, 4)})
     save_checkpoint(tmp_path, state)

@@ -163,7 +163,7 @@ def _load(path: Path, rows: int | None) -> RunState:
     if strange:
         raise ValueError(f"it has the unknown tensor {strange[0]!r}")
     stored, average, best, optimizer = (_without(prefix, tensors) for prefix in prefixes)
-    if not stored:
+    if not stored or any(len(values) == 0 for values in stored.values()):
         raise ValueError("it has no stored values")
     rows = len(next(iter(stored.values()))) if rows is None else rows
     for name, tensor in tensors.items():

@@ -13,18 +13,8 @@ from atom_distill.artifact.scores import Score
 from atom_distill.base import markdown
 
 _SETTINGS = (
-    *(
-        "method",
-        "ipc",
-        "budget",
-        "bytes",
-        "steps",
-        "init",
-        "batch_real",
-        "image_optimizer",
-        "image_lr",
-        "image_average",
-    ),
+    *("method", "ipc", "budget", "bytes", "steps", "init", "batch_real"),
+    *("image_optimizer", "image_lr", "image_average"),
     *("arch", "depth", "width", "norm", "preprocess", "augment", "parameterization", "bits", "seed"),
 )
 """The settings that say how a set was made; the others are in config.yaml."""
