@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import subprocess
 
+import pytest
 import torch
 
+from atom_distill.base import record as module
 from atom_distill.base.record import commit_of, run_record
 
 
@@ -18,6 +21,17 @@ def test_the_record_is_json_and_names_versions_machine_and_time():
     assert record["threads"] == torch.get_num_threads()
     assert record["machine"]
     assert datetime.datetime.fromisoformat(record["started"]).tzinfo is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fpu amx_bf16 amx_tile", "Some Processor, 2 cores, AMX"), ("fpu avx512f", "Some Processor, 2 cores")],
+)
+def test_the_processor_is_named_with_amx_where_it_has_it(flags, expected, monkeypatch):
+    core = f"processor\t: 0\nmodel name\t: Some Processor\nflags\t\t: {flags}\n\n"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(module, "open", lambda *_, **__: io.StringIO(2 * core), raising=False)
+    assert run_record()["machine"] == expected
 
 
 def test_the_command_is_written_as_it_was_typed(monkeypatch):

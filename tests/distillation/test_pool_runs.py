@@ -206,7 +206,9 @@ def test_runs_of_all_seeds_share_the_networks(monkeypatch):
     one = go(**EVERYTHING)
     assert plan.pool.count_cached() == 2
     monkeypatch.setattr(pool_module, "train", lambda *_, **__: pytest.fail("trained again"))
-    assert torch.equal(go(**EVERYTHING).images, one.images)
+    again = go(**EVERYTHING)
+    assert torch.equal(again.images, one.images)
+    assert again.record["pool_seconds"] == one.record["pool_seconds"]  # whoever trained them
     assert not torch.equal(go(**{**EVERYTHING, "seed": 1}).images, one.images)
     go(**{**EVERYTHING, "depth": 3})  # what is the default anyway
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,6 +20,7 @@ from atom_distill.base.errors import (
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation.run_state import load_newest_checkpoint
 from atom_distill.distillation.step import MatchingStep
+from atom_distill.training.pool import Pool
 from distillation.toys import go, losses, toy_dataset
 
 
@@ -217,7 +220,23 @@ def test_the_seconds_of_all_parts_are_counted(tmp_path, monkeypatch):
     assert go(tmp_path / "run", steps=3).record["seconds"] == 3
     clock[0] += 1000
     assert go(tmp_path / "run", steps=8, resume=True).record["seconds"] == 8
-    assert DistilledDataset.load(tmp_path / "run").record["seconds"] == 8
+    record = DistilledDataset.load(tmp_path / "run").record
+    assert (record["seconds"], record["run_seconds"]) == (8, 8)
+
+
+def test_the_seconds_of_a_pool_are_not_those_of_the_run(tmp_path, monkeypatch):
+    clock, load = [0.0], Pool.train
+
+    def train(self: Pool, *arguments: Any, **options: Any) -> None:
+        load(self, *arguments, **options)
+        clock[0] += 1000
+
+    monkeypatch.setattr("atom_distill.distillation.run.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(Pool, "train", train)
+    monkeypatch.setattr(Pool, "seconds", lambda _: 77.0)
+    record = go(tmp_path / "run", steps=1, pool=1, pool_epochs=1, networks="snapshot").record
+    assert (record["run_seconds"], record["pool_seconds"]) == (0, 77)
+    assert "pool_seconds" not in go(tmp_path / "other", steps=1).record
 
 
 def test_a_finished_run_whose_transform_is_lost_gets_it_back(tmp_path):

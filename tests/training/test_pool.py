@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from atom_distill.base.cache_folder import cache_root
@@ -22,6 +23,7 @@ from atom_distill.processes.ranks import Ranks
 from atom_distill.training import pool as module
 from atom_distill.training.networks import OneNetwork
 from atom_distill.training.pool import Pool, PoolRecipe
+from atom_distill.training.pool_file import Trajectory, read_trajectory
 from atom_distill.training.train import initial_generator, train
 from atom_distill.training.training_execution import TrainingExecution
 from atom_distill.training.training_images import Pixels
@@ -137,6 +139,33 @@ def test_a_stopped_training_continues_bit_for_bit(last, monkeypatch):
     assert again.keys() == whole.keys()
     for name, tensors in again.items():
         assert_same(tensors, whole[name])
+
+
+def test_the_seconds_of_all_trainings_are_kept_with_the_networks(monkeypatch):
+    now = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_SAVES", 1e9)
+    # A network asks for the time at its beginning, after each of 4 epochs but the last, and when it is saved.
+    assert trained_pool().seconds() == 2 * 400
+    assert Pool(RECIPE, DATA).seconds() == 800
+    assert Pool(replace(RECIPE, networks=1), DATA).seconds() == 400
+
+
+def test_a_stopped_training_keeps_its_seconds():
+    path = cache_root() / "network.safetensors"
+    network = Pool(RECIPE, DATA).new_network()
+    trajectory = Trajectory(seconds=12.34)
+    trajectory.add(network)
+    trajectory.write(path, finished=False)
+    assert read_trajectory(path, network).seconds == 12.3
+
+
+def test_networks_of_earlier_versions_have_no_seconds():
+    trained_pool()
+    (path,) = cache_root().glob("pools/*/1.safetensors")
+    save_file({name: values.clone() for name, values in load_file(path).items()}, path)
+    assert trained_pool().count_cached() == 2
+    assert Pool(RECIPE, DATA).seconds() is None
 
 
 def test_every_epoch_can_be_kept(monkeypatch):

@@ -84,14 +84,19 @@ def _version(distribution: str) -> str:
 
 
 def _processor() -> str:
-    """Return the name of the GPU if there is one, otherwise of the processor."""
+    """Return the name of the GPU if there is one, otherwise of the processor, and whether it has AMX.
+
+    AMX is named because processors with and without it can have the same name, and differ in speed and in rounding.
+    """
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:  # noqa: PTH123 (a pseudo-file of the kernel)
-            names = [line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")]
-        return f"{names[0]}, {len(names)} cores"
+            lines = cpuinfo.readlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        amx = ", AMX" if any(line.startswith("flags") and " amx_" in line for line in lines) else ""
+        return f"{names[0]}, {len(names)} cores{amx}"
     except (OSError, IndexError):
         return platform.processor() or platform.machine()

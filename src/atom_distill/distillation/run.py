@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -45,19 +46,26 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
     if out is not None and ranks.broadcast_from_rank0(lambda: _is_finished(plan, out, resume=resume)):
         note(f"{out} is finished: it has its {plan.steps} steps" if plan.steps else f"{out} is finished")
         return ranks.run_on_all(lambda: DistilledDataset.load(out))
+    started = time.monotonic()
     record = ranks.broadcast_from_rank0(lambda: _begin(plan))
     preprocessing = ranks.broadcast_from_rank0(lambda: _preprocessing(plan))
     if plan.pool is not None:
+        before = time.monotonic()
         plan.pool.train(preprocessing, ranks, show_progress=show_progress)
+        started += time.monotonic() - before  # the pool has a time of its own, whether it was cached or not
+        record = {**record, "pool_seconds": plan.pool.seconds()}
     state = ranks.broadcast_from_rank0(lambda: _state(plan, preprocessing, show_progress=show_progress))
     if state.form:
         form = restored(plan.settings.form, plan.dataset.image_shape, state.form)
         plan = replace(plan, parameterization=form)
     start = RunStart(preprocessing, state)
+    started -= state.seconds
     result = plan.method.distill(plan, start, show_progress=show_progress)
     distilled = _as_set(plan, start.preprocessing, {**record, **result.record}, result)
     if plan.settings.soft_labels:
         distilled = _with_soft_labels(distilled, plan)
+    # All but the pool; of a resumed run, the steps of the earlier processes included.
+    distilled.record = {**distilled.record, "run_seconds": round(time.monotonic() - started, 1)}
     if out is not None:
         distilled.scores, distilled.history = ranks.broadcast_from_rank0(lambda: _write(distilled, out))
         distilled.folder = out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -90,6 +91,15 @@ class Pool:
     def count_cached(self) -> int:
         """Return how many of the networks are in the cache, trained to the end."""
         return sum(self._is_cached(number) for number in range(self.recipe.networks))
+
+    def seconds(self) -> float | None:
+        """Return the wall-clock time of the training of all networks, whenever it was; None where a file lacks it.
+
+        Raises:
+            CacheError: a network is not in the cache.
+        """
+        total = sum(self._snapshots(number).seconds for number in range(self.recipe.networks))
+        return None if math.isnan(total) else round(total, 1)
 
     @torch.no_grad()
     def load(self, network: Network, number: int, epoch: int, share: float = 1.0) -> None:
@@ -212,6 +222,7 @@ class _Training:
     def run(self, trained: OneNetwork, images: Pixels) -> None:
         """Train the network from where its file stands to its end."""
         trajectory, saved = read_trajectory(self.path, self.network), time.monotonic()
+        started = saved - trajectory.seconds
         state, epochs = trajectory.state, self.recipe.epochs
         if state.epochs:
             self.bar.advance(state.epochs)
@@ -224,6 +235,7 @@ class _Training:
             # Read once: what is not saved here is lost if a signal arrives below.
             finished, stopped = state.epochs == epochs, self.stop.received
             if finished or stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES:
+                trajectory.seconds = time.monotonic() - started
                 trajectory.write(self.path, finished=finished)
                 saved = time.monotonic()
             self.bar.advance(accuracy=f"{_accuracy(self.network, images):.0f} %")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from atom_distill.base.tensors import write_tensors
 from atom_distill.models.network import Network
 from atom_distill.training.train import TrainingState
 
+_SECONDS = "seconds"
 _WEIGHTS, _MOMENTA = "weights.", "momenta."
 """How the names of tensors begin; a finished network has no momenta."""
 
@@ -28,10 +30,12 @@ class Trajectory:
     Attributes:
         snapshots: its parameters and buffers after each epoch, by name, on the CPU.
         state: where its training stands.
+        seconds: wall-clock time of its training; NaN for one that an earlier version began.
     """
 
     snapshots: list[Mapping[str, Tensor]] = field(default_factory=list)
     state: TrainingState = field(default_factory=TrainingState)
+    seconds: float = 0.0
 
     def add(self, network: Network) -> None:
         """Take a snapshot."""
@@ -47,7 +51,7 @@ class Trajectory:
         tensors = {_WEIGHTS + name: torch.stack([of[name] for of in self.snapshots]) for name in self.snapshots[0]}
         if not finished:
             tensors |= {f"{_MOMENTA}{index}": values for index, values in self.state.momenta.items()}
-        write_tensors(writable(path), tensors)
+        write_tensors(writable(path), tensors, {_SECONDS: f"{self.seconds:.1f}"})
 
 
 def read_trajectory(path: Path, network: Network) -> Trajectory:
@@ -56,6 +60,7 @@ def read_trajectory(path: Path, network: Network) -> Trajectory:
         with safe_open(path, framework="pt") as file:
             # Copies: the tensors are views of the mapped file, which will be replaced.
             found = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            seconds = _seconds(file)
         stacks = {name: found[_WEIGHTS + name] for name in network.state_dict()}
         epochs = min(len(stack) for stack in stacks.values())
         snapshots = [{name: stack[epoch] for name, stack in stacks.items()} for epoch in range(epochs)]
@@ -66,7 +71,15 @@ def read_trajectory(path: Path, network: Network) -> Trajectory:
     except (SafetensorError, KeyError, ValueError, IndexError, RuntimeError, OSError):
         note(f"the cached network {path} is damaged; training it again")
         return Trajectory()
-    return Trajectory([*snapshots], TrainingState(epochs, momenta))
+    return Trajectory([*snapshots], TrainingState(epochs, momenta), seconds)
+
+
+def _seconds(file: Any) -> float:
+    """Return the seconds of the training in an open file; NaN if an earlier version wrote it, without them."""
+    try:
+        return float((file.metadata() or {})[_SECONDS])
+    except (KeyError, ValueError):
+        return math.nan
 
 
 def is_finished(path: Path, epochs: int) -> bool:
@@ -89,6 +102,11 @@ class Snapshots:
 
     def __init__(self, path: Path) -> None:
         self._file: Any = safe_open(path, framework="pt")
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the network's training; NaN if an earlier version trained it."""
+        return _seconds(self._file)
 
     def read(self, name: str, epoch: int) -> Tensor:
         """Return a parameter or buffer after an epoch, counted from 0."""
