@@ -39,7 +39,7 @@ lint: install  ## style, spelling and types
 	$(BIN)/mypy
 	$(BIN)/mypy examples benchmarks
 	$(BIN)/mypy tools/docs
-	$(BIN)/mypy tools/digests.py tools/campaign.py
+	$(BIN)/mypy tools/digests.py tools/campaign.py tools/frontier.py
 
 # The notice that it silences is about mkdocs 2, which the pins keep away.
 docs: install  ## build the documentation into site/, as pages that need no network
@@ -48,8 +48,9 @@ docs: install  ## build the documentation into site/, as pages that need no netw
 figures: install  ## draw the figures of the documentation anew
 	$(BIN)/python tools/docs/figures.py
 
-results: install  ## write docs/results.md from the committed results
+results: install  ## write docs/results.md and the tables of docs/frontier.md from the committed results
 	$(BIN)/python -m atom_distill.reproduce.results_page results/tables docs/results.md
+	$(BIN)/python tools/frontier.py table
 
 notebooks: install  ## run the notebooks and store what they print and draw
 	$(BIN)/python examples/run_notebooks.py
