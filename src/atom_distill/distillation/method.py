@@ -37,7 +37,8 @@ class RunPlan:
         settings: general settings, nothing in them left to the machine.
         method: what is computed in a step.
         method_settings: the method's own settings.
-        origins: where each setting comes from: "given", "preset", "paper", "default", or "machine".
+        origins: where each setting comes from: "given", "preset", "paper", "data set and size", "default", or
+            "machine".
         dataset: the real set.
         training: the images to distill; where the run evaluates, its test split is held out of them.
         network: the matching network.
