@@ -30,6 +30,23 @@ def stored_form(settings: Mapping[str, Any]) -> str:
     return f"{_FREQUENCY}{corners[0]}-{corners[-1]}-1"
 
 
+def bits_of_values(settings: Mapping[str, Any]) -> int:
+    """Return the bits of a stored value of a run by its settings, where these decide them, and not its bytes."""
+    by_default = 8 if str(settings.get("parameterization")).startswith(_FREQUENCY) else 32
+    return int(settings.get("bits") or by_default)
+
+
+def stored_form_title(settings: Mapping[str, Any]) -> str | None:
+    """Return parameterization and precision of a run by its settings; None where it stores float32 images."""
+    name = str(settings.get("parameterization") or "pixels")
+    if settings.get("bytes"):
+        return f"{name} in {settings['bytes']} bytes a class"
+    bits = bits_of_values(settings)
+    if bits == 32:
+        return None if name == "pixels" else name
+    return f"{name} of {bits} bits"
+
+
 def default_text(text: str) -> dict[str, JsonValue]:
     """Return what a field carries to show a default that depends on the data set, the method or the machine."""
     return {"default_text": text}
@@ -260,7 +277,7 @@ class DistillConfig(BaseModel):
     @property
     def value_bits(self) -> int:
         """Bits of a stored value where the settings decide them, and not the size in bytes."""
-        return self.bits or (8 if self.parameterization.startswith(_FREQUENCY) else 32)
+        return bits_of_values(self.model_dump(include={"parameterization", "bits"}))
 
     @property
     def form(self) -> str:
