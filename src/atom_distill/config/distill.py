@@ -12,6 +12,7 @@ from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, opera
 
 Preset = Literal["paper", "fast"]
 Init = Literal["real", "noise", "k-means"]
+RealBatches = Literal["random", "k-means"]
 Preprocess = Literal["zca", "normalize"]
 ImageOptimizer = Literal["sgd", "adam"]
 CompileMode = Literal["auto", "on", "off"]
@@ -106,6 +107,11 @@ class DistillConfig(BaseModel):
         "centers of clusters of the class's embeddings, in a trained network (the first of the pool if there is one).",
     )
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
+    real_batches: RealBatches = Field(
+        default="random",
+        description="Real images of a step: random ones of the class, or k-means: one near the center of each of "
+        "batch_real clusters of the class's embeddings, in the network that init k-means uses.",
+    )
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
     image_lr: float = Field(
         gt=0,
@@ -291,7 +297,7 @@ class DistillConfig(BaseModel):
     @property
     def uses_pool(self) -> bool:
         """Whether there is a pool, and something that uses it."""
-        used = self.networks != "fresh" or self.label_weight > 0 or self.init == "k-means"
+        used = self.networks != "fresh" or self.label_weight > 0 or "k-means" in (self.init, self.real_batches)
         return self.pool > 0 and (used or self.soft_labels)
 
     def network_shape(self) -> NetworkShape:
