@@ -65,7 +65,51 @@ def test_a_dry_run_shows_settings_and_their_origin(atom, tmp_path):
 def test_a_dry_run_for_people(atom):
     answer = atom("distill digits --ipc 1 --dry-run")
     assert answer.code == 0
-    assert all(name in answer.out for name in DistillConfig.model_fields)
+    rows = _rows(answer.out)
+    assert rows.keys() >= DistillConfig.model_fields.keys()
+    assert (rows["ipc"], rows["bits"]) == (("1", "option"), ("32", "default"))
+    assert (rows["budget"], rows["memory"]) == (("not used", "default"), ("no limit", "default"))
+
+
+def _rows(table: str) -> dict[str, tuple[str, str]]:
+    """Return value and origin of each setting that a dry run printed."""
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines()]
+    return {row[0]: (row[1], row[2]) for row in cells if len(row) == 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "want"),
+    [
+        ("--ipc 1 --frequency 4 2", {"bits": ("8", "default"), "parameterization": ("frequency-4-2", "option")}),
+        ("--ipc 1 --frequency 4 2 --bits 4", {"bits": ("4", "option")}),
+        ("--ipc 1 --parameterization tiles-2", {"bits": ("32", "default"), "pictures": ("not used", "default")}),
+        ("--ipc 1 --preset fast", {"batch_real": ("16", "preset fast"), "image_lr": ("0.02", "default")}),
+        (
+            "--bytes 300",
+            {
+                "pictures": ("71", "data set and size"),
+                "parameterization": ("frequency-6-3", "data set and size"),
+                "preprocess": ("normalize", "data set and size"),
+                "bits": ("as many as fit", "data set and size"),
+                "ipc": ("not used", "default"),
+            },
+        ),
+        ("--bytes 3000 --pictures 9 --preprocess zca", {"pictures": ("9", "option"), "preprocess": ("zca", "option")}),
+    ],
+)
+def test_a_dry_run_tells_derived_settings_and_their_origin(atom, options, want):
+    answer = atom(f"distill digits {options} --dry-run")
+    assert answer.code == 0, answer.err
+    rows = _rows(answer.out)
+    assert {name: rows[name] for name in want} == want
+
+
+def test_a_dry_run_for_scripts_has_the_precision_that_will_be_used(atom):
+    settings = {
+        size: atom(f"distill digits {size} --dry-run --json").json["settings"]
+        for size in ("--ipc 1", "--ipc 1 --frequency 4", "--bytes 300")
+    }
+    assert [each["bits"] for each in settings.values()] == [32, 8, None]
 
 
 def test_a_dry_run_tells_what_the_method_has_no_use_for(atom):

@@ -133,7 +133,7 @@ def test_nothing_is_written_where_the_hub_cannot_be_reached(refused, run_folder,
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("export", "--to pt, npz, parquet, imagefolder or hf"),
+        ("export", "--to pt, npz, parquet, safetensors, imagefolder or hf"),
         ("export --to pt --push jane/digits", "--to hf.*--to pt"),
         ("export --to hf --private", "--private.*--push"),
         ("export --to hf --push digits", "--push 'digits' .*USER/NAME"),

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
-from atom_distill.config.distill import DistillConfig, Preset
+from atom_distill.config.distill import DistillConfig, Preset, stored_form_title
 from atom_distill.config.presets import PRESETS, SetFacts
 from atom_distill.distillation.matching_methods import AttentionSettings
 from atom_distill.distillation.methods import METHODS
@@ -140,6 +140,22 @@ def test_augmentations_by_name(value):
 def test_other_augmentations_are_refused(value):
     with pytest.raises(ConfigError, match="unknown operation"):
         resolve(CIFAR10, {"ipc": 1, "augment": value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, None),
+        ({"parameterization": "pixels", "bits": None}, None),
+        ({"parameterization": "pixels", "bits": 4}, "pixels of 4 bits"),
+        ({"parameterization": "tiles-2"}, "tiles-2"),
+        ({"parameterization": "frequency-4-2", "bits": 32}, "frequency-4-2"),
+        ({"parameterization": "frequency-4-2", "bits": None}, "frequency-4-2 of 8 bits"),
+        ({"parameterization": "frequency-4-2", "bytes": 99}, "frequency-4-2 in 99 bytes a class"),
+    ],
+)
+def test_the_form_of_a_set_in_words(settings, told):
+    assert stored_form_title(settings) == told
 
 
 def test_settings_are_frozen_and_survive_a_round_trip():

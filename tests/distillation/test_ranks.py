@@ -217,6 +217,24 @@ def evaluate_digits() -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"method": "random"}, {"steps": 2}])
+def test_several_processes_give_the_soft_labels_of_one(changes, tmp_path):
+    taught = {"pool": 2, "pool_epochs": 12, "soft_labels": True, "ipc": 2, "depth": 2, **changes}
+    alone = go(tmp_path / "alone", data=toy_dataset((60, 60, 60)), **taught)
+    parts = together(2, "soft_labels_of_toys", tmp_path / "run", taught)
+    stored = DistilledDataset.load(tmp_path / "run")
+    for labels in (*parts, stored.soft_labels.numpy()):
+        if "method" in changes:  # the images are the same to the last bit
+            assert (labels == alone.soft_labels.numpy()).all()
+        assert abs(labels - alone.soft_labels.numpy()).max() < 2e-3
+    assert alone.soft_labels.std(0).min() > 0.02  # the labels are not all alike
+
+
+def soft_labels_of_toys(out: Path, settings: dict[str, Any]) -> Any:
+    return go(out, data=toy_dataset((60, 60, 60)), **settings).soft_labels.numpy()
+
+
+@pytest.mark.slow
 def test_several_processes_fill_the_same_bytes(tmp_path):
     settings = {"ipc": None, "bytes": 100, "pictures": 4, "steps": 3}
     alone, labels, _ = distil_digits(None, settings)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dctn
 
 from atom_distill.api import evaluate
 from atom_distill.artifact.distilled import DistilledDataset
@@ -20,7 +21,7 @@ from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import evaluate as module
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.training.training_execution import ExecutionOptions
-from distillation.toys import toy_dataset
+from distillation.toys import go, toy_dataset
 
 QUICK = TrainingProtocol(name="quick", epochs=30, batch_size=16, lr=0.05, augment="none")
 SMALL = NetworkShape(depth=2, width=8)
@@ -119,6 +120,38 @@ def test_random_subsets_are_balanced_and_differ_by_network(monkeypatch):
         assert rows <= real
     assert not torch.equal(seen[0][1][0], seen[1][1][0])
     assert score.runs == evaluation(repeats=3).of_random(DATA, 2, preprocess="normalize").runs
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"ipc": None, "bytes": 50, "pictures": 4, "parameterization": "frequency-4"},
+            "frequency-4 in 50 bytes a class",
+        ),
+        ({"parameterization": "frequency-4", "bits": 4}, "frequency-4 of 4 bits"),
+    ],
+)
+def test_random_images_get_the_form_of_the_set_beside_them(settings, told, monkeypatch):
+    """A transform that is not ours tells: no high frequencies, and the others are multiples of the set's steps."""
+    data = toy_dataset((12, 12, 12), shape=(1, 8, 8))
+    tiny = go(data=data, method="random", **settings)
+    seen = []
+    monkeypatch.setattr(module, "train", lambda _networks, images, *_, **__: seen.extend(images))
+    score = evaluation(repeats=1).of_random_like(tiny, data)
+    assert (score.subject, score.form, score.images) == ("random", told, len(tiny))
+    images, labels = seen[0].batch(torch.arange(len(seen[0])))
+    assert torch.equal(labels, tiny.labels)
+    cosines = dctn(images[:, 0].double().numpy(), axes=(1, 2), norm="ortho")
+    corner = np.zeros((8, 8), bool)
+    corner[:4, :4] = True
+    assert np.abs(cosines[:, ~corner]).max() < 1e-5
+    order = np.argsort([row + column for row in range(4) for column in range(4)], kind="stable")
+    steps = np.broadcast_to(tiny.parameterization.steps["coefficients"].double().numpy(), 16)
+    counts = cosines[:, corner][:, order] / steps
+    assert np.abs(counts - counts.round()).max() < 1e-3
+    assert np.abs(counts).max() > 3
+    assert evaluation(repeats=1).of_random_like(distilled(), DATA).form is None
 
 
 def test_the_whole_set_is_scored():

@@ -26,7 +26,7 @@ from atom_distill.evaluation.ranking import (
     load_rankings,
 )
 from atom_distill.training.training_execution import ExecutionOptions
-from distillation.toys import toy_dataset
+from distillation.toys import go, toy_dataset
 
 QUICK = TrainingProtocol(name="quick", epochs=1, batch_size=16, augment="flip")
 DATA = toy_dataset((6, 6, 6), test_per_class=5)
@@ -134,6 +134,21 @@ def test_a_set_with_soft_labels_is_ranked_by_its_images_with_hard_ones(tiny, tra
     assert [score.labels for score in soft.scores] == ["soft", *["hard"] * 5]
     assert soft.soft_labels is smoothed
     assert "the set has soft labels" in capsys.readouterr().err
+
+
+def test_random_images_of_another_form_are_not_taken_for_those_of_the_set(trained):
+    tiny = go(data=DATA, method="random", parameterization="tiles-2", ipc=1)
+    as_they_are = plan().augmented.of_random(DATA, tiny.per_class, "normalize")
+    tiny.add_score(as_they_are)
+    trained.clear()
+    found = plan(whole=95).rank(tiny, DATA)
+    assert found.form == "tiles-2"
+    assert trained == [(12, "flip")] * 4 + [(12, "none")] * 4
+    random = [score for score in tiny.scores if score.subject == "random"]
+    assert [score.form for score in random] == [None, "tiles-2", "tiles-2"]
+    trained.clear()
+    assert plan(whole=95).rank(tiny, DATA) == found
+    assert trained == []
 
 
 def test_what_is_scored_already_is_not_trained_again(tiny, trained, capsys):

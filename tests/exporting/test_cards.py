@@ -15,7 +15,8 @@ from atom_distill.artifact.scores import Score
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.exporting.export_distilled import export_distilled
 
-FOLDERS = ["run", "parquet", "imagefolder", "hf"]
+WITH_IMAGES = ["run", "parquet", "imagefolder", "hf"]
+FOLDERS = [*WITH_IMAGES, "safetensors"]
 # https://huggingface.co/docs/hub/repositories-licenses, those that can occur
 LICENSES = {"unknown", "other", "mit", "cc-by-4.0"}
 DECLARED = {
@@ -66,6 +67,7 @@ def test_the_header_is_valid(folder):
     assert {"dataset-distillation", "atom"} <= set(facts["tags"])
 
 
+@pytest.mark.parametrize("folder", WITH_IMAGES, indirect=True)
 def test_the_viewer_finds_the_data(folder):
     """As `load_dataset` does it, from the header alone."""
     import datasets
@@ -105,7 +107,7 @@ def test_a_set_without_a_record_of_its_method_has_its_name_and_no_paper(tmp_path
     assert "arxiv.org" not in text
 
 
-@pytest.mark.parametrize("form", ["parquet", "imagefolder", "hf"])
+@pytest.mark.parametrize("form", ["parquet", "imagefolder", "hf", "safetensors"])
 def test_a_card_shows_the_example(tmp_path, data, distill, form):
     export = export_distilled(distill(data), form, tmp_path / "set")
     text = (export.path / "README.md").read_text("utf-8")

@@ -12,14 +12,25 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.exporting.export_distilled import export_distilled
 from atom_distill.exporting.formats import FORMATS
 from atom_distill.importing.import_distilled import import_distilled
 from atom_distill.ops.preprocessing import ChannelNormalization
-from distillation.toys import toy_dataset
+from distillation.toys import go, toy_dataset
 
 EXACT = ["pt", "npz", "parquet", "hf"]
+FORMS = {
+    "bytes": {"ipc": None, "bytes": 150, "pictures": 6},
+    "frequency": {"parameterization": "frequency-4-2"},
+    "frequency in float32": {"parameterization": "frequency-5", "bits": 32},
+    "tiles": {"parameterization": "tiles-2"},
+    "tiles of 6 bits": {"parameterization": "tiles-3", "bits": 6},
+    "pixels of 16 bits": {"bits": 16},
+    "pixels": {},
+}
+"""Forms of what is stored."""
 
 
 def ran(example: str) -> dict:
@@ -67,11 +78,11 @@ def test_the_printed_example_loads_the_set_and_trains(tmp_path, data, gray, dist
     tiny = distill(data if kind == "zca" else gray, kind, soft=soft)
     suffix = FORMATS.get(form).suffix
     export = export_distilled(tiny, form, tmp_path / f"set{suffix}")
-    assert len(export.example.splitlines()) == 4
+    assert len(export.example.splitlines()) == 4 or form == "safetensors"
     found = ran(export.example)
     assert found["images"].dtype == torch.float32
     assert torch.equal(found["labels"], tiny.soft_labels if soft else tiny.labels)
-    if form in EXACT:
+    if form != "imagefolder":
         assert torch.equal(found["images"], tiny.images)
         assert export.clipping is None
     else:
@@ -81,6 +92,68 @@ def test_the_printed_example_loads_the_set_and_trains(tmp_path, data, gray, dist
     first, last = learns(found["loader"])
     floor = float(-(tiny.soft_labels * tiny.soft_labels.log()).sum(1).mean()) if soft else 0.0
     assert last - floor < 0.2 * (first - floor)
+
+
+def compact(name, tmp_path, *, soft=False):
+    """Make a run of some form; the images of 9 x 12 pixels are no multiples of any tiles."""
+    tiny = go(tmp_path / "run", data=toy_dataset((20, 20, 20), shape=(3, 9, 12)), method="random", **FORMS[name])
+    if soft:
+        labels = torch.randn(len(tiny), 3).softmax(1).half().float()
+        tiny = replace(tiny, soft_labels=labels, folder=None)
+    return tiny
+
+
+@pytest.mark.parametrize("form", FORMATS.names())
+@pytest.mark.parametrize("name", FORMS)
+def test_exports_of_every_form_hold_the_decoded_images(name, form, tmp_path):
+    tiny = compact(name, tmp_path)
+    found = ran(export_distilled(tiny, form, tmp_path / f"set{FORMATS.get(form).suffix}").example)
+    assert torch.equal(found["labels"], tiny.labels)
+    if form == "imagefolder":
+        wanted = torch.from_numpy(intensities(tiny).clip(0, 1)).float()
+        torch.testing.assert_close(found["images"], wanted, atol=0.51 / 255, rtol=0)
+    elif form == "safetensors":
+        torch.testing.assert_close(found["images"], tiny.images, atol=1e-5, rtol=1e-5)
+    else:
+        assert torch.equal(found["images"], tiny.images)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("form", ["hf", "safetensors"])
+def test_the_decoder_on_a_card_works_as_it_stands(name, form, soft, tmp_path, monkeypatch):
+    tiny = compact(name, tmp_path, soft=soft)
+    export_distilled(tiny, form, tmp_path / "set")
+    card = (tmp_path / "set" / "README.md").read_text("utf-8")
+    codes = [part.split("```")[0] for part in card.split("```python\n")[1:] if "safe_open" in part.split("```")[0]]
+    assert len(codes) == (form == "safetensors" or name != "pixels")
+    monkeypatch.chdir(tmp_path / "set")
+    for code in codes:
+        assert "atom_distill" not in code
+        assert len(code.splitlines()) <= 45
+        found = ran(code.replace("path/to/this/folder", "."))
+        torch.testing.assert_close(found["images"], tiny.images, atol=1e-5, rtol=1e-5)
+        assert torch.equal(found["labels"], tiny.targets)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_compact_export_is_as_small_as_the_run_and_loads(name, tmp_path):
+    tiny = compact(name, tmp_path)
+    folder = export_distilled(tiny, "safetensors").path
+    same = ("distilled.safetensors", "preprocessing.safetensors")
+    assert all((folder / file).read_bytes() == (tiny.folder / file).read_bytes() for file in same)
+    assert f"{tiny.stored_bytes:,} bytes" in (folder / "README.md").read_text("utf-8")
+    again = DistilledDataset.load(folder)
+    assert torch.equal(again.images, tiny.images)
+    assert again.stored_bytes == tiny.stored_bytes
+
+
+def test_a_form_of_the_users_own_is_loaded_with_this_package(tmp_path):
+    tiny = go(tmp_path / "run", method="random", parameterization="distillation.seams:HalfResolution")
+    export = export_distilled(tiny, "safetensors")
+    found = ran(export.example)
+    assert torch.equal(found["images"], tiny.images)
+    assert "atom_distill" in export.example
 
 
 @pytest.mark.parametrize("form", ["imagefolder"])

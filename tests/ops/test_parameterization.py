@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from atom_distill.base.errors import ConfigError
+from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.ops.parameterization import build_parameterization
 from oracles.bilinear import tiles
 
@@ -51,3 +51,13 @@ def test_tiles_have_gradients_and_room():
     assert torch.autograd.gradcheck(lambda values: form.decode({"images": values}), grids)
     with pytest.raises(ConfigError, match="images of 3x9 pixels have no room for 4x4"):
         build_parameterization("tiles-4", (1, 3, 9))
+
+
+@pytest.mark.parametrize("name", ["freqency-12-6", "tiles-5", "wavelets"])
+def test_an_unknown_name_is_told_with_all_there_are(name):
+    with pytest.raises(UnknownNameError) as caught:
+        build_parameterization(name, (3, 8, 8))
+    message = str(caught.value)
+    assert f"unknown parameterization '{name}'" in message
+    assert message.endswith("Known: frequency-A-B, pixels, tiles-2, tiles-3, tiles-4")
+    assert ("Did you mean 'frequency-A-B'" in message) == name.startswith("freq")

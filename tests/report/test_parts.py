@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from atom_distill.api import distill
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.sources.digits import load_digits
@@ -206,6 +207,25 @@ def test_scores_of_two_protocols_or_networks_never_share_a_column(made):
     assert facts["seconds"].key == views[0].record["seconds"] > 0
 
 
+@pytest.mark.parametrize(
+    ("form", "images", "stored"),
+    [
+        ({"ipc": 2, "parameterization": "tiles-2"}, 80, 20),
+        ({"bytes": 128, "pictures": 8}, 80, 20),  # two images of 64 values
+        ({"ipc": 2, "bits": 4}, 20, 20),
+    ],
+)
+def test_compression_is_of_what_is_stored(form, images, stored, tmp_path):
+    digits = load_digits()
+    distill(digits, out=tmp_path, method="random", show_progress=False, device="cpu", **form)
+    table = comparison([read_run(tmp_path, RealDatasets())])
+    facts = dict(zip(table.heads, table.rows[0], strict=False))
+    assert facts["images"].key == images
+    assert facts["images"].hint == ("" if images == stored else "4 for each stored one")
+    assert facts["compression"].key == pytest.approx(len(digits.train) / stored)
+    assert f"for {stored}" in facts["compression"].hint
+
+
 def test_scores_of_soft_labels_have_a_column_of_their_own(made):
     view = read_run(made / "atom", RealDatasets())
     score = view.scores[0]
@@ -222,6 +242,7 @@ def test_the_best_images_and_references_have_rows_of_their_own(made):
         score,
         score.model_copy(update={"which": "best", "runs": (50.0, 52.0)}),
         score.model_copy(update={"subject": "random", "runs": (40.0,)}),
+        score.model_copy(update={"subject": "random", "form": "tiles-2", "runs": (45.0,)}),
         score.model_copy(update={"seed": 9, "runs": (1.0, 2.0, 3.0)}),
     ]
     rows = {row[0].text: row[-1] for row in comparison([view]).rows}
@@ -229,6 +250,7 @@ def test_the_best_images_and_references_have_rows_of_their_own(made):
     assert f"{score.mean:.1f}" in rows["atom"].hint  # the other is named as well
     assert rows["atom (best on held-out images)"].key == 51
     assert rows["random real images"].text == "40.0"
+    assert rows["random real images, tiles-2"].text == "45.0"
 
 
 def test_settings_that_differ_are_marked(made):
@@ -238,6 +260,6 @@ def test_settings_that_differ_are_marked(made):
     assert lines["settings", "method"].values == ["atom", "dm"]
     assert lines["settings", "steps"].values == ["12", "8"]
     assert not lines["settings", "ipc"].differs
-    assert lines["settings", "depth"].values == ["left to the method or network"] * 2
+    assert lines["settings", "depth"].values == ["not set"] * 2
     assert not lines["data set", "fingerprint"].differs
     assert lines["made with", "seconds"].values[0] != "-"

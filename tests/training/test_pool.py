@@ -218,6 +218,55 @@ def test_a_damaged_file_is_noted_and_made_again(content, capsys):
     assert_same(files()["1.safetensors"], whole["1.safetensors"])
 
 
+def _change_one_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_change_one_bit, lambda path: path.write_bytes(path.read_bytes()[:-100])])
+def test_a_run_notices_damage_on_the_disk_and_is_that_of_an_undamaged_pool(damage, capsys):
+    data, settings = toy_dataset((20, 20, 20)), {**RUN, "pool": 2, "pool_epochs": 2, "steps": 3}
+    whole = go(data=data, **settings)
+    kept = files()
+    (path,) = cache_root().glob("pools/*/1.safetensors")
+    damage(path)
+    capsys.readouterr()
+    assert torch.equal(go(data=data, **settings).images, whole.images)
+    told = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert len(told) == 1
+    assert f"{path} is damaged; training it again" in told[0]
+    for name, tensors in files().items():
+        assert_same(tensors, kept[name])
+    go(data=data, **settings)
+    assert "damaged" not in capsys.readouterr().err
+
+
+def test_a_damaged_file_of_a_stopped_training_begins_anew(monkeypatch, capsys):
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    kept = files() if trained_pool() else {}
+    (path,) = cache_root().glob("pools/*/0.safetensors")
+    network = Pool(RECIPE, DATA).new_network()
+    half = read_trajectory(path, network)
+    half.snapshots = half.snapshots[:2]
+    half.write(path, finished=False)
+    _change_one_bit(path)
+    trained_pool()
+    assert "damaged" in capsys.readouterr().err
+    assert_same(files()["0.safetensors"], kept["0.safetensors"])
+
+
+def test_a_file_without_a_checksum_is_used(capsys):
+    trained_pool()
+    (path,) = cache_root().glob("pools/*/0.safetensors")
+    tensors = {name: values.clone() for name, values in load_file(path).items()}
+    save_file(tensors, path)
+    content = path.read_bytes()
+    trained_pool()
+    assert path.read_bytes() == content
+    assert capsys.readouterr().err == ""
+
+
 def test_a_network_that_is_gone_is_named():
     with pytest.raises(CacheError, match="not in the cache"):
         Pool(RECIPE, DATA).load(Pool(RECIPE, DATA).new_network(), 0, 0)

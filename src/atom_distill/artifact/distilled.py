@@ -22,7 +22,7 @@ from atom_distill.base.errors import ShapeError
 from atom_distill.base.files import write_text
 from atom_distill.base.image_grid import to_picture
 from atom_distill.base.writable import noting_failure
-from atom_distill.config.distill import stored_form
+from atom_distill.config.distill import stored_form, stored_form_title
 from atom_distill.ops.parameterization import (
     Parameterization,
     Pixels,
@@ -58,6 +58,20 @@ class TrainingSet(NamedTuple):
     def targets(self) -> Tensor:
         """What a network is trained to predict: the soft labels if there are any, else the labels."""
         return self.labels if self.soft_labels is None else self.soft_labels
+
+
+def images_per_stored(
+    settings: Mapping[str, Any], images: int, num_classes: int, image_shape: Sequence[int]
+) -> float | None:
+    """Return the decoded images for each image of the size in the settings, `ipc` or `budget`; None without one.
+
+    An image of a size in `bytes` is the bytes of an uncompressed one.
+    """
+    ipc, budget, size = (settings.get(name) for name in ("ipc", "budget", "bytes"))
+    if size:
+        return max(1.0, images / num_classes * math.prod(image_shape) / int(size))
+    stored = budget or (ipc or 0) * num_classes
+    return images / stored if stored else None
 
 
 def decoded(values: files.StoredValues) -> TrainingSet:
@@ -199,15 +213,14 @@ class DistilledDataset:
 
     @property
     def images_per_stored(self) -> float:
-        """Decoded images for each image of the set's size, `ipc` or `budget`; 1 where images are stored as they are.
+        """Decoded images for each image of the set's size; 1 where images are stored as they are."""
+        found = images_per_stored(self.settings, len(self), len(self.class_names), self.image_shape)
+        return found or len(self) / len(self.row_labels)
 
-        An image of a size in `bytes` is the bytes of an uncompressed one.
-        """
-        ipc, budget, size = (self.settings.get(name) for name in ("ipc", "budget", "bytes"))
-        if size:
-            return max(1.0, len(self) / len(self.class_names) * math.prod(self.image_shape) / int(size))
-        stored = budget or (ipc or 0) * len(self.class_names) or len(self.row_labels)
-        return len(self) / stored
+    @property
+    def form(self) -> str | None:
+        """Parameterization and precision of what is stored; None for float32 images as they are."""
+        return stored_form_title(self.settings)
 
     @property
     def soft_label_bytes(self) -> int:

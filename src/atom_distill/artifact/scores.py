@@ -49,6 +49,7 @@ class Score(Runs):
         which: of a distilled set, the last images or the best on held-out training images.
         dataset: the data set whose test split was scored.
         preprocess: the transform between pixels and networks.
+        form: of random images, that of a distilled set through which they went; None: they were taken as they are.
         steps: of a distilled set, the steps done when it was taken.
         images: number of images trained on.
         ipc: images per class; None where the classes differ.
@@ -66,6 +67,7 @@ class Score(Runs):
     which: Literal["last", "best"] = "last"
     dataset: str
     preprocess: str
+    form: str | None = None
     steps: int | None = None
     images: int
     ipc: int | None

@@ -72,6 +72,7 @@ def _print(rankings: Sequence[Ranking], *, as_json: bool) -> None:
         return
     for ranking in rankings:
         of, images = ranking.references, "budget" if ranking.ipc is None else f"ipc {ranking.ipc}"
+        images += f", {ranking.form}" if ranking.form else ""
         trained = (
             (f"distilled, {images}", of.distilled),
             (f"random, {images}", of.random),

@@ -161,7 +161,28 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 
 def _print_plan(plan: RunPlan, flags: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the final settings of a plan; what the user left to the architecture is what the network has."""
+    """Print the final settings of a plan, and where each comes from."""
+    values, origins = _final_settings(plan, flags)
+    per_class = plan.images_per_class.tolist()
+    pool = {"networks": plan.pool.recipe.networks, "cached": plan.pool.count_cached()} if plan.pool else None
+    if as_json:
+        images = {"images": sum(per_class), "per_class": per_class}
+        print_json({"settings": values, "origin": origins, **images, **({"pool": pool} if pool else {})})
+        return
+    unset = {"bits": "as many as fit", "memory": "no limit"}
+    told = {"preset": f"preset {plan.settings.preset}"}
+    rows = [
+        [name, unset.get(name, "not used") if value is None else str(value), told.get(origins[name], origins[name])]
+        for name, value in values.items()
+    ]
+    print_table("settings", ["setting", "value", "from"], rows)
+    print_line(f"{sum(per_class)} images of {len(per_class)} classes by {plan.method.title}")
+    if pool:
+        print_line(f"{pool['cached']} of {pool['networks']} networks of the pool are cached; the run trains the others")
+
+
+def _final_settings(plan: RunPlan, flags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return values and origins by name; what the user left to the architecture or the form is what they choose."""
     values, origins = plan.all_settings, dict(plan.origins)
     for name, origin in origins.items():
         if origin == "given":
@@ -169,17 +190,11 @@ def _print_plan(plan: RunPlan, flags: Mapping[str, Any], *, as_json: bool) -> No
     for name, value in asdict(plan.network.shape).items():
         if values[name] is None and value is not None:
             values[name], origins[name] = value, "architecture"
-    per_class = plan.images_per_class.tolist()
-    pool = {"networks": plan.pool.recipe.networks, "cached": plan.pool.count_cached()} if plan.pool else None
-    if as_json:
-        images = {"images": sum(per_class), "per_class": per_class}
-        print_json({"settings": values, "origin": origins, **images, **({"pool": pool} if pool else {})})
-        return
-    rows = [[name, "-" if value is None else str(value), origins[name]] for name, value in values.items()]
-    print_table("settings", ["setting", "value", "from"], rows)
-    print_line(f"{sum(per_class)} images of {len(per_class)} classes by {plan.method.title}")
-    if pool:
-        print_line(f"{pool['cached']} of {pool['networks']} networks of the pool are cached; the run trains the others")
+    if plan.settings.bytes is None:
+        values["bits"] = plan.settings.value_bits
+    else:
+        origins["bits"] = "data set and size"
+    return values, origins
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,11 @@ class EvaluateCommand(BaseModel):
     target: tyro.conf.Positional[str] = Field(
         description="A run folder; or, with --random or --whole, a data set's name or path."
     )
-    random: Flag = Field(default=False, description="Train on random real images, a fresh draw for each network.")
+    random: Flag = Field(
+        default=False,
+        description="Train on random real images, a fresh draw for each network; without --ipc and --preprocess as "
+        "many as the run has, of its parameterization and bits.",
+    )
     whole: Flag = Field(default=False, description="Train on the whole training set.")
     ipc: Annotated[int | None, shown("the run's")] = Field(
         default=None, description="Real images per class, for --random (images)."
@@ -251,6 +255,8 @@ def _score(
         assert distilled is not None  # `_run_folder` has made sure
         images = replace(distilled, soft_labels=None) if options.hard_labels else distilled
         return evaluation.of_distilled(images, dataset)
+    if options.random and distilled is not None and options.ipc is None and options.preprocess is None:
+        return evaluation.of_random_like(distilled, dataset)
     per_class = distilled.per_class if distilled is not None and options.ipc is None else options.ipc
     if options.random and per_class is None:
         raise ConfigError("how many random images per class? Give --ipc N")
@@ -277,7 +283,7 @@ def _print(scores: list[Score], *, as_json: bool) -> None:
         return
     rows = [
         [
-            f"{score.subject} {score.images} images",
+            ", ".join([f"{score.subject} {score.images} images", *([score.form] if score.form else [])]),
             score.arch,
             f"{score.mean:.1f} +- {score.std:.1f}",
             ", ".join(f"{run:.1f}" for run in score.runs),

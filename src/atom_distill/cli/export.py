@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = (
     "Write a distilled set for other tools, and print four lines of Python that load it. Exact tensors in model space: "
     "pt (torch, for the evaluation scripts of DC and DM), npz (numpy), parquet, and hf (parquet in a folder laid out "
-    "for the Hugging Face hub, to which --push uploads it). Pictures only, which clip what lies outside the range of a "
-    "pixel: imagefolder (class folders of PNGs)."
+    "for the Hugging Face hub, to which --push uploads it). What is stored, packed: safetensors, with a decoder of "
+    "some lines. Pictures only, which clip what lies outside the range of a pixel: imagefolder (class folders of PNGs)."
 )
 
 
@@ -31,7 +31,7 @@ class ExportCommand(BaseModel):
 
     run: tyro.conf.Positional[Path] = Field(description="Folder of a run.")
     to: Annotated[
-        Literal["imagefolder", "parquet", "hf", "pt", "npz"] | None,
+        Literal["imagefolder", "parquet", "hf", "pt", "npz", "safetensors"] | None,
         tyro.conf.arg(help_behavior_hint="(none, give it)"),
     ] = Field(default=None, description="Format.")
     out: Annotated[Path | None, shown("RUN.pt, RUN.npz, or RUN-FORMAT")] = Field(
@@ -54,7 +54,7 @@ def command(arguments: Sequence[str]) -> None:
     """Run `atom export`."""
     options = parse(ExportCommand, command="export", description=_DESCRIPTION, arguments=arguments)
     if options.to is None:
-        raise ConfigError("to which format? Give --to pt, npz, parquet, imagefolder or hf")
+        raise ConfigError("to which format? Give --to pt, npz, parquet, safetensors, imagefolder or hf")
     from atom_distill.artifact.distilled import DistilledDataset
     from atom_distill.artifact.folder import holds_run
     from atom_distill.exporting.export_distilled import export_distilled

@@ -12,6 +12,7 @@ from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, opera
 
 Preset = Literal["paper", "fast"]
 Init = Literal["real", "noise", "k-means"]
+RealBatches = Literal["random", "k-means"]
 Preprocess = Literal["zca", "normalize"]
 ImageOptimizer = Literal["sgd", "adam"]
 CompileMode = Literal["auto", "on", "off"]
@@ -28,6 +29,23 @@ def stored_form(settings: Mapping[str, Any]) -> str:
         return name
     corners = name.removeprefix(_FREQUENCY).split("-")
     return f"{_FREQUENCY}{corners[0]}-{corners[-1]}-1"
+
+
+def bits_of_values(settings: Mapping[str, Any]) -> int:
+    """Return the bits of a stored value of a run by its settings, where these decide them, and not its bytes."""
+    by_default = 8 if str(settings.get("parameterization")).startswith(_FREQUENCY) else 32
+    return int(settings.get("bits") or by_default)
+
+
+def stored_form_title(settings: Mapping[str, Any]) -> str | None:
+    """Return parameterization and precision of a run by its settings; None where it stores float32 images."""
+    name = str(settings.get("parameterization") or "pixels")
+    if settings.get("bytes"):
+        return f"{name} in {settings['bytes']} bytes a class"
+    bits = bits_of_values(settings)
+    if bits == 32:
+        return None if name == "pixels" else name
+    return f"{name} of {bits} bits"
 
 
 def default_text(text: str) -> dict[str, JsonValue]:
@@ -89,6 +107,11 @@ class DistillConfig(BaseModel):
         "centers of clusters of the class's embeddings, in a trained network (the first of the pool if there is one).",
     )
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
+    real_batches: RealBatches = Field(
+        default="random",
+        description="Real images of a step: random ones of the class, or k-means: one near the center of each of "
+        "batch_real clusters of the class's embeddings, in the network that init k-means uses.",
+    )
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
     image_lr: float = Field(
         gt=0,
@@ -260,7 +283,7 @@ class DistillConfig(BaseModel):
     @property
     def value_bits(self) -> int:
         """Bits of a stored value where the settings decide them, and not the size in bytes."""
-        return self.bits or (8 if self.parameterization.startswith(_FREQUENCY) else 32)
+        return bits_of_values(self.model_dump(include={"parameterization", "bits"}))
 
     @property
     def form(self) -> str:
@@ -274,7 +297,7 @@ class DistillConfig(BaseModel):
     @property
     def uses_pool(self) -> bool:
         """Whether there is a pool, and something that uses it."""
-        used = self.networks != "fresh" or self.label_weight > 0 or self.init == "k-means"
+        used = self.networks != "fresh" or self.label_weight > 0 or "k-means" in (self.init, self.real_batches)
         return self.pool > 0 and (used or self.soft_labels)
 
     def network_shape(self) -> NetworkShape:

@@ -41,7 +41,7 @@ class GradientMethod(Method):
 
         device, dtype = plan.execution.device, plan.execution.real_dtype
         step = GradientMatchingStep(
-            real_images(plan, start.preprocessing),
+            real_images(plan, start.preprocessing, start.clusters),
             plan.network,
             plan.source,
             TrainingExecution(device, dtype, plan.execution.compiled, at_once=1),

@@ -101,7 +101,7 @@ class MatchingMethod(Method):
         whole = plan.training.num_classes * plan.settings.batch_real + int(plan.images_per_class.sum())
         step = MatchingStep(
             shard=plan.shard,
-            sampler=real_images(plan, start.preprocessing),
+            sampler=real_images(plan, start.preprocessing, start.clusters),
             encoder=Encoder(plan.network, self.objective(plan.method_settings), plan.source, execution),
             parameterization=plan.parameterization,
             operations=plan.settings.operations(),

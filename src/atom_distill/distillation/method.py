@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the settings of methods are options of the command line, wh
     from atom_distill.data.dataset import ImageDataset
     from atom_distill.distillation.matching_execution import MatchingExecution
     from atom_distill.distillation.network_sources import NetworkSource
+    from atom_distill.distillation.real_clusters import RealClusters
     from atom_distill.distillation.run_state import Best, RunState
     from atom_distill.distillation.shard import Shard
     from atom_distill.models.network import Network
@@ -37,7 +38,8 @@ class RunPlan:
         settings: general settings, nothing in them left to the machine.
         method: what is computed in a step.
         method_settings: the method's own settings.
-        origins: where each setting comes from: "given", "preset", "paper", "default", or "machine".
+        origins: where each setting comes from: "given", "preset", "paper", "data set and size", "default", or
+            "machine".
         dataset: the real set.
         training: the images to distill; where the run evaluates, its test split is held out of them.
         network: the matching network.
@@ -91,10 +93,12 @@ class RunStart:
     Attributes:
         preprocessing: between pixels and model space.
         state: before the first step, or of the newest checkpoint.
+        clusters: of real images, of which each step draws; None where it draws from whole classes.
     """
 
     preprocessing: Preprocessing
     state: RunState
+    clusters: RealClusters | None = None
 
 
 @dataclass(frozen=True, eq=False)

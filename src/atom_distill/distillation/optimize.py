@@ -8,6 +8,7 @@ from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.loop import Loop, Matching
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
 from atom_distill.distillation.metric_logger import MetricLogger
+from atom_distill.distillation.real_clusters import RealClusters
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.snapshot_recorder import SnapshotRecorder
 from atom_distill.evaluation.evaluate import Evaluation
@@ -42,7 +43,7 @@ def optimize(matching: Matching, plan: RunPlan, start: RunStart, *, show_progres
     return RunResult(final.result, final.step, final.seconds, metrics.entries, final.best)
 
 
-def real_images(plan: RunPlan, preprocessing: Preprocessing) -> ClassSampler:
+def real_images(plan: RunPlan, preprocessing: Preprocessing, clusters: RealClusters | None = None) -> ClassSampler:
     """Return what draws the real images of each step."""
     return ClassSampler(
         plan.training,
@@ -52,6 +53,7 @@ def real_images(plan: RunPlan, preprocessing: Preprocessing) -> ClassSampler:
         plan.execution.real_dtype,
         plan.shard.classes,
         on_device=plan.settings.memory is None,
+        clusters=clusters,
     )
 
 

@@ -37,7 +37,7 @@ class Resolved:
     Attributes:
         general: those that every method has.
         own: those of the method.
-        origins: where each comes from: "given", "preset", "paper", "default" or "machine".
+        origins: where each comes from: "given", "preset", "paper", "data set and size", "default" or "machine".
     """
 
     general: DistillConfig
@@ -68,13 +68,14 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
         **method.data_defaults(facts),
         **method.defaults,
     }
-    preset, default = preset_settings(given), settings_for_bytes(facts, given)
-    paper = {name: value for name, value in paper.items() if name not in default}
+    preset, sized = preset_settings(given), settings_for_bytes(facts, given)
+    default: dict[str, Any] = {}
+    paper = {name: value for name, value in paper.items() if name not in sized}
     if {**preset, **given}.get("image_optimizer") == "adam":
         del paper["image_lr"]  # it is for SGD
         default["image_lr"] = ADAM_LR
-    general, own = validated_pair(method, {**default, **paper, **preset, **given})
-    sources = {"given": given, "preset": preset, "paper": paper}
+    general, own = validated_pair(method, {**default, **sized, **paper, **preset, **given})
+    sources = {"given": given, "preset": preset, "paper": paper, "data set and size": sized}
     names = [*DistillConfig.model_fields, *method.settings_model.model_fields]
     origins = {
         name: next((source for source, settings in sources.items() if name in settings), "default") for name in names

@@ -19,6 +19,7 @@ from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
+from atom_distill.distillation.real_clusters import RealClusters
 from atom_distill.distillation.run_state import RunState, last_step, load_newest_checkpoint
 from atom_distill.distillation.stored_form import finished, fitted_form, rounded_form
 from atom_distill.ops.parameterization import Stored, restored
@@ -27,6 +28,7 @@ from atom_distill.training.embeddings import Embeddings
 from atom_distill.training.reference_network import ReferenceRecipe, reference_network
 from atom_distill.training.soft_labels import soft_labels_of
 
+_CLUSTERS_FILE = "real-clusters.safetensors"
 _REFERENCE_EPOCHS = 10
 """Epochs of the network on which initial images rest where there is no pool; the selections' default."""
 
@@ -58,7 +60,10 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
     if state.form:
         form = restored(plan.settings.form, plan.dataset.image_shape, state.form)
         plan = replace(plan, parameterization=form)
-    start = RunStart(preprocessing, state)
+    clusters = None
+    if plan.settings.real_batches == "k-means" and plan.method.takes_steps:
+        clusters = ranks.broadcast_from_rank0(lambda: _clusters(plan, preprocessing, show_progress=show_progress))
+    start = RunStart(preprocessing, state, clusters)
     started -= state.seconds
     result = plan.method.distill(plan, start, show_progress=show_progress)
     distilled = _as_set(plan, start.preprocessing, {**record, **result.record}, result)
@@ -118,6 +123,19 @@ def _state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) 
         stored = form.encode(images)
         state = RunState(0, stored, form=rounded_form(plan, form, stored).tensors())
     return replace(state, images_per_class=plan.images_per_class)
+
+
+def _clusters(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RealClusters:
+    """Load the run's clusters of real images, or make them; kept, since another machine may cluster otherwise."""
+    path = None if plan.out is None else plan.out / _CLUSTERS_FILE
+    if path is not None and path.exists():
+        return RealClusters.from_tensors(files.load_checked(path)[0])
+    embeddings = _embeddings(plan, preprocessing, show_progress=show_progress)
+    settings = plan.settings
+    clusters = RealClusters.of(plan.training, embeddings, settings.batch_real, settings.seed)
+    if path is not None:
+        files.save_checked(path, clusters.tensors(), {})
+    return clusters
 
 
 def _embeddings(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> Embeddings:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.distillation.real_clusters import RealClusters
 from atom_distill.ops.preprocessing import Preprocessing
 
 _DEVICE_SHARE = 0.5
@@ -28,6 +29,7 @@ class ClassSampler:
         dtype: precision in which the preprocessing is computed.
         on_device: whether all pixels may lie on a GPU, where they fit.
         classes: to draw from, int64 [k] ascending; None for all. Which classes they are changes no draw.
+        clusters: made for `batch`; each gives one image of a batch. None: images of a class are drawn at random.
 
     Attributes:
         labels: place in `classes` of the class of each image of a batch, int64 [B], on the CPU, sorted; the same for
@@ -45,10 +47,11 @@ class ClassSampler:
         classes: Tensor | None = None,
         *,
         on_device: bool = True,
+        clusters: RealClusters | None = None,
     ) -> None:
         self._indices = dataset.class_indices()
         self._classes = frozenset(range(dataset.num_classes) if classes is None else classes.tolist())
-        self._preprocessing = preprocessing
+        self._preprocessing, self._clusters = preprocessing, clusters
         self._device, self._dtype = device, dtype
         sizes = dataset.class_sizes() if classes is None else dataset.class_sizes()[classes]
         self._batch, self.counts = batch, sizes.clamp_max(batch)
@@ -60,6 +63,9 @@ class ClassSampler:
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Choose one batch: indices into the training split, int64 [B], on the CPU, in the order of `labels`."""
+        if self._clusters is not None:
+            mine = torch.isin(self._clusters.labels, torch.tensor(sorted(self._classes)))
+            return self._clusters.draw(generator)[mine]
         chosen = []
         for label, indices in enumerate(self._indices):
             # Every class is shuffled, so that all ranks consume the generator identically.

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _UNUSED = frozenset(
     [
-        *("steps", "init", "batch_real", "augment", "eval_every", "eval_epochs", "eval_repeats", "holdout", "preset"),
+        *("steps", "init", "batch_real", "real_batches", "augment", "preset"),
+        *("eval_every", "eval_epochs", "eval_repeats", "holdout"),
         *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "chunk", "memory"),
         *("networks", "pool", "pool_epochs", "label_weight"),
         *("image_optimizer", "image_lr", "image_momentum", "image_average"),

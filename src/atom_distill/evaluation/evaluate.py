@@ -21,6 +21,7 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.models.build import build_model
+from atom_distill.ops.parameterization import Parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import Ranks
 from atom_distill.training.networks import Networks, networks_for
@@ -99,13 +100,20 @@ class Evaluation:
         runs = self._runs(lambda _: stored, dataset, preprocessing)
         return self._score("distilled", dataset, preprocessing, runs).model_copy(update={"images": len(stored)})
 
-    def of_random(self, dataset: ImageDataset, per_class: int | Tensor, preprocess: str) -> Score:
+    def of_random(
+        self,
+        dataset: ImageDataset,
+        per_class: int | Tensor,
+        preprocess: str,
+        parameterization: Parameterization | None = None,
+    ) -> Score:
         """Return the score of networks trained on random real images, each on a subset of its own.
 
         Args:
             dataset: real images.
             per_class: images of each class; one number for all, or int64 [K].
             preprocess: kind of preprocessing.
+            parameterization: encodes and decodes the images first, as those of a distilled set are; None: as they are.
 
         Raises:
             ConfigError: a class has fewer images, or none is wanted of one.
@@ -118,12 +126,21 @@ class Evaluation:
         def subset(repeat: int) -> TrainingImages:
             indices = random_subset(dataset, counts, derive_seed(self.seed, "random subset", repeat))
             images = preprocessing.apply(dataset.train.images[indices])
+            if parameterization is not None:
+                images = parameterization.decode(parameterization.encode(images))
             return StoredTensors(images, dataset.train.labels[indices], self.device)
 
         runs = self._runs(subset, dataset, preprocessing)
         score = self._score("random", dataset, preprocessing, runs)
         ipc = int(counts[0]) if bool((counts == counts[0]).all()) else None
         return score.model_copy(update={"images": int(counts.sum()), "ipc": ipc})
+
+    def of_random_like(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
+        """Return the score of as many random real images as a set has, of the same form: a fair baseline."""
+        parameterization = None if distilled.form is None else distilled.parameterization
+        kind = distilled.preprocessing.kind
+        score = self.of_random(dataset, distilled.per_class, kind, parameterization)
+        return score.model_copy(update={"form": distilled.form})
 
     def of_whole(self, dataset: ImageDataset, preprocess: str) -> Score:
         """Return the score of networks trained on every training image."""

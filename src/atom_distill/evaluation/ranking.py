@@ -64,6 +64,7 @@ class Ranking(BaseModel):
         which: the last images, or the best on held-out training images.
         steps: the steps after which they were taken.
         ipc: images per class, of the distilled set and of the random ones; None where the classes differ.
+        form: parameterization and precision of both; None where both are images as they are.
         arch: architecture.
         shape: departures from its defaults, as asked for; None is the architecture's own.
         seed: of the evaluations.
@@ -79,6 +80,7 @@ class Ranking(BaseModel):
     which: Literal["last", "best"]
     steps: int
     ipc: int | None
+    form: str | None = None
     arch: str
     shape: dict[str, Any]
     seed: int
@@ -191,6 +193,7 @@ class RankingPlan:
             which=distilled.which,
             steps=distilled.steps,
             ipc=distilled.ipc,
+            form=distilled.form,
             arch=self.augmented.arch,
             shape=asdict(self.augmented.shape),
             seed=self.augmented.seed,
@@ -211,7 +214,7 @@ def _stored_or_trained(
     if subject == "distilled":
         score = evaluation.of_distilled(replace(distilled, soft_labels=None), dataset)
     elif subject == "random":
-        score = evaluation.of_random(dataset, distilled.per_class, distilled.preprocessing.kind)
+        score = evaluation.of_random_like(distilled, dataset)
     else:
         score = evaluation.of_whole(dataset, distilled.preprocessing.kind)
     distilled.scores = evaluation.ranks.broadcast_from_rank0(lambda: distilled.add_score(score))
@@ -227,6 +230,7 @@ def _is_score_of(score: Score, subject: Subject, distilled: DistilledDataset, da
         "labels": "hard",
         "dataset": dataset.name,
         "preprocess": distilled.preprocessing.kind,
+        "form": distilled.form if subject == "random" else None,
         "images": len(dataset.train) if subject == "whole" else len(distilled),
     }
     return all(getattr(score, name) == value for name, value in wanted.items())

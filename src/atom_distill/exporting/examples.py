@@ -1,5 +1,6 @@
-"""Four lines of Python for each format, which load an export with common libraries, without this package.
+"""Python for each format, which loads an export with common libraries, without this package.
 
+Four lines, or more where stored values are decoded.
 Each defines `loader`, whose batches are (images float32 [B, C, H, W], labels int64 [B] or probabilities [B, K]).
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 
 from atom_distill.artifact.card.content import CardContent
+from atom_distill.artifact.card.decoder import decoder
 
 _LOADER = (
     "loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True)"
@@ -43,6 +45,18 @@ def parquet(content: CardContent, place: str) -> str:
         "import numpy, pandas, torch",
         f"table = pandas.read_parquet({json.dumps(f'{place}/train.parquet')})",
         f"images, labels = {images}, torch.tensor({labels})",
+    )
+
+
+def safetensors(content: CardContent, place: str) -> str:
+    """Decode what is stored with numpy, torch and safetensors."""
+    code = decoder(content, f"{place}/distilled.safetensors")
+    if code is not None:
+        return code + _LOADER + "\n"
+    return _lines(
+        "import atom_distill, torch",
+        f"distilled = atom_distill.DistilledDataset.load({json.dumps(place)})",
+        "images, labels = distilled.images, distilled.targets  # model space",
     )
 
 

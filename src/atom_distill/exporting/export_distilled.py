@@ -26,7 +26,7 @@ class Export:
     Attributes:
         form: name of the format.
         path: the file or folder.
-        example: four lines of Python that load it and define `loader` to train on.
+        example: Python that loads it and defines `loader` to train on.
         clipping: how much the pictures lose; None if the tensors themselves are in it.
         address: on the hub, if it was sent there.
     """
@@ -52,7 +52,8 @@ def export_distilled(
     Args:
         distilled: the set.
         to: "pt" (torch, the layout of DC's and DM's result files), "npz" (numpy), "parquet" (a table with pictures and
-            tensors), "imagefolder" (class folders of PNGs), or "hf" (a folder laid out for the Hugging Face hub).
+            tensors), "safetensors" (a folder with what is stored, and a decoder on its card), "imagefolder" (class
+            folders of PNGs), or "hf" (a folder laid out for the Hugging Face hub).
         out: file or folder; None for one beside the run's folder, with the same name and a suffix.
         force: replace an export that exists.
         push: USER/NAME of a data set on the hub to upload the folder to; for "hf".

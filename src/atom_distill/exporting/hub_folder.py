@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atom_distill.artifact import folder as files
-from atom_distill.artifact.card.layout import Layout, run_files
+from atom_distill.artifact.card.layout import Layout, decoder_text, run_files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import save_scores
 from atom_distill.exporting import examples, usage_text
@@ -18,13 +18,15 @@ from atom_distill.exporting.write_card import write_card
 
 DATA_FILE = "data/train-00000-of-00001.parquet"
 RUN_FOLDER = "run"
+TENSOR_FILE = "distilled.safetensors"
 
 
 def write_hub_folder(distilled: DistilledDataset, folder: Path) -> None:
     """Write `data/*.parquet`, `run/` for `DistilledDataset.load`, and the card."""
     (folder / DATA_FILE).parent.mkdir()
     write_table(distilled, folder / DATA_FILE)
-    _write_run(distilled, folder / RUN_FOLDER)
+    (folder / RUN_FOLDER).mkdir()
+    write_run(distilled, folder / RUN_FOLDER)
     write_card(distilled, folder, hub_layout(distilled))
 
 
@@ -45,14 +47,13 @@ def hub_layout(distilled: DistilledDataset, repository: str | None = None) -> La
         run=run,
         more="" if repository is None else "import huggingface_hub\n",
         preprocess=content.preprocess,
-    )
+    ) + decoder_text(content, f"{RUN_FOLDER}/{TENSOR_FILE}")
     of_run = [(f"{RUN_FOLDER}/{name}", what) for name, what in run_files(content)]
     return Layout(table_data(content, "data/train-*"), use, [("data/", table_columns(content)), *of_run])
 
 
-def _write_run(distilled: DistilledDataset, folder: Path) -> None:
+def write_run(distilled: DistilledDataset, folder: Path) -> None:
     """Write a run that loads and evaluates; the exported set becomes its last one, even if it was the best."""
-    folder.mkdir()
     files.save_values(folder, distilled.values())
     files.save_preprocessing(folder, distilled.preprocessing)
     record = {**distilled.record}

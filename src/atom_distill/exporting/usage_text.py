@@ -22,6 +22,19 @@ These are pictures: {clipping} Test a network that is trained on them on real im
 than from the tensors, which are in the run that was exported.
 """
 
+COMPACT_USE = """\
+```python
+{example}```
+
+The tensor file holds the set as it was distilled: {size}.
+
+Apply the transform of `preprocessing.safetensors` ({preprocess}) to the real images that a network is tested on, with
+intensities in 0..1: `(intensities - mean) / std` of each channel; or, of zca, `(intensities - mean) @ transform` with
+an image a row, a symmetric matrix of which `transform_upper` is the upper triangle, row by row.
+
+`atom evaluate` takes the folder as a run, and `atom_distill.DistilledDataset.load` reads it.
+"""
+
 HUB_USE = """\
 ```python
 {example}```

@@ -84,6 +84,35 @@ def nearest_to_k_means(embeddings: Tensor, count: int, seed: int) -> Tensor:
     return torch.tensor(chosen)
 
 
+def central_parts(embeddings: Tensor, count: int, seed: int) -> list[Tensor]:
+    """Return for each of `count` clusters of k-means its images nearest to the center, half of them.
+
+    Args:
+        embeddings: shape [n, D].
+        count: clusters, at most n.
+        seed: of the first centers.
+
+    Returns:
+        Indices int64 [m], nearest first, for each cluster; one for a cluster that duplicates leave empty.
+
+    Raises:
+        ShapeError: there are fewer images than `count`.
+    """
+    from sklearn.cluster import KMeans
+
+    embeddings = _widen(embeddings, count).cpu()
+    found = KMeans(count, n_init=1, random_state=seed % 2**32).fit(embeddings.numpy())
+    distances = torch.cdist(torch.from_numpy(found.cluster_centers_).to(embeddings.dtype), embeddings)
+    cluster = torch.from_numpy(found.labels_).long()
+    parts = []
+    for number, row in enumerate(distances):
+        members = (cluster == number).nonzero().flatten()
+        members = members if len(members) else row.argmin(keepdim=True)
+        nearest = members[row[members].argsort(stable=True)]
+        parts.append(nearest[: (len(nearest) + 1) // 2])
+    return parts
+
+
 def forgetting_events(correct: Tensor) -> Tensor:
     """Count how often each image was forgotten: classified correctly after one epoch and incorrectly after the next.
 

@@ -80,10 +80,14 @@ def comparison(views: Sequence[RunView]) -> Table:
             if found or which == "last":
                 add_row(_facts(view, which), found, view.steps)
     references = (score for score in scores if score.subject in _REFERENCES)
-    for subject, images in dict.fromkeys((score.subject, score.images) for score in references):
-        found = [score for score in scores if (score.subject, score.images) == (subject, images)]
+    for key in dict.fromkeys(_of_reference(score) for score in references):
+        found = [score for score in scores if _of_reference(score) == key]
         add_row(_reference_facts(found[0]), found, None)
     return table
+
+
+def _of_reference(score: Score) -> tuple[str, int, str | None]:
+    return score.subject, score.images, score.form
 
 
 def network_name(score: Score) -> str:
@@ -99,16 +103,20 @@ def _column(score: Score) -> Column:
 def _facts(view: RunView, which: str) -> dict[str, Cell]:
     name = view.name if which == "last" else f"{view.name} (best on held-out images)"
     images, train, seconds = len(view.labels), view.dataset.get("train_size"), view.record.get("seconds")
-    ratio = train / images if isinstance(train, int) and images else None
+    per_stored = view.images_per_stored
+    ratio = train / images * per_stored if isinstance(train, int) and images else None
+    stored = f"{per_stored:.3g} for each stored one" if per_stored > 1 else ""
     timed = seconds if isinstance(seconds, int | float) else None
     return {
         "run": Cell(name, name.lower(), str(view.folder)),
         "method": Cell(view.method, view.method),
         "data set": Cell(str(view.dataset.get("name", "-")), str(view.dataset.get("name", ""))),
         "ipc": _ipc(view),
-        "images": _number(images or None),
+        "images": _number(images or None, hint=stored),
         "bytes": _number(view.stored_bytes, hint="values, soft labels and transform"),
-        "compression": _number(ratio, "{:,.0f} : 1", f"{train:,} training images for {images:,}" if ratio else ""),
+        "compression": _number(
+            ratio, "{:,.0f} : 1", f"{train:,} training images for {images / per_stored:,.0f}" if ratio else ""
+        ),
         "steps": _number(view.steps if view.is_optimized else None),
         "seconds": _number(timed, hint="" if timed is None else duration(timed)),
     }
@@ -128,7 +136,7 @@ def _ipc(view: RunView) -> Cell:
 
 
 def _reference_facts(score: Score) -> dict[str, Cell]:
-    name = _REFERENCES[score.subject]
+    name = ", ".join([_REFERENCES[score.subject], *([score.form] if score.form else [])])
     return {
         "run": Cell(name, name, "for reference"),
         "data set": Cell(score.dataset, score.dataset),

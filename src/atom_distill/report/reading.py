@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
-from atom_distill.artifact.distilled import TrainingSet, decoded
+from atom_distill.artifact.distilled import TrainingSet, decoded, images_per_stored
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
@@ -92,6 +92,14 @@ class RunView:
     def per_class(self) -> Tensor:
         """Images of each class, int64 [K]."""
         return torch.bincount(self.labels, minlength=len(self.class_names))
+
+    @property
+    def images_per_stored(self) -> float:
+        """Images for each of the size in the settings; 1 where it is not known."""
+        if self.images is None or not self.class_names:
+            return 1.0
+        found = images_per_stored(self.settings, len(self.images), len(self.class_names), self.images.shape[1:])
+        return found or 1.0
 
     def attempt(self, what: str, read: Callable[[], Read]) -> Read | None:
         """Return what `read` returns; if it fails, return None and add the reason to `missing`."""

@@ -49,5 +49,5 @@ def _line(group: str, name: str, sources: Sequence[Mapping[str, Any]]) -> Line:
 
 def _text(value: Any) -> str:
     if value is None:
-        return "left to the method or network"
+        return "not set"
     return f"{value:g}" if isinstance(value, float) else str(value)

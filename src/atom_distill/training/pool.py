@@ -33,7 +33,7 @@ from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import Ranks
 from atom_distill.training.embeddings import Embeddings, embeddings_of
 from atom_distill.training.networks import OneNetwork
-from atom_distill.training.pool_file import Snapshots, is_finished, read_trajectory
+from atom_distill.training.pool_file import Snapshots, is_finished, is_intact, read_trajectory
 from atom_distill.training.train import initial_generator, train
 from atom_distill.training.training_execution import ExecutionOptions
 from atom_distill.training.training_images import Pixels
@@ -82,6 +82,7 @@ class Pool:
     def __init__(self, recipe: PoolRecipe, dataset: ImageDataset) -> None:
         self.recipe, self._dataset = recipe, dataset
         self._opened: dict[int, Snapshots] = {}
+        self._checked: set[int] = set()
 
     @property
     def late_epochs(self) -> range:
@@ -159,7 +160,7 @@ class Pool:
 
     def _train(self, numbers: Iterable[int], preprocessing: Preprocessing, *, show_progress: bool) -> None:
         """Train those of some networks that are not in the cache, one after another, each from where it is."""
-        numbers = [number for number in numbers if not self._is_cached(number)]
+        numbers = [number for number in numbers if not self._is_usable(number)]
         if not numbers:
             return
         images = Pixels(self._dataset.train, preprocessing, self.recipe.device)
@@ -174,6 +175,12 @@ class Pool:
 
     def _is_cached(self, number: int) -> bool:
         return is_finished(self._path(number), self.recipe.epochs)
+
+    def _is_usable(self, number: int) -> bool:
+        """Return whether a network is trained to the end, and its file undamaged: read once, before the first step."""
+        if number not in self._checked and self._is_cached(number) and is_intact(self._path(number)):
+            self._checked.add(number)
+        return number in self._checked
 
     def _snapshots(self, number: int) -> Snapshots:
         if number not in self._opened:

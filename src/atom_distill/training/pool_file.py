@@ -14,13 +14,15 @@ from torch import Tensor
 
 from atom_distill.base.cache_folder import writable
 from atom_distill.base.progress import note
-from atom_distill.base.tensors import write_tensors
+from atom_distill.base.tensors import checksum, write_tensors
 from atom_distill.models.network import Network
 from atom_distill.training.train import TrainingState
 
 _SECONDS = "seconds"
 _WEIGHTS, _MOMENTA = "weights.", "momenta."
 """How the names of tensors begin; a finished network has no momenta."""
+_CHECKSUM = "crc32"
+"""In the metadata of a file, since safetensors would not notice values that have changed."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Trajectory:
         tensors = {_WEIGHTS + name: torch.stack([of[name] for of in self.snapshots]) for name in self.snapshots[0]}
         if not finished:
             tensors |= {f"{_MOMENTA}{index}": values for index, values in self.state.momenta.items()}
-        write_tensors(writable(path), tensors, {_SECONDS: f"{self.seconds:.1f}"})
+        write_tensors(writable(path), tensors, {_SECONDS: f"{self.seconds:.1f}", _CHECKSUM: str(checksum(tensors))})
 
 
 def read_trajectory(path: Path, network: Network) -> Trajectory:
@@ -61,6 +63,7 @@ def read_trajectory(path: Path, network: Network) -> Trajectory:
             # Copies: the tensors are views of the mapped file, which will be replaced.
             found = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
             seconds = _seconds(file)
+            _require_intact(file, found)
         stacks = {name: found[_WEIGHTS + name] for name in network.state_dict()}
         epochs = min(len(stack) for stack in stacks.values())
         snapshots = [{name: stack[epoch] for name, stack in stacks.items()} for epoch in range(epochs)]
@@ -91,6 +94,22 @@ def is_finished(path: Path, epochs: int) -> bool:
     except (SafetensorError, IndexError, OSError):
         return False
     return lengths == {epochs} and all(name.startswith(_WEIGHTS) for name in names)
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a file holds what was written; one without a checksum, of an earlier version, is trusted."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            _require_intact(file, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, ValueError, OSError):
+        return False
+    return True
+
+
+def _require_intact(file: Any, tensors: Mapping[str, Tensor]) -> None:
+    expected = (file.metadata() or {}).get(_CHECKSUM)
+    if expected is not None and int(expected) != checksum(tensors):
+        raise ValueError("the checksum differs")
 
 
 class Snapshots:

@@ -8,7 +8,7 @@ from typing import Any
 
 from atom_distill.artifact.card import text
 from atom_distill.artifact.card.content import CardContent
-from atom_distill.artifact.card.decoder import DECODER
+from atom_distill.artifact.card.decoder import decoder, is_compact
 from atom_distill.artifact.card.header import data_files
 
 GRID_FILE = "grid.png"
@@ -34,9 +34,15 @@ def run_layout(content: CardContent) -> Layout:
     """Return the layout of a run folder; the hub's viewer shows its pictures."""
     return Layout(
         data_files("images/*/*.png"),
-        text.RUN_USE.format(preprocess=content.preprocess) + (DECODER if _rounded_frequencies(content) else ""),
+        text.RUN_USE.format(preprocess=content.preprocess) + decoder_text(content, "distilled.safetensors"),
         [*run_files(content), ("images/", "the images through the inverse transform, as PNG")],
     )
+
+
+def decoder_text(content: CardContent, place: str) -> str:
+    """Return how to decode a tensor file without this package; empty for one that holds images, or cannot be told."""
+    code = decoder(content, place) if is_compact(content) else None
+    return "" if code is None else text.DECODER.format(code=code)
 
 
 def run_files(content: CardContent) -> list[tuple[str, str]]:
@@ -56,10 +62,6 @@ def run_files(content: CardContent) -> list[tuple[str, str]]:
         ("metrics.jsonl", "the loss of each step, by term"),
         ("scores.json", "every evaluation with its protocol"),
     ]
-
-
-def _rounded_frequencies(content: CardContent) -> bool:
-    return content.rounded and str(content.settings.get("parameterization")).startswith("frequency-")
 
 
 def _soft_labels(content: CardContent) -> str:

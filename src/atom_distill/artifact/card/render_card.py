@@ -132,7 +132,7 @@ def _row(score: Score, kinds: Sequence[str]) -> list[str]:
     norm = f" ({score.shape['norm']} norm)" if score.shape.get("norm") else ""
     best = score.which == "best"
     return [
-        ", ".join([score.subject, *(["best"] if best else [])]),
+        ", ".join([score.subject, *([score.form] if score.form else []), *(["best"] if best else [])]),
         f"{score.arch}{norm}",
         str(score.images),
         *(f"{score.mean:.1f} +- {score.std:.1f}" if labels == score.labels else "-" for labels in kinds),

@@ -47,6 +47,13 @@ to store or send: architecture search, continual learning, quick experiments. Co
 {license}
 """
 
+DECODER = """
+Without atom-distill, these lines make the same `images` (model space, [N, C, H, W]) and `labels`:
+
+```python
+{code}```
+"""
+
 RUN_USE = """\
 ```python
 import atom_distill as ad

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.plugins import find
-from atom_distill.base.registry import Registry
+from atom_distill.base.registry import Registry, unknown_name
 from atom_distill.ops.parameterization.base import Parameterization
 from atom_distill.ops.parameterization.frequency import Frequency
 from atom_distill.ops.parameterization.pixels import Pixels
@@ -42,6 +42,8 @@ def build_parameterization(name: str, image_shape: tuple[int, int, int]) -> Para
         return Frequency(image_shape, luma, luma if chroma is None else chroma, images_per_row=images)
     if name.startswith("frequency"):
         raise ConfigError(f"`parameterization` {name} needs one corner or two, of luma and chroma: e.g. frequency-12-6")
+    if ":" not in name and name not in PARAMETERIZATIONS:
+        raise unknown_name(PARAMETERIZATIONS.kind, name, [*PARAMETERIZATIONS, "frequency-A-B"])
     return find(PARAMETERIZATIONS, name, Callable)(image_shape)  # type: ignore[arg-type]
 
 
