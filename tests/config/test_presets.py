@@ -91,7 +91,7 @@ def test_a_preset_stands_between_the_papers_and_what_is_given():
     assert (fast.general.image_lr, fast.origins["image_lr"]) == (0.02, "default")
     sgd = resolve(CIFAR10, {"ipc": 1, "preset": "fast", "image_optimizer": "sgd"}).general
     assert (sgd.image_lr, sgd.batch_real) == (1.0, 16)
-    with pytest.raises(ConfigError, match="`preset` must be 'paper' or 'fast', got 'quick'"):
+    with pytest.raises(ConfigError, match="`preset` must be 'paper', 'fast' or 'best', got 'quick'"):
         resolve(CIFAR10, {"ipc": 1, "preset": "quick"})
 
 

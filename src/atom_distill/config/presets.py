@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,17 +16,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LOW_RESOLUTION = 32
 _LARGE_IPC = 50
-_BYTES_PER_PICTURE = 85
-"""Bytes that a picture of 32x32 pixels in color gets: a beginning, not tuned by accuracy yet."""
+_PICTURES = 61
+"""Pictures that pay for the bytes of one image of 8 bits a value. For n such images they are n ** 0.75 times as many,
+each in more bytes: on CIFAR-10 at 1, 4 and 10 images, random ones trained best at 50 to 80, 250 and 270 to 370."""
+_MANY_IMAGES = 8
+"""Images of 8 bits a value from which a second network of the pool is worth its time."""
 ADAM_LR = 0.02
 """Learning rate of the images with Adam: a step moves a value by about this much, whatever its gradient, and model
 space has a deviation near 1."""
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper": {},
-    "fast": {"image_optimizer": "adam", "batch_real": 16, "image_average": 0.95},
-}
-"""Settings that differ from the papers', by name of the preset; docs/performance.md has the measurements of `fast`."""
+_FAST: Mapping[str, Any] = {"image_optimizer": "adam", "batch_real": 16, "image_average": 0.95}
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def settings_for_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, A
     side = min(facts.image_shape[1:])
     # Real images of each class to begin with: half of the average, since classes differ in size.
     available = facts.train_size // facts.num_classes // 2
-    pictures = int(size / _BYTES_PER_PICTURE * 3 * 32 * 32 / facts.values_per_image)
+    pictures = round(_PICTURES * _images_of_32_pixels(facts, size) ** 0.75)
     return {
         "preprocess": "normalize",
         "parameterization": f"frequency-{max(1, side * 3 // 4)}-{max(1, side * 3 // 8)}",
@@ -88,9 +87,58 @@ def settings_for_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def preset_settings(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def size_in_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `bytes` that the preset `best` makes of a number of images: one for each of their values; or nothing.
+
+    It spends them on as many pictures as pay, so that a number of images says no more than a size.
+    """
+    ipc, budget = given.get("ipc"), given.get("budget")
+    if given.get("preset") != "best" or "bytes" in given:
+        return {}
+    match ipc, budget:
+        case int(), None:
+            return {"bytes": ipc * facts.values_per_image}
+        case None, int():
+            return {"bytes": budget * facts.values_per_image // facts.num_classes}
+    return {}  # which is refused later
+
+
+def _images_of_32_pixels(facts: SetFacts, size: int) -> float:
+    """Return how many color images of 32x32 pixels a size of images of any resolution corresponds to."""
+    return size / facts.values_per_image
+
+
+def _best_settings(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what gave the highest accuracy on CIFAR-10 in the minutes of a laptop: docs/frontier.md has the figures.
+
+    A larger size has more pictures, and gets more steps: as the root of the size, of which the pool is a fixed part.
+    """
+    size = given.get("bytes")
+    images = _images_of_32_pixels(facts, size) if isinstance(size, int) else 1.0
+    return {
+        **_FAST,
+        "steps": max(1, 10 * round(28 * math.sqrt(images))),
+        "pool": 1 if images < _MANY_IMAGES else 2,
+        "pool_epochs": 5,
+        "label_weight": 10.0,
+        "batch_synthetic": max(10, min(40, 400 // facts.num_classes)),
+    }
+
+
+PresetOf = Callable[[SetFacts, Mapping[str, Any]], Mapping[str, Any]]
+"""From the facts of a data set and what is given to settings that differ from the papers'."""
+PRESETS: Mapping[str, PresetOf] = {
+    "paper": lambda _facts, _given: {},
+    "fast": lambda _facts, _given: _FAST,
+    "best": _best_settings,
+}
+"""By name; docs/performance.md has the measurements of `fast`, docs/frontier.md those of `best`."""
+
+
+def preset_settings(facts: SetFacts, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the settings of the preset that is given; an unknown one is refused later, with all that is wrong."""
-    return PRESETS.get(str(given.get("preset")), {})
+    preset = PRESETS.get(str(given.get("preset")))
+    return {} if preset is None else preset(facts, given)
 
 
 def images_wanted_per_class(facts: SetFacts, given: Mapping[str, Any]) -> int:

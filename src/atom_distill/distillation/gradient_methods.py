@@ -23,14 +23,15 @@ class GradientMethod(Method):
     description: str
     paper: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    unused: frozenset[str] = frozenset({"chunk", "memory", "label_weight"})
+    unused: frozenset[str] = frozenset({"chunk", "memory", "label_weight", "batch_synthetic"})
     shareable: bool = False
 
     def check(self, settings: DistillConfig, own: MethodSettings) -> None:
         """See `Method.check`."""
         if settings.ipc is None:
             raise ConfigError(
-                f"{self.name} trains its network for a number of turns set by the ipc: give `ipc`, not `budget`"
+                f"{self.name} trains its network for a number of turns set by the ipc: give `ipc`, not `budget` or "
+                "`bytes`, and no preset `best`, which counts bytes"
             )
 
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:

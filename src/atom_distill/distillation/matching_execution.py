@@ -59,7 +59,7 @@ def plan_execution(
     device = pick_device(config.device)
     _, height, width = image_shape
     passes = 6 if config.label_weight else 3  # forward and backward, in one network or two
-    images = num_classes * config.batch_real + passes * config.images(num_classes) * images_per_row
+    images = num_classes * config.batch_real + passes * config.images_in_step(num_classes) * images_per_row
     chunk = config.chunk or max(1, _CHUNK_PIXELS.get(device.type, _CHUNK_PIXELS["cpu"]) // (height * width))
     if config.norm == "batch":
         chunk = images  # BatchNorm's statistics are those of the whole batch, which must not be cut

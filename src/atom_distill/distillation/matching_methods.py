@@ -68,9 +68,10 @@ class MatchingMethod(Method):
             shape = settings.network_shape()
             network = build_model(settings.arch, training.image_shape, training.num_classes, shape)
         rows = int(plan.rows_per_class.sum())
+        in_step = plan.rows_per_class.clamp_max(settings.batch_synthetic or rows)
         demand = Demand(
             image_shape=training.image_shape,
-            per_class=plan.rows_per_class * plan.parameterization.images_per_row,
+            per_class=in_step * plan.parameterization.images_per_row,
             stored_bytes=4 * plan.parameterization.values_per_row() * rows,
             real=training.class_sizes().clamp_max(settings.batch_real),
             ranks=plan.ranks,
@@ -107,6 +108,7 @@ class MatchingMethod(Method):
             operations=plan.settings.operations(),
             seed=seed,
             chunk=whole if mixing else execution.chunk,
+            batch=plan.settings.batch_synthetic,
             classifier=Classifier(pool, seed, weight, execution) if pool is not None and weight else None,
         )
         return optimize(step, plan, start, show_progress=show_progress)

@@ -21,6 +21,7 @@ from atom_distill.config.presets import (
     preset_settings,
     problems,
     settings_for_bytes,
+    size_in_bytes,
 )
 from atom_distill.distillation.method import JUDGING_SETTINGS, Method
 from atom_distill.distillation.methods import METHODS, find_method
@@ -62,13 +63,17 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
         UnknownNameError: a setting or the method does not exist.
     """
     given = {name: value for name, value in given.items() if value is not None}
+    size = size_in_bytes(facts, given)
+    if size:
+        given = {name: value for name, value in given.items() if name not in ("ipc", "budget")}
     method = find_method(str(given.get("method", DEFAULT_METHOD)))
     paper = {
-        **paper_settings(facts, images_wanted_per_class(facts, given)),
+        **paper_settings(facts, images_wanted_per_class(facts, {**given, **size})),
         **method.data_defaults(facts),
         **method.defaults,
     }
-    preset, sized = preset_settings(given), settings_for_bytes(facts, given)
+    preset = {**size, **preset_settings(facts, {**given, **size})}
+    sized = settings_for_bytes(facts, {**given, **size})
     default: dict[str, Any] = {}
     paper = {name: value for name, value in paper.items() if name not in sized}
     if {**preset, **given}.get("image_optimizer") == "adam":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ class MatchingStep:
         operations: DSA operations, empty for none.
         seed: the run's seed.
         chunk: images in one forward pass.
+        batch: stored rows of each class in a step, drawn anew each time; 0 for all.
         classifier: a second network, whose loss of the synthetic images is added; None for none.
     """
 
@@ -43,6 +45,7 @@ class MatchingStep:
     operations: Sequence[str]
     seed: int
     chunk: int
+    batch: int = 0
     classifier: Classifier | None = None
 
     @property
@@ -52,12 +55,13 @@ class MatchingStep:
 
     @cached_property
     def rows_per_class(self) -> Tensor:
-        """Stored rows of each class of the shard, int64 [k]."""
-        return self.shard.rows_per_class[self.shard.classes]
+        """Stored rows of each class of the shard in a step, int64 [k]."""
+        rows = self.shard.rows_per_class[self.shard.classes]
+        return rows.clamp_max(self.batch) if self.batch else rows
 
     @cached_property
     def images_per_class(self) -> Tensor:
-        """Decoded images of each class of the shard, int64 [k]."""
+        """Decoded images of each class of the shard in a step, int64 [k]."""
         return self.rows_per_class * self.parameterization.images_per_row
 
     def gradients(self, stored: Stored, step: int) -> Iterator[Tensor]:
@@ -85,9 +89,11 @@ class MatchingStep:
             self.classifier.load(step)
         draw = self._draw(step)
         means_real = self.real_means(step, draw)
+        chosen = self._chosen_rows(step)
         total: Tensor | None = None
         for first, last in self._class_ranges():
-            rows = slice(int(self.rows_per_class[:first].sum()), int(self.rows_per_class[:last].sum()))
+            part_of_step = slice(int(self.rows_per_class[:first].sum()), int(self.rows_per_class[:last].sum()))
+            rows = part_of_step if chosen is None else chosen[part_of_step]
             # Leaves of their own: the gradient of a slice of all rows would be as large as all of them.
             part = {name: values.detach()[rows].requires_grad_() for name, values in stored.items()}
             means_syn, losses = self._synthetic_means(part, draw, first, last)
@@ -122,6 +128,18 @@ class MatchingStep:
                 sums[first:last] += class_sums(vectors, within, last - first)
         assert sums is not None  # a data set without images does not get here
         return sums / self.sampler.counts.to(sums.device, sums.dtype).unsqueeze(1)
+
+    def _chosen_rows(self, step: int) -> Tensor | None:
+        """Return the rows of a step among those of the shard, int64, class after class; None for all."""
+        if not self.batch:
+            return None
+        # For every class on all ranks: the number of ranks changes no draw.
+        numbers = torch.rand(int(self.shard.rows_per_class.sum()), generator=generator(self.seed, "pictures", step))
+        of_class = numbers.split(self.shard.rows_per_class.tolist())
+        mine = [of_class[label] for label in self.shard.classes.tolist()]
+        starts = [0, *itertools.accumulate(map(len, mine))]
+        drawn = [start + part.argsort()[: self.batch].sort().values for start, part in zip(starts, mine, strict=False)]
+        return torch.cat(drawn)
 
     def _probe(self, stored: Stored) -> Tensor:
         """Return a few decoded images, to find out what terms the loss has."""
@@ -190,7 +208,7 @@ class MatchingStep:
         yield first, self.num_classes
 
 
-def _add_gradients(stored: Stored, part: Stored, rows: slice) -> None:
+def _add_gradients(stored: Stored, part: Stored, rows: slice | Tensor) -> None:
     """Add the gradients of some rows to those of the stored tensors."""
     for name, values in stored.items():
         gradient = part[name].grad

@@ -18,6 +18,8 @@ from atom_distill.models.network import Network
 from atom_distill.training.training_execution import TrainingExecution
 
 _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
+_NORMS_OF_FLOATS_ON_CUDA = (nn.BatchNorm2d,)
+"""CUDA's other norms take weights of the type of their input only."""
 
 
 def training_loss(
@@ -226,10 +228,11 @@ def _logits(network: Network, images: Tensor, dtype: torch.dtype) -> Tensor:
         logits: Tensor = network(images)
         return logits
     # Not autocast: it would normalize and store maps in float32, and their traffic is what takes the time.
+    kept = _NORMS_OF_FLOATS_ON_CUDA if images.is_cuda else _NORMS
     weights = {
         f"{name}.{own}": weight.to(dtype)
         for name, module in network.named_modules()
-        if not isinstance(module, _NORMS)  # their few numbers stay float32, as their sums do
+        if not isinstance(module, kept)  # their few numbers stay float32, as their sums do
         for own, weight in module.named_parameters(recurse=False)
     }
     logits = functional_call(network, weights, (images.to(dtype),))
