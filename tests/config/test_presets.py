@@ -95,6 +95,41 @@ def test_a_preset_stands_between_the_papers_and_what_is_given():
         resolve(CIFAR10, {"ipc": 1, "preset": "quick"})
 
 
+@pytest.mark.parametrize("size", [{"ipc": 4}, {"budget": 40}, {"bytes": 12288}])
+def test_the_best_preset_counts_bytes(size):
+    best = resolve(CIFAR10, {**size, "preset": "best"})
+    settings, origins = best.general, best.origins
+    assert (settings.ipc, settings.budget, settings.bytes) == (None, None, 12288)
+    assert origins["bytes"] == ("given" if "bytes" in size else "preset")
+    assert (settings.pictures, settings.parameterization, settings.preprocess) == (173, "frequency-24-12", "normalize")
+    assert (settings.image_optimizer, settings.batch_synthetic, settings.pool) == ("adam", 40, 1)
+    assert {origins[name] for name in ("steps", "pool", "label_weight", "batch_synthetic")} == {"preset"}
+    assert resolve(CIFAR10, {**size, "preset": "best", "steps": 7, "pictures": 9}).general.pictures == 9
+
+
+def test_larger_sizes_have_more_pictures_and_steps_up_to_what_there_is():
+    ipcs = (1, 4, 10, 50)
+    by_ipc = [resolve(CIFAR10, {"ipc": ipc, "preset": "best"}).general for ipc in ipcs]
+    assert [each.pictures for each in by_ipc] == [round(61 * ipc**0.75) for ipc in ipcs]
+    assert [each.steps for each in by_ipc] == [280, 560, 890, 1980]
+    many_classes = resolve(SetFacts((3, 32, 32), 100, 50_000), {"ipc": 10, "preset": "best"}).general
+    assert (many_classes.pictures, many_classes.batch_synthetic) == (250, 10)
+    digits = resolve(DIGITS, {"ipc": 1, "preset": "best"}).general
+    assert (digits.bytes, digits.parameterization, digits.pictures) == (64, "frequency-6-3", 61)
+
+
+def test_the_best_preset_needs_one_size_and_a_method_that_spends_bytes():
+    with pytest.raises(ConfigError, match="how many images"):
+        resolve(CIFAR10, {"preset": "best", "ipc": 1, "budget": 10})
+    with pytest.raises(ConfigError, match="how many images"):
+        resolve(CIFAR10, {"preset": "best"})
+    dsa = METHODS.get("dsa")
+    resolved = resolve(CIFAR10, {"preset": "best", "ipc": 1, "method": "dsa"})
+    with pytest.raises(ConfigError, match="and no preset `best`"):
+        dsa.check(resolved.general, resolved.own)
+    assert resolve(CIFAR10, {"preset": "best", "ipc": 1, "method": "random"}).general.pictures == 61
+
+
 def test_every_preset_of_the_settings_exists():
     assert set(PRESETS) == set(get_args(Preset))
 

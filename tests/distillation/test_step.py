@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -103,6 +103,16 @@ class Case:
         return torch.randn(int(self.per_class.sum()), 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
+@dataclass(frozen=True, eq=False)
+class CaseOfImages(Case):
+    """A step on certain synthetic images."""
+
+    of: Tensor = field(default_factory=Tensor)
+
+    def images(self) -> Tensor:
+        return self.of.clone()
+
+
 def computed(case: Case, step: int = STEP, matching: MatchingStep | None = None) -> tuple[Tensor, Tensor]:
     images = case.images().requires_grad_()
     terms = (matching or case.step())({"images": images}, step)
@@ -199,6 +209,34 @@ def test_loss_and_gradient_equal_the_float64_formula(operations, ipc):
 def test_classes_of_different_sizes_equal_the_formula(chunk):
     case = Case(augment=DSA_OPERATIONS, uneven=(1, 5, 2, 3), chunk=chunk)
     assert_close(computed(case), reference(case))
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_a_step_on_a_part_of_the_images_is_that_of_a_set_of_these(chunk):
+    case = Case(augment=DSA_OPERATIONS, uneven=(1, 5, 2, 3), chunk=chunk)
+    loss, gradient = computed(case, matching=replace(case.step(), batch=2))
+    drawn = gradient.flatten(1).any(1)
+    assert [int(part.sum()) for part in drawn.split([1, 5, 2, 3])] == [1, 2, 2, 2]
+    part = CaseOfImages(augment=DSA_OPERATIONS, uneven=(1, 2, 2, 2), of=case.images()[drawn])
+    assert_close((loss, gradient[drawn]), reference(part))
+
+
+def test_every_image_gets_its_turn_whatever_the_number_of_processes():
+    case = Case(uneven=(1, 5, 2, 3))
+    matching = replace(case.step(), batch=2)
+    of_class = torch.tensor([0, *[1] * 5, *[2] * 2, *[3] * 3])
+    drawn = [matching.chosen_rows(step) for step in range(40)]
+    counts = torch.cat(drawn).bincount(minlength=11)
+    assert counts[[0, 6, 7]].tolist() == [40, 40, 40]
+    assert int(counts.min()) > 5
+    for rank in (0, 1):
+        shard = Shard(Ranks(rank, 2), case.per_class)
+        rows = torch.isin(of_class, shard.classes).nonzero().flatten()
+        mine = [rows[replace(matching, shard=shard).chosen_rows(step)] for step in range(40)]
+        assert all(
+            torch.equal(part, everything[torch.isin(everything, rows)])
+            for part, everything in zip(mine, drawn, strict=True)
+        )
 
 
 @pytest.mark.parametrize("method", ["atom", "datadam", "dm"])

@@ -89,7 +89,7 @@ class MatchingStep:
             self.classifier.load(step)
         draw = self._draw(step)
         means_real = self.real_means(step, draw)
-        chosen = self._chosen_rows(step)
+        chosen = self.chosen_rows(step)
         total: Tensor | None = None
         for first, last in self._class_ranges():
             part_of_step = slice(int(self.rows_per_class[:first].sum()), int(self.rows_per_class[:last].sum()))
@@ -129,7 +129,7 @@ class MatchingStep:
         assert sums is not None  # a data set without images does not get here
         return sums / self.sampler.counts.to(sums.device, sums.dtype).unsqueeze(1)
 
-    def _chosen_rows(self, step: int) -> Tensor | None:
+    def chosen_rows(self, step: int) -> Tensor | None:
         """Return the rows of a step among those of the shard, int64, class after class; None for all."""
         if not self.batch:
             return None
