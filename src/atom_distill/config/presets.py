@@ -17,8 +17,9 @@ Model = TypeVar("Model", bound=BaseModel)
 _LOW_RESOLUTION = 32
 _LARGE_IPC = 50
 _PICTURES = 61
-"""Pictures that pay for the bytes of one image of 8 bits a value. For n such images they are n ** 0.75 times as many,
-each in more bytes: on CIFAR-10 at 1, 4 and 10 images, random ones trained best at 50 to 80, 250 and 270 to 370."""
+"""Pictures that pay for the bytes of one color image of 32x32 at 8 bits a value. For n such images they are n ** 0.75
+times as many, each in more bytes: on CIFAR-10 at 1, 4 and 10 images, random ones trained best at 50 to 80, 250 and about 320.
+A picture of v times the values gets sqrt(v) times the bytes: it shows more, but not as much more (not tuned)."""
 _MANY_IMAGES = 8
 """Images of 8 bits a value from which a second network of the pool is worth its time."""
 ADAM_LR = 0.02
@@ -79,7 +80,7 @@ def settings_for_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, A
     side = min(facts.image_shape[1:])
     # Real images of each class to begin with: half of the average, since classes differ in size.
     available = facts.train_size // facts.num_classes // 2
-    pictures = round(_PICTURES * _images_of_32_pixels(facts, size) ** 0.75)
+    pictures = round(_PICTURES * (size / facts.values_per_image) ** 0.75 * math.sqrt(facts.values_per_image / 3072))
     return {
         "preprocess": "normalize",
         "parameterization": f"frequency-{max(1, side * 3 // 4)}-{max(1, side * 3 // 8)}",
@@ -103,18 +104,13 @@ def size_in_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
     return {}  # which is refused later
 
 
-def _images_of_32_pixels(facts: SetFacts, size: int) -> float:
-    """Return how many color images of 32x32 pixels a size of images of any resolution corresponds to."""
-    return size / facts.values_per_image
-
-
 def _best_settings(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what gave the highest accuracy on CIFAR-10 in the minutes of a laptop: docs/frontier.md has the figures.
 
     A larger size has more pictures, and gets more steps: as the root of the size, of which the pool is a fixed part.
     """
     size = given.get("bytes")
-    images = _images_of_32_pixels(facts, size) if isinstance(size, int) else 1.0
+    images = size / facts.values_per_image if isinstance(size, int) else 1.0
     return {
         **_FAST,
         "steps": max(1, 10 * round(28 * math.sqrt(images))),
