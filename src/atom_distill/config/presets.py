@@ -18,7 +18,7 @@ _LOW_RESOLUTION = 32
 _LARGE_IPC = 50
 _PICTURES = 61
 """Pictures that pay for the bytes of one color image of 32x32 at 8 bits a value. For n such images they are n ** 0.75
-times as many, each in more bytes: on CIFAR-10 at 1, 4 and 10 images, random ones trained best at 50 to 80, 250 and about 320.
+times as many, each in more bytes: on CIFAR-10 at 1, 4 and 10 images, random ones trained best at 50 to 80, 250 and 320.
 A picture of v times the values gets sqrt(v) times the bytes: it shows more, but not as much more (not tuned)."""
 _MANY_IMAGES = 8
 """Images of 8 bits a value from which a second network of the pool is worth its time."""
