@@ -72,7 +72,11 @@ class MachineOptions(BaseModel):
         default="auto",
         description="Whether to use torch.compile; auto: in long evaluations.",
     )
-    at_once: int = Field(default=0, description="Number of networks that train together; 0: all on a GPU, 1 on a CPU.")
+    at_once: int = Field(
+        default=0,
+        description="Number of networks that train together in this process; 0: all on a GPU, and on a CPU one a core, "
+        "each in a process of its own.",
+    )
 
 
 class EvaluateCommand(BaseModel):
@@ -206,10 +210,10 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
     from atom_distill.config.training_protocol import PROTOCOLS
     from atom_distill.evaluation.evaluate import Evaluation
     from atom_distill.models.build import build_model
-    from atom_distill.processes.ranks import current_ranks, require_device_for_each
+    from atom_distill.processes.ranks import join, require_device_for_each
     from atom_distill.training.training_execution import ExecutionOptions
 
-    ranks, device = current_ranks(), pick_device(options.execution.device)
+    ranks, device = join(use_workers=True), pick_device(options.execution.device)
     ranks.run_on_all(lambda: require_device_for_each(device, ranks))
     shape = NetworkShape(**given(options.shape))
     build_model(arch, dataset.image_shape, dataset.num_classes, shape)

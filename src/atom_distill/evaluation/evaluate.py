@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
@@ -21,9 +22,11 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.models.build import build_model
+from atom_distill.models.network import Network
 from atom_distill.ops.parameterization import Parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import Ranks
+from atom_distill.processes.workers import run_tasks
 from atom_distill.training.networks import Networks, networks_for
 from atom_distill.training.schedules import SCHEDULES
 from atom_distill.training.train import accuracies, train
@@ -97,7 +100,7 @@ class Evaluation:
     def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:
         """Return the score of networks trained on images in model space and tested on the real test split."""
         stored = StoredTensors(images.images, images.targets, self.device)
-        runs = self._runs(lambda _: stored, dataset, preprocessing)
+        runs = self._runs(stored, dataset, preprocessing)
         return self._score("distilled", dataset, preprocessing, runs).model_copy(update={"images": len(stored)})
 
     def of_random(
@@ -146,7 +149,7 @@ class Evaluation:
         """Return the score of networks trained on every training image."""
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
         whole = Pixels(dataset.train, preprocessing, self.device)
-        runs = self._runs(lambda _: whole, dataset, preprocessing)
+        runs = self._runs(whole, dataset, preprocessing)
         return self._score("whole", dataset, preprocessing, runs)
 
     def would_repeat(self, score: Score) -> bool:
@@ -157,35 +160,41 @@ class Evaluation:
 
     def _runs(
         self,
-        images_of: Callable[[int], TrainingImages],
+        images: TrainingImages | Callable[[int], TrainingImages],
         dataset: ImageDataset,
         preprocessing: Preprocessing,
     ) -> _Runs:
-        """Train and test `repeats` networks; several processes take turns in them."""
+        """Train and test `repeats` networks; several processes take turns in them.
+
+        Args:
+            images: of all networks, or those of each by its number.
+            dataset: whose test split they are tested on.
+            preprocessing: of its images.
+        """
         mine = range(self.ranks.rank, self.repeats, self.ranks.size)
-        execution = self._plan(len(images_of(0)), dataset)
-        test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
+        own = images if callable(images) else None
+        shared = None if callable(images) else images
+        execution = self._plan(len(shared or own(0)), dataset)  # type: ignore[misc]
+        groups = list(_groups(mine, execution.at_once))
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
+        test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
+        job = _TrainAndTest(self, execution, network, test, shared)
+        tasks = ((group, [own(repeat) for repeat in group] if own else None) for group in groups)
         started = time.perf_counter()
         found: dict[int, float] = {}
         total = len(mine) * self.protocol.epochs
         bar = Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress)
+        going: set[int] = set()
+
+        def on_epoch(number: int, _: None) -> None:
+            going.add(number)
+            bar.advance(len(groups[number]), **self._position([groups[one] for one in sorted(going)], found))
 
         def train_mine() -> None:
-            networks: Networks | None = None
-            size = 0
-            for repeats in _groups(mine, execution.at_once):
-                if networks is None or len(repeats) != size:  # only the last group can be of another size
-                    networks, size = networks_for(network, execution, len(repeats)), len(repeats)
-                train(
-                    networks,
-                    [images_of(repeat) for repeat in repeats],
-                    self.protocol,
-                    seed=self.seed,
-                    repeats=repeats,
-                    on_epoch=partial(bar.advance, len(repeats), **self._position(repeats, found)),
-                )
-                found.update(zip(repeats, accuracies(networks, test), strict=True))
+            with closing(run_tasks(job, tasks, len(groups), cores=execution.cores, on_report=on_epoch)) as running:
+                for number, reached in running:
+                    going.discard(number)
+                    found.update(zip(groups[number], reached, strict=True))
 
         with bar:
             self.ranks.run_on_all(train_mine)
@@ -193,17 +202,15 @@ class Evaluation:
         in_order = tuple(everything[repeat] for repeat in range(self.repeats))
         return _Runs(in_order, time.perf_counter() - started, execution.dtype)
 
-    def _position(self, repeats: range, found: dict[int, float]) -> dict[str, str]:
+    def _position(self, going: Sequence[range], found: dict[int, float]) -> dict[str, str]:
         """Return what the bar shows: which networks are training, and the accuracy of the last one."""
-        every = f" by {repeats.step}" if repeats.step > 1 else ""
-        which = f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"
         last = f"{list(found.values())[-1]:.1f} %" if found else "-"
-        return {"network": f"{which}/{self.repeats}", "last": last}
+        return {"network": f"{', '.join(map(_numbers, going))}/{self.repeats}", "last": last}
 
     def _plan(self, images: int, dataset: ImageDataset) -> TrainingExecution:
         _, height, width = dataset.image_shape
         pixels = float(self.repeats * self.protocol.epochs * images * height * width)
-        return self.execution.plan(self.device, pixels=pixels, repeats=self.repeats)
+        return self.execution.plan(self.device, pixels=pixels, repeats=self.repeats, cores=self.ranks.cores)
 
     def _score(self, subject: Subject, dataset: ImageDataset, preprocessing: Preprocessing, runs: _Runs) -> Score:
         return Score(
@@ -229,6 +236,50 @@ class _Runs:
     accuracies: tuple[float, ...]
     seconds: float
     dtype: torch.dtype
+
+
+@dataclass(eq=False)
+class _TrainAndTest:
+    """Trains and tests groups of networks, in this process or a worker.
+
+    Attributes:
+        evaluation: how.
+        execution: on this machine.
+        network: what each is like.
+        test: images to test on.
+        shared: images to train on, where all networks have the same.
+    """
+
+    evaluation: Evaluation
+    execution: TrainingExecution
+    network: Network
+    test: Pixels
+    shared: TrainingImages | None
+    _built: dict[int, Networks] = field(default_factory=dict)
+
+    def __call__(
+        self, task: tuple[range, Sequence[TrainingImages] | None], report: Callable[[None], None], _: object
+    ) -> list[float]:
+        """Return the test accuracies of networks, percent.
+
+        Args:
+            task: their numbers, and the images of each where they do not share them.
+            report: called after each epoch.
+        """
+        repeats, own = task
+        images = own or [self.shared] * len(repeats)
+        if len(repeats) not in self._built:  # only the last group can be of another size
+            self._built = {len(repeats): networks_for(self.network, self.execution, len(repeats))}
+        (networks,) = self._built.values()
+        of, on_epoch = self.evaluation, partial(report, None)
+        train(networks, images, of.protocol, seed=of.seed, repeats=repeats, on_epoch=on_epoch)
+        return accuracies(networks, self.test)
+
+
+def _numbers(repeats: range) -> str:
+    """Return the numbers of networks as the bar shows them."""
+    every = f" by {repeats.step}" if repeats.step > 1 else ""
+    return f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"
 
 
 def _groups(repeats: range, at_once: int) -> Iterator[range]:
