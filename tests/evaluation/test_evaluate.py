@@ -12,7 +12,7 @@ from scipy.fft import dctn
 from atom_distill.api import evaluate
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
-from atom_distill.base.errors import ConfigError, ShapeError, UnknownNameError
+from atom_distill.base.errors import ConfigError, NonFiniteError, ShapeError, UnknownNameError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.fit_preprocessing import fit_preprocessing
@@ -20,6 +20,9 @@ from atom_distill.data.load import load_dataset
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import evaluate as module
 from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.processes.ranks import Ranks
+from atom_distill.training import training_execution
+from atom_distill.training.networks import networks_for
 from atom_distill.training.training_execution import ExecutionOptions
 from distillation.toys import go, toy_dataset
 
@@ -231,6 +234,24 @@ def test_networks_of_one_group_size_are_built_once(monkeypatch):
     monkeypatch.setattr(module, "networks_for", lambda *args: built.append(args[-1]) or build(*args))
     evaluation(repeats=3).of_distilled(distilled(), DATA)
     assert built == [1]
+
+
+@pytest.mark.slow
+def test_worker_processes_find_what_this_one_does(monkeypatch, capsys):
+    """With the same number of threads to the last bit, on images that are shared and on each network's own."""
+    monkeypatch.setattr(training_execution, "_WORKERS_FROM", 0)
+    alone, spread = (evaluation(repeats=3, ranks=Ranks(cores=cores), show_progress=True) for cores in (1, 2))
+    built = []
+    monkeypatch.setattr(module, "networks_for", lambda *args: built.append(args[-1]) or networks_for(*args))
+    runs = [each.of_random(DATA, 1, "normalize").runs for each in (alone, spread)]
+    assert built == [1]  # by the first alone
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) > 1
+    assert spread.of_distilled(distilled(1), DATA).runs == alone.of_distilled(distilled(1), DATA).runs
+    diverging = replace(spread, protocol=QUICK.model_copy(update={"lr": 1e30}))
+    with pytest.raises(NonFiniteError, match=r"network [12] diverged"):
+        diverging.of_distilled(distilled(1), DATA)
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_precision_and_progress_are_arguments_in_python(capsys):

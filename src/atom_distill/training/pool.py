@@ -169,7 +169,9 @@ class Pool:
         epochs = self.recipe.epochs * len(numbers)
         pixels = float(epochs * len(images) * images.split.images.shape[2:].numel())
         execution = ExecutionOptions().plan(self.recipe.device, pixels=pixels, repeats=1, cores=cores)
-        job = _Training(self.recipe, self.new_network().to(self.recipe.device), images, execution)
+        # Where two are trained at once, each counts half of its time, so that the sum is what all took.
+        share = math.ceil(len(numbers) / min(execution.cores, len(numbers))) / len(numbers)
+        job = _Training(self.recipe, self.new_network().to(self.recipe.device), images, execution, share)
         tasks = [(number, self._path(number)) for number in numbers]
         label = f"train {len(numbers)} network{'s' if len(numbers) > 1 else ''} of the pool"
         with StopRequest() as stop, Progress(label, total=epochs, unit="epochs", enabled=show_progress) as bar:
@@ -232,12 +234,14 @@ class _Training:
         network: which is trained.
         images: on which.
         execution: on this machine.
+        share: of the time that a network's training takes, for which no other is trained.
     """
 
     recipe: PoolRecipe
     network: Network
     images: Pixels
     execution: TrainingExecution
+    share: float
 
     @cached_property
     def _trained(self) -> OneNetwork:
@@ -258,7 +262,7 @@ class _Training:
         """
         number, path = task
         trajectory, saved = read_trajectory(path, self.network), time.monotonic()
-        started = saved - trajectory.seconds
+        before, started = trajectory.seconds, saved
         state, epochs = trajectory.state, self.recipe.epochs
         if state.epochs:
             report((state.epochs, None))
@@ -271,7 +275,7 @@ class _Training:
             # Read once: what is not saved here is lost if a signal arrives below.
             finished, stopped = state.epochs == epochs, stop_requested()
             if finished or stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES:
-                trajectory.seconds = time.monotonic() - started
+                trajectory.seconds = before + self.share * (time.monotonic() - started)
                 trajectory.write(path, finished=finished)
                 saved = time.monotonic()
             report((1, _accuracy(self.network, self.images)))
