@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from atom_distill import __version__
 from atom_distill.base.cache_folder import compiled_code_folder
@@ -106,7 +106,8 @@ def _command(name: str, arguments: list[str]) -> None:
 
         join()
     computes = name in _COMPUTING and not _QUICK & {*arguments}
-    with announced(name) if computes else nullcontext():
+    computing: AbstractContextManager[None] = announced(name) if computes else nullcontext()
+    with computing:
         importlib.import_module(f"atom_distill.cli.{name}").command(arguments)
 
 

@@ -100,7 +100,7 @@ class Evaluation:
     def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:
         """Return the score of networks trained on images in model space and tested on the real test split."""
         stored = StoredTensors(images.images, images.targets, self.device)
-        runs = self._runs(stored, dataset, preprocessing)
+        runs = self._runs(lambda _: stored, dataset, preprocessing, shared=True)
         return self._score("distilled", dataset, preprocessing, runs).model_copy(update={"images": len(stored)})
 
     def of_random(
@@ -133,7 +133,7 @@ class Evaluation:
                 images = parameterization.decode(parameterization.encode(images))
             return StoredTensors(images, dataset.train.labels[indices], self.device)
 
-        runs = self._runs(subset, dataset, preprocessing)
+        runs = self._runs(subset, dataset, preprocessing, shared=False)
         score = self._score("random", dataset, preprocessing, runs)
         ipc = int(counts[0]) if bool((counts == counts[0]).all()) else None
         return score.model_copy(update={"images": int(counts.sum()), "ipc": ipc})
@@ -149,7 +149,7 @@ class Evaluation:
         """Return the score of networks trained on every training image."""
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
         whole = Pixels(dataset.train, preprocessing, self.device)
-        runs = self._runs(whole, dataset, preprocessing)
+        runs = self._runs(lambda _: whole, dataset, preprocessing, shared=True)
         return self._score("whole", dataset, preprocessing, runs)
 
     def would_repeat(self, score: Score) -> bool:
@@ -160,26 +160,28 @@ class Evaluation:
 
     def _runs(
         self,
-        images: TrainingImages | Callable[[int], TrainingImages],
+        images_of: Callable[[int], TrainingImages],
         dataset: ImageDataset,
         preprocessing: Preprocessing,
+        *,
+        shared: bool,
     ) -> _Runs:
         """Train and test `repeats` networks; several processes take turns in them.
 
         Args:
-            images: of all networks, or those of each by its number.
+            images_of: from the number of a network to what it is trained on.
             dataset: whose test split they are tested on.
             preprocessing: of its images.
+            shared: whether all networks are trained on the same images.
         """
         mine = range(self.ranks.rank, self.repeats, self.ranks.size)
-        own = images if callable(images) else None
-        shared = None if callable(images) else images
-        execution = self._plan(len(shared or own(0)), dataset)  # type: ignore[misc]
+        first = images_of(0)
+        execution = self._plan(len(first), dataset)
         groups = list(_groups(mine, execution.at_once))
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
         test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
-        job = _TrainAndTest(self, execution, network, test, shared)
-        tasks = ((group, [own(repeat) for repeat in group] if own else None) for group in groups)
+        job = _TrainAndTest(self, execution, network, test, first if shared else None)
+        tasks = ((group, [] if shared else [images_of(repeat) for repeat in group]) for group in groups)
         started = time.perf_counter()
         found: dict[int, float] = {}
         total = len(mine) * self.protocol.epochs
@@ -258,16 +260,17 @@ class _TrainAndTest:
     _built: dict[int, Networks] = field(default_factory=dict)
 
     def __call__(
-        self, task: tuple[range, Sequence[TrainingImages] | None], report: Callable[[None], None], _: object
+        self, task: tuple[range, Sequence[TrainingImages]], report: Callable[[None], None], _: object
     ) -> list[float]:
         """Return the test accuracies of networks, percent.
 
         Args:
-            task: their numbers, and the images of each where they do not share them.
+            task: their numbers, and what each is trained on where they do not share it.
             report: called after each epoch.
         """
-        repeats, own = task
-        images = own or [self.shared] * len(repeats)
+        repeats, images = task
+        if self.shared is not None:
+            images = [self.shared] * len(repeats)
         if len(repeats) not in self._built:  # only the last group can be of another size
             self._built = {len(repeats): networks_for(self.network, self.execution, len(repeats))}
         (networks,) = self._built.values()

@@ -194,7 +194,8 @@ class _Team:
                 self._give(worker, tasks)
                 yield number, value
                 continue
-            error = error or (_lost(worker) if kind == "lost" else value)
+            if error is None or isinstance(error, KeyboardInterrupt):  # which says less than what saved its work
+                error = _lost(worker) if kind == "lost" else value
             if stop_requested is None:
                 break
             self._stop()

@@ -93,7 +93,8 @@ def _chains(tasks: Sequence[Task], runner: CellRunner) -> list[list[Task]]:
     """Return tasks in groups, such that those of different groups have no folder in common."""
     groups: list[tuple[set[str], list[Task]]] = []
     for task in tasks:
-        folders, cell = set(), task.cell
+        folders: set[str] = set()
+        cell: Cell | None = task.cell
         while cell is not None:
             folders.add(str(runner.folder(cell)))
             cell = cell.continues
