@@ -46,7 +46,7 @@ def pool_of(case: Case, networks: int = 2, epochs: int = 6) -> Pool:
 def with_classifier(case: Case, pool: Pool) -> MatchingStep:
     from atom_distill.distillation.matching_execution import MatchingExecution
 
-    execution = MatchingExecution(CPU, case.dtype, case.compiled, case.chunk)
+    execution = MatchingExecution(CPU, case.dtype, case.compiled, case.chunk, case.synthetic_dtype)
     return replace(case.step(), classifier=Classifier(pool, SEED, WEIGHT, execution))
 
 
@@ -99,6 +99,14 @@ def test_loss_and_gradient_equal_the_float64_formula(name):
     terms = matching(images, STEP)
     assert matching.term_names(images)[-1] == "cross-entropy"
     torch.testing.assert_close(terms[-1].double(), term, rtol=1e-5, atol=0)
+
+
+def test_the_cross_entropy_in_bfloat16_stays_near():
+    case = Case(ipc=3, dtype=torch.bfloat16, synthetic_dtype=torch.bfloat16)
+    pool = pool_of(case)
+    images = case.images().requires_grad_()
+    term = with_classifier(case, pool)({"images": images}, STEP)[-1]
+    torch.testing.assert_close(term.double(), cross_entropy(case, late_network(pool))[0], rtol=2e-2, atol=0)
 
 
 def test_padding_is_ignored():

@@ -227,6 +227,11 @@ class DistillConfig(BaseModel):
         default="auto",
         description="Precision of the branch of real images; auto: bfloat16 where the processor computes it.",
     )
+    synthetic_dtype: Precision = Field(
+        default="float32",
+        description="Precision of the branch of synthetic images, forward and backward; auto: bfloat16 where the "
+        "processor computes it.",
+    )
     chunk: int = Field(
         default=0,
         ge=0,
@@ -325,5 +330,5 @@ class DistillConfig(BaseModel):
 
 CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every", "snapshots", "tensorboard"})
 """Settings that may differ when a run is resumed: none changes what a given step computes."""
-EXECUTION = frozenset({"device", "compile", "real_dtype", "chunk", "memory"})
+EXECUTION = frozenset({"device", "compile", "real_dtype", "synthetic_dtype", "chunk", "memory"})
 """How a step is computed, not what: these settings change only rounding."""

@@ -115,6 +115,7 @@ def _for_this_machine(dataset: ImageDataset, resolved: Resolved, ranks: int) -> 
         update={
             "device": str(execution.device),
             "real_dtype": str(execution.real_dtype).removeprefix("torch."),
+            "synthetic_dtype": str(execution.synthetic_dtype).removeprefix("torch."),
             "compile": "on" if execution.compiled else "off",
             "chunk": _chunk(dataset, resolved, ranks),
         }
