@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -55,6 +56,14 @@ def test_the_papers_table_is_the_default():
 
 
 def test_what_is_given_wins_and_its_origin_is_told():
+@pytest.mark.parametrize("given", [{"bits": 8}, {"parameterization": "tiles-2"}])
+def test_it_is_told_where_bytes_come_from_that_nobody_gave(given):
+    with pytest.raises(ConfigError, match="the preset best makes bytes of a number of images"):
+        resolve(CIFAR10, {"preset": "best", "ipc": 1, **given})
+    with pytest.raises(ConfigError, match=r"`bytes` ((?!preset).)*$"):
+        resolve(CIFAR10, {"bytes": 3072, **given})
+
+
     resolved = resolve(CIFAR10, {"ipc": 100, "image_lr": 3.0, "preprocess": "normalize"})
     assert resolved.general.image_lr == 3.0
     assert resolved.general.preprocess == "normalize"
@@ -137,6 +146,29 @@ def test_every_preset_of_the_settings_exists():
 def test_adam_alone_gets_a_learning_rate_of_its_own():
     assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).general.image_lr == 0.02
     assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam", "image_lr": 0.5}).general.image_lr == 0.5
+
+
+@pytest.mark.parametrize("preset", ["paper", "best"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("ipc", 0), ("ipc", -1), ("budget", 0), ("budget", -3), ("bytes", 0), ("bytes", -5)]
+)
+def test_what_is_no_size_is_refused_under_its_own_name(preset, name, value):
+    with pytest.raises(ConfigError, match=f"`{name}` must be greater than or equal to 1, got {value}"):
+        resolve(CIFAR10, {"preset": preset, name: value})
+
+
+def test_no_class_lacks_the_pictures_that_a_size_in_bytes_begins_with():
+    for smallest, pictures in ((1, 1), (40, 40), (5000, 61)):
+        facts = replace(CIFAR10, smallest_class=smallest)
+        assert resolve(facts, {"preset": "best", "ipc": 1}).general.pictures == pictures
+        assert resolve(facts, {"bytes": 3072}).general.pictures == pictures
+
+
+def test_a_preset_that_decides_the_size_counts_for_selections_too(capsys):
+    resolve(CIFAR10, {"preset": "best", "ipc": 1, "method": "random"})
+    assert capsys.readouterr().err == ""
+    resolve(CIFAR10, {"preset": "best", "bytes": 3072, "method": "random"})
+    assert "random has no use for preset" in capsys.readouterr().err
 
 
 def test_all_problems_are_told_at_once():

@@ -96,7 +96,7 @@ class DistillConfig(BaseModel):
         ge=1,
         description="With bytes: images of each class that they are spent on.",
         json_schema_extra=default_text(
-            "61 in the bytes of one color image of 32x32 and 8 bits, 61 n^0.75 in those of n"
+            "61 in the bytes of one color image of 32x32 and 8 bits, 61 n^0.75 in those of n, half of a class at most"
         ),
     )
     steps: int = Field(
@@ -254,22 +254,27 @@ class DistillConfig(BaseModel):
             if self.pictures is not None:
                 raise ValueError("`pictures` says how `bytes` are spent: give `bytes`, or `ipc` without `pictures`")
             return self
+        preset = " (the preset best makes bytes of a number of images)" if self.preset == "best" else ""
         if self.bits is not None:
-            raise ValueError("`bytes` decides the precision of the values: give `bytes` or `bits`, not both")
+            raise ValueError(f"`bytes` decides the precision of the values: give `bytes` or `bits`, not both{preset}")
         if not self.parameterization.startswith(_FREQUENCY):
-            raise ValueError("`bytes` needs a `parameterization` of frequencies, such as frequency-24-12, or none")
+            raise ValueError(
+                f"`bytes` needs a `parameterization` of frequencies, such as frequency-24-12, or none{preset}"
+            )
         return self
 
     @model_validator(mode="after")
     def _has_a_teacher(self) -> Self:
         if self.soft_labels and not self.pool:
-            raise ValueError("`soft_labels` needs a pool of trained networks: give `pool`, 2 or so")
+            raise ValueError("`soft_labels` needs a pool of trained networks: give `pool=2` or so")
         return self
 
     @model_validator(mode="after")
     def _has_a_judge(self) -> Self:
         if self.label_weight and not self.pool:
-            raise ValueError("`label_weight` needs a pool of trained networks: give `pool=2` or so")
+            raise ValueError(
+                "`label_weight` needs a pool of trained networks: give `pool=2` or so, or `label_weight=0`"
+            )
         return self
 
     @model_validator(mode="after")

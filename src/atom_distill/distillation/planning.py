@@ -15,7 +15,7 @@ from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
-from atom_distill.config.presets import SetFacts
+from atom_distill.config.presets import SetFacts, size_in_bytes
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.original import difference_from
 from atom_distill.data.subset import hold_out, require_images
@@ -102,8 +102,13 @@ def _settings(
             note(f"{out} holds no run yet; starting one")
         else:
             raise ConfigError(f"{out} holds no run to resume; to start one there, give `ipc`, `budget` or `bytes`")
-    resolved = resolve(SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train)), given)
+    resolved = resolve(_facts(dataset), given)
     return _for_this_machine(dataset, resolved, ranks)
+
+
+def _facts(dataset: ImageDataset) -> SetFacts:
+    smallest = int(dataset.class_sizes().min())
+    return SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train), smallest)
 
 
 def _for_this_machine(dataset: ImageDataset, resolved: Resolved, ranks: int) -> Resolved:
@@ -153,6 +158,10 @@ def _resumed(dataset: ImageDataset, given: Mapping[str, Any], out: Path, ranks: 
         for name, value in given.items()
         if name in values and value not in (None, values[name]) and not _asks_for_auto_again(name, value)
     }
+    # The command that started a run also resumes it: of a number of images, the preset may have made bytes.
+    size = size_in_bytes(_facts(dataset), {**given, "preset": general.preset})
+    if size:
+        given = {**{name: value for name, value in given.items() if name not in ("ipc", "budget")}, **size}
     fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME | EXECUTION}
     if fixed:
         told = ", ".join(f"{name} {values.get(name)}, not {value}" for name, value in fixed.items())

@@ -85,7 +85,8 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
     origins = {
         name: next((source for source, settings in sources.items() if name in settings), "default") for name in names
     }
-    note_unused(given, method, general, own)
+    # A preset that makes bytes of a number of images has a use for every method.
+    note_unused({name: value for name, value in given.items() if not (size and name == "preset")}, method, general, own)
     return Resolved(general, own, origins)
 
 
