@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
-from atom_distill.config.distill import DistillConfig, Preset, stored_form_title
+from atom_distill.config.distill import DistillConfig, Preset, stored_form, stored_form_title
 from atom_distill.config.presets import PRESETS, SetFacts
 from atom_distill.distillation.matching_methods import AttentionSettings
 from atom_distill.distillation.methods import METHODS
@@ -55,7 +55,6 @@ def test_the_papers_table_is_the_default():
     assert config.operations() == ("color", "crop", "cutout", "flip", "scale", "rotate")
 
 
-def test_what_is_given_wins_and_its_origin_is_told():
 @pytest.mark.parametrize("given", [{"bits": 8}, {"parameterization": "tiles-2"}])
 def test_it_is_told_where_bytes_come_from_that_nobody_gave(given):
     with pytest.raises(ConfigError, match="the preset best makes bytes of a number of images"):
@@ -64,6 +63,7 @@ def test_it_is_told_where_bytes_come_from_that_nobody_gave(given):
         resolve(CIFAR10, {"bytes": 3072, **given})
 
 
+def test_what_is_given_wins_and_its_origin_is_told():
     resolved = resolve(CIFAR10, {"ipc": 100, "image_lr": 3.0, "preprocess": "normalize"})
     assert resolved.general.image_lr == 3.0
     assert resolved.general.preprocess == "normalize"
@@ -139,15 +139,6 @@ def test_the_best_preset_needs_one_size_and_a_method_that_spends_bytes():
     assert resolve(CIFAR10, {"preset": "best", "ipc": 1, "method": "random"}).general.pictures == 61
 
 
-def test_every_preset_of_the_settings_exists():
-    assert set(PRESETS) == set(get_args(Preset))
-
-
-def test_adam_alone_gets_a_learning_rate_of_its_own():
-    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).general.image_lr == 0.02
-    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam", "image_lr": 0.5}).general.image_lr == 0.5
-
-
 @pytest.mark.parametrize("preset", ["paper", "best"])
 @pytest.mark.parametrize(
     ("name", "value"), [("ipc", 0), ("ipc", -1), ("budget", 0), ("budget", -3), ("bytes", 0), ("bytes", -5)]
@@ -169,6 +160,15 @@ def test_a_preset_that_decides_the_size_counts_for_selections_too(capsys):
     assert capsys.readouterr().err == ""
     resolve(CIFAR10, {"preset": "best", "bytes": 3072, "method": "random"})
     assert "random has no use for preset" in capsys.readouterr().err
+
+
+def test_every_preset_of_the_settings_exists():
+    assert set(PRESETS) == set(get_args(Preset))
+
+
+def test_adam_alone_gets_a_learning_rate_of_its_own():
+    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).general.image_lr == 0.02
+    assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam", "image_lr": 0.5}).general.image_lr == 0.5
 
 
 def test_all_problems_are_told_at_once():
@@ -223,6 +223,13 @@ def test_other_augmentations_are_refused(value):
 )
 def test_the_form_of_a_set_in_words(settings, told):
     assert stored_form_title(settings) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("12", "12-12-1"), ("12-6", "12-6-1"), ("12-6-3", "12-6-1")], ids=["one", "two", "with a number"]
+)
+def test_bytes_keep_the_corners(name, form):
+    assert stored_form({"parameterization": f"frequency-{name}", "bytes": 99}) == f"frequency-{form}"
 
 
 def test_settings_are_frozen_and_survive_a_round_trip():

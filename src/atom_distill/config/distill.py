@@ -27,8 +27,8 @@ def stored_form(settings: Mapping[str, Any]) -> str:
     name = str(settings.get("parameterization") or "pixels")
     if not settings.get("bytes"):
         return name
-    corners = name.removeprefix(_FREQUENCY).split("-")
-    return f"{_FREQUENCY}{corners[0]}-{corners[-1]}-1"
+    luma, *others = name.removeprefix(_FREQUENCY).split("-")
+    return f"{_FREQUENCY}{luma}-{others[0] if others else luma}-1"
 
 
 def bits_of_values(settings: Mapping[str, Any]) -> int:
