@@ -314,10 +314,16 @@ class DistillConfig(BaseModel):
         return min(everything, self.batch_synthetic * num_classes) if self.batch_synthetic else everything
 
     @property
-    def uses_pool(self) -> bool:
-        """Whether there is a pool, and something that uses it."""
-        used = self.networks != "fresh" or self.label_weight > 0 or "k-means" in (self.init, self.real_batches)
-        return self.pool > 0 and (used or self.soft_labels)
+    def users_of_pool(self) -> frozenset[str]:
+        """Names of the settings that make use of a pool, if there is one."""
+        used = {
+            "networks": self.networks != "fresh",
+            "label_weight": self.label_weight > 0,
+            "init": self.init == "k-means",
+            "real_batches": self.real_batches == "k-means",
+            "soft_labels": self.soft_labels,
+        }
+        return frozenset(name for name, is_used in used.items() if is_used)
 
     def network_shape(self) -> NetworkShape:
         """Return what the matching network is asked to be; None leaves a choice to the architecture."""

@@ -84,7 +84,7 @@ def plan_run(
         parameterization=parameterization,
         execution=execution,
         shard=shard,
-        pool=pool if settings.uses_pool and (method.takes_steps or settings.soft_labels) else None,
+        pool=pool if method.uses_pool(settings) else None,
         out=out,
     )
 

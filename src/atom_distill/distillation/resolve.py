@@ -127,7 +127,7 @@ def note_unused(given: Mapping[str, Any], method: Method, general: DistillConfig
     unused = method.unused | set(method.idle(own)) | (_settings_of_methods() - type(own).model_fields.keys())
     if not general.eval_every:
         unused |= JUDGING_SETTINGS
-    if not general.uses_pool:
+    if not method.uses_pool(general):
         unused |= _POOL
     if general.soft_labels:
         unused -= _POOL | _NETWORK  # selections of real images are labeled, too

@@ -50,8 +50,6 @@ def finished(plan: RunPlan, stored: Stored) -> tuple[Parameterization, Stored]:
     The steps are fitted again, so that the file has the size that was asked for.
     """
     form = plan.parameterization
-    if not form.tensors():
-        return form, stored
     inner = form.inner if isinstance(form, Quantized) else form
     values, plain = inner.values(stored), build_parameterization(plan.settings.form, plan.dataset.image_shape)
     steps = _steps(plan, inner, values)
