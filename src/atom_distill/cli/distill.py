@@ -119,9 +119,10 @@ def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dic
 
 def _overridden(content: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a file without its size if an option gives one: a run has only one size."""
-    given = _SIZES & flags.keys()
-    dropped = (_SIZES if "bytes" in given else {*_SIZES, "pictures"}) if given else ()
-    return {name: value for name, value in content.items() if name not in dropped}
+    if not flags.keys() & _SIZES:
+        return dict(content)
+    of_another = _SIZES if "bytes" in flags else _SIZES | {"pictures"}  # which divide the bytes of the file
+    return {name: value for name, value in content.items() if name not in of_another}
 
 
 def _frequency(corners: Sequence[int], flags: Mapping[str, Any]) -> str:
