@@ -143,6 +143,18 @@ def test_a_run_can_be_repeated_from_its_own_config(atom, finished, tmp_path):
     assert torch.equal(first, second)
 
 
+def test_a_size_that_is_given_takes_the_place_of_that_in_a_file(atom, tmp_path):
+    file = tmp_path / "best.yaml"
+    file.write_text("preset: best\nbytes: 300\npictures: 5\n")
+    found = [
+        atom(f"distill digits --dry-run --json {size} --config", file).json["settings"]
+        for size in ("", "--bytes 400", "--ipc 2")
+    ]
+    assert [(each["bytes"], each["pictures"]) for each in found] == [(300, 5), (400, 5), (128, 15)]
+    file.write_text("budget: 20\n")
+    assert atom("distill digits --dry-run --json --ipc 3 --config", file).json["images"] == 30
+
+
 def test_resume_takes_more_steps_and_no_other_setting(atom, run_folder):
     answer = atom("distill digits --resume --steps 6 --json --out", run_folder)
     assert answer.json["steps"] == 6

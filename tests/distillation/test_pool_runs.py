@@ -226,15 +226,23 @@ def test_a_pool_that_nothing_uses_is_not_trained(capsys):
     assert not (cache_root() / "pools").exists()
     assert "no use for pool" in capsys.readouterr().err
     assert torch.equal(plain.images, go().images)
-    go(method="random", **{**EVERYTHING, "init": "real"})
+    go(method="dc", steps=1, **POOLED, label_weight=1.0)
+    assert "dc has no use for label_weight, pool, pool_epochs" in capsys.readouterr().err
     assert not (cache_root() / "pools").exists()
 
 
-def test_gradient_matching_takes_trained_networks(capsys):
+@pytest.mark.parametrize("form", [{}, {"parameterization": "frequency-4-2"}, {"bits": 4}])
+def test_selections_make_no_initial_images(form, monkeypatch):
+    plain = go(method="random", **form)
+    for name in ("initial_images", "reference_network", "rounded_form"):
+        monkeypatch.setattr(f"atom_distill.distillation.run.{name}", lambda *_, **__: pytest.fail("in vain"))
+    assert torch.equal(go(method="random", **EVERYTHING, **form).images, plain.images)
+    assert not (cache_root() / "pools").exists()
+
+
+def test_gradient_matching_takes_trained_networks():
     fresh, trained = (go(method="dc", steps=2, **more) for more in ({}, {**POOLED, "networks": "snapshot"}))
     assert not torch.equal(fresh.images, trained.images)
-    go(method="dc", steps=2, **POOLED, label_weight=1.0)
-    assert "dc has no use for label_weight" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("pool", [0, 2])

@@ -237,11 +237,16 @@ class _Training:
         def after_epoch() -> None:
             nonlocal saved
             if trained.diverged():
-                raise NonFiniteError(f"network {self.number + 1} of the pool diverged in epoch {state.epochs}")
+                raise NonFiniteError(
+                    f"network {self.number + 1} of the pool diverged in epoch {state.epochs}: its weights are NaN or "
+                    "infinite; another `arch` or `norm` may help"
+                )
             trajectory.add(self.network)
             # Read once: what is not saved here is lost if a signal arrives below.
             finished, stopped = state.epochs == epochs, self.stop.received
-            if finished or stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES:
+            due = stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES
+            # Another run may have trained the same network to its end meanwhile, and may rest on it already.
+            if finished or (due and not is_finished(self.path, epochs)):
                 trajectory.seconds = time.monotonic() - started
                 trajectory.write(self.path, finished=finished)
                 saved = time.monotonic()
