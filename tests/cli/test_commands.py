@@ -87,7 +87,7 @@ def _rows(table: str) -> dict[str, tuple[str, str]]:
         (
             "--bytes 300",
             {
-                "pictures": ("71", "data set and size"),
+                "pictures": ("28", "data set and size"),
                 "parameterization": ("frequency-6-3", "data set and size"),
                 "preprocess": ("normalize", "data set and size"),
                 "bits": ("as many as fit", "data set and size"),

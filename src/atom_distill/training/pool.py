@@ -244,9 +244,9 @@ class _Training:
             trajectory.add(self.network)
             # Read once: what is not saved here is lost if a signal arrives below.
             finished, stopped = state.epochs == epochs, self.stop.received
-            due = stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES
+            due = finished or stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES
             # Another run may have trained the same network to its end meanwhile, and may rest on it already.
-            if finished or (due and not is_finished(self.path, epochs)):
+            if due and (finished or not is_finished(self.path, epochs)):
                 trajectory.seconds = time.monotonic() - started
                 trajectory.write(self.path, finished=finished)
                 saved = time.monotonic()
