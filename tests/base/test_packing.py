@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from atom_distill.base.packing import as_table, pack, packed_size, unpack
+from atom_distill.base.packing import as_table, pack, packed_size, packed_size_of_zeros, unpack
 
 RANDOM = torch.Generator().manual_seed(0)
 
@@ -41,8 +41,24 @@ def test_the_last_dimension_is_columns():
     assert packed_size(numbers) == len(pack(numbers["a"].reshape(6, 4))) + len(pack(numbers["b"].reshape(3, 1)))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (300, 40)])
+def test_the_size_of_zeros_is_what_they_are_packed_to(shape):
+    zeros = torch.zeros(shape, dtype=torch.int32)
+    assert packed_size_of_zeros(zeros.numel()) == len(pack(zeros))
+    assert packed_size_of_zeros(10**12) == packed_size_of_zeros(10**7)
+
+
 @pytest.mark.parametrize(
-    "damaged", [b"", b"\x01", b"\x01abcd", pack(torch.zeros(2, 3).int()), b"\x02" + pack(torch.zeros(2, 2).int())[1:]]
+    "damaged",
+    [
+        b"",
+        b"\x01",
+        b"\x01abcd",
+        b"\x00abcd",
+        b"\x05" + pack(torch.zeros(2, 2).int())[1:],
+        pack(torch.zeros(2, 3).int()),
+        b"\x02" + pack(torch.zeros(2, 2).int())[1:],
+    ],
 )
 def test_damaged_bytes_are_refused(damaged):
     with pytest.raises(ValueError, match="packed values"):

@@ -87,7 +87,7 @@ def _rows(table: str) -> dict[str, tuple[str, str]]:
         (
             "--bytes 300",
             {
-                "pictures": ("71", "data set and size"),
+                "pictures": ("28", "data set and size"),
                 "parameterization": ("frequency-6-3", "data set and size"),
                 "preprocess": ("normalize", "data set and size"),
                 "bits": ("as many as fit", "data set and size"),
@@ -141,6 +141,18 @@ def test_a_run_can_be_repeated_from_its_own_config(atom, finished, tmp_path):
     assert atom(f"distill digits --config {finished}/config.yaml --out", again).code == 0
     first, second = (load_file(folder / "distilled.safetensors")["images"] for folder in (finished, again))
     assert torch.equal(first, second)
+
+
+def test_a_size_that_is_given_takes_the_place_of_that_in_a_file(atom, tmp_path):
+    file = tmp_path / "best.yaml"
+    file.write_text("preset: best\nbytes: 300\npictures: 5\n")
+    found = [
+        atom(f"distill digits --dry-run --json {size} --config", file).json["settings"]
+        for size in ("", "--bytes 400", "--ipc 2")
+    ]
+    assert [(each["bytes"], each["pictures"]) for each in found] == [(300, 5), (400, 5), (128, 15)]
+    file.write_text("budget: 20\n")
+    assert atom("distill digits --dry-run --json --ipc 3 --config", file).json["images"] == 30
 
 
 def test_resume_takes_more_steps_and_no_other_setting(atom, run_folder):

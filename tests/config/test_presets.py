@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
 from atom_distill.base.errors import ConfigError, UnknownNameError
-from atom_distill.config.distill import DistillConfig, Preset, stored_form_title
+from atom_distill.config.distill import DistillConfig, Preset, stored_form, stored_form_title
 from atom_distill.config.presets import PRESETS, SetFacts
 from atom_distill.distillation.matching_methods import AttentionSettings
 from atom_distill.distillation.methods import METHODS
@@ -52,6 +53,14 @@ def test_the_papers_table_is_the_default():
     own = (config.depth, config.norm, config.width, config.pooling, config.activation)
     assert own == (None,) * 5  # the architecture's: tests/models/test_convnet.py holds those of ConvNet
     assert config.operations() == ("color", "crop", "cutout", "flip", "scale", "rotate")
+
+
+@pytest.mark.parametrize("given", [{"bits": 8}, {"parameterization": "tiles-2"}])
+def test_it_is_told_where_bytes_come_from_that_nobody_gave(given):
+    with pytest.raises(ConfigError, match="the preset best makes bytes of a number of images"):
+        resolve(CIFAR10, {"preset": "best", "ipc": 1, **given})
+    with pytest.raises(ConfigError, match=r"`bytes` ((?!preset).)*$"):
+        resolve(CIFAR10, {"bytes": 3072, **given})
 
 
 def test_what_is_given_wins_and_its_origin_is_told():
@@ -130,6 +139,29 @@ def test_the_best_preset_needs_one_size_and_a_method_that_spends_bytes():
     assert resolve(CIFAR10, {"preset": "best", "ipc": 1, "method": "random"}).general.pictures == 61
 
 
+@pytest.mark.parametrize("preset", ["paper", "best"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("ipc", 0), ("ipc", -1), ("budget", 0), ("budget", -3), ("bytes", 0), ("bytes", -5)]
+)
+def test_what_is_no_size_is_refused_under_its_own_name(preset, name, value):
+    with pytest.raises(ConfigError, match=f"`{name}` must be greater than or equal to 1, got {value}"):
+        resolve(CIFAR10, {"preset": preset, name: value})
+
+
+def test_no_class_lacks_the_pictures_that_a_size_in_bytes_begins_with():
+    for smallest, pictures in ((1, 1), (40, 40), (5000, 61)):
+        facts = replace(CIFAR10, smallest_class=smallest)
+        assert resolve(facts, {"preset": "best", "ipc": 1}).general.pictures == pictures
+        assert resolve(facts, {"bytes": 3072}).general.pictures == pictures
+
+
+def test_a_preset_that_decides_the_size_counts_for_selections_too(capsys):
+    resolve(CIFAR10, {"preset": "best", "ipc": 1, "method": "random"})
+    assert capsys.readouterr().err == ""
+    resolve(CIFAR10, {"preset": "best", "bytes": 3072, "method": "random"})
+    assert "random has no use for preset" in capsys.readouterr().err
+
+
 def test_every_preset_of_the_settings_exists():
     assert set(PRESETS) == set(get_args(Preset))
 
@@ -191,6 +223,13 @@ def test_other_augmentations_are_refused(value):
 )
 def test_the_form_of_a_set_in_words(settings, told):
     assert stored_form_title(settings) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("12", "12-12-1"), ("12-6", "12-6-1"), ("12-6-3", "12-6-1")], ids=["one", "two", "with a number"]
+)
+def test_bytes_keep_the_corners(name, form):
+    assert stored_form({"parameterization": f"frequency-{name}", "bytes": 99}) == f"frequency-{form}"
 
 
 def test_settings_are_frozen_and_survive_a_round_trip():

@@ -66,5 +66,5 @@ def test_the_best_set_has_its_own(tmp_path):
 
 
 def test_without_a_pool_they_are_refused():
-    with pytest.raises(ConfigError, match=r"`soft_labels` needs a pool of trained networks: give `pool`"):
+    with pytest.raises(ConfigError, match=r"`soft_labels` needs a pool of trained networks: give `pool=2`"):
         go(soft_labels=True)

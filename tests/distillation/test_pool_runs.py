@@ -46,7 +46,7 @@ def pool_of(case: Case, networks: int = 2, epochs: int = 6) -> Pool:
 def with_classifier(case: Case, pool: Pool) -> MatchingStep:
     from atom_distill.distillation.matching_execution import MatchingExecution
 
-    execution = MatchingExecution(CPU, case.dtype, case.compiled, case.chunk)
+    execution = MatchingExecution(CPU, case.dtype, case.compiled, case.chunk, case.synthetic_dtype)
     return replace(case.step(), classifier=Classifier(pool, SEED, WEIGHT, execution))
 
 
@@ -99,6 +99,14 @@ def test_loss_and_gradient_equal_the_float64_formula(name):
     terms = matching(images, STEP)
     assert matching.term_names(images)[-1] == "cross-entropy"
     torch.testing.assert_close(terms[-1].double(), term, rtol=1e-5, atol=0)
+
+
+def test_the_cross_entropy_in_bfloat16_stays_near():
+    case = Case(ipc=3, dtype=torch.bfloat16, synthetic_dtype=torch.bfloat16)
+    pool = pool_of(case)
+    images = case.images().requires_grad_()
+    term = with_classifier(case, pool)({"images": images}, STEP)[-1]
+    torch.testing.assert_close(term.double(), cross_entropy(case, late_network(pool))[0], rtol=2e-2, atol=0)
 
 
 def test_padding_is_ignored():
@@ -218,15 +226,23 @@ def test_a_pool_that_nothing_uses_is_not_trained(capsys):
     assert not (cache_root() / "pools").exists()
     assert "no use for pool" in capsys.readouterr().err
     assert torch.equal(plain.images, go().images)
-    go(method="random", **{**EVERYTHING, "init": "real"})
+    go(method="dc", steps=1, **POOLED, label_weight=1.0)
+    assert "dc has no use for label_weight, pool, pool_epochs" in capsys.readouterr().err
     assert not (cache_root() / "pools").exists()
 
 
-def test_gradient_matching_takes_trained_networks(capsys):
+@pytest.mark.parametrize("form", [{}, {"parameterization": "frequency-4-2"}, {"bits": 4}])
+def test_selections_make_no_initial_images(form, monkeypatch):
+    plain = go(method="random", **form)
+    for name in ("initial_images", "reference_network", "rounded_form"):
+        monkeypatch.setattr(f"atom_distill.distillation.run.{name}", lambda *_, **__: pytest.fail("in vain"))
+    assert torch.equal(go(method="random", **EVERYTHING, **form).images, plain.images)
+    assert not (cache_root() / "pools").exists()
+
+
+def test_gradient_matching_takes_trained_networks():
     fresh, trained = (go(method="dc", steps=2, **more) for more in ({}, {**POOLED, "networks": "snapshot"}))
     assert not torch.equal(fresh.images, trained.images)
-    go(method="dc", steps=2, **POOLED, label_weight=1.0)
-    assert "dc has no use for label_weight" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("pool", [0, 2])

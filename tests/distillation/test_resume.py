@@ -61,6 +61,20 @@ def test_the_optimizer_and_the_average_are_part_of_what_is_resumed(tmp_path, sto
     assert torch.equal(go(tmp_path / "cut", resume=True, **settings).images, whole.images)
 
 
+@pytest.mark.parametrize("size", [{"ipc": 2}, {"budget": 6}])
+def test_the_command_of_the_best_preset_resumes_its_run(tmp_path, stop_at, size):
+    settings = {"ipc": None, "preset": "best", "pool_epochs": 1, **size}
+    whole = go(tmp_path / "whole", **settings)
+    stop_at(4)
+    with pytest.raises(InterruptedRunError):
+        go(tmp_path / "cut", **settings)
+    stop_at(0)
+    with pytest.raises(ArtifactError, match="bytes 384, not 192"):
+        go(tmp_path / "cut", resume=True, **{**settings, "ipc": 1, "budget": None})
+    assert torch.equal(go(tmp_path / "cut", resume=True, **settings).images, whole.images)
+    assert go(tmp_path / "cut", resume=True, **{**settings, "preset": None}).steps == 8
+
+
 @pytest.mark.parametrize("every", [0, 3])
 def test_what_is_said_to_be_saved_is_saved(tmp_path, stop_at, every):
     stop_at(4)

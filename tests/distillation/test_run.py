@@ -75,6 +75,7 @@ def test_settings_left_to_the_machine_are_recorded_as_decided(tmp_path):
     settings = go(tmp_path / "run", device="auto", compile="auto", real_dtype="auto", chunk=0).settings
     assert settings["compile"] in ("on", "off")
     assert settings["real_dtype"] in ("float32", "bfloat16")
+    assert settings["synthetic_dtype"] == "float32"
     assert settings["chunk"] > 0
     assert settings["device"] != "auto"
 

@@ -202,8 +202,8 @@ def test_buffers_reach_the_low_precision_twin():
     execution = MatchingExecution(torch.device("cpu"), torch.bfloat16, compiled=False, chunk=8)
     encoder = Encoder(network, seams.LABELED.objective(seams.LabeledSettings()), Marked(0), execution)
     encoder.load(3)
-    assert all(bool((buffer == 5).all()) for buffer in encoder._twin.buffers())
-    assert not encoder._twin.training
+    assert all(bool((buffer == 5).all()) for buffer in encoder._twins[torch.bfloat16].buffers())
+    assert not encoder._twins[torch.bfloat16].training
 
 
 @pytest.mark.parametrize("setting", ["parameterization", "networks", "method"])

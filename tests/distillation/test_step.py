@@ -54,6 +54,7 @@ class Case:
     chunk: int = 1000
     augment: str = "none"
     dtype: torch.dtype = torch.float32
+    synthetic_dtype: torch.dtype = torch.float32
     compiled: bool = False
     depth: int = 3
     method: str = "atom"
@@ -94,7 +95,7 @@ class Case:
         return ClassSampler(self.dataset, fit_preprocessing("normalize", self.dataset), self.batch_real, CPU)
 
     def step(self) -> MatchingStep:
-        execution = MatchingExecution(CPU, self.dtype, self.compiled, self.chunk)
+        execution = MatchingExecution(CPU, self.dtype, self.compiled, self.chunk, self.synthetic_dtype)
         objective = METHODS.get(self.method).objective(self.own)
         encoder = Encoder(self.network(), objective, FreshNetworks(SEED), execution)
         return MatchingStep(self.shard, self.sampler(), encoder, PIXELS, self.config.operations(), SEED, self.chunk)
@@ -298,6 +299,17 @@ def test_class_ranges_cover_every_class_once_in_two_sizes_at_most(classes, ipc, 
 def test_a_bfloat16_real_branch_stays_near_the_formula(operations):
     case = Case(counts=(40, 40, 40), batch_real=32, augment=operations, dtype=torch.bfloat16)
     assert_close(computed(case), reference(case), tolerance=3e-2)
+
+
+@pytest.mark.parametrize("real", [torch.float32, torch.bfloat16])
+def test_a_bfloat16_synthetic_branch_points_the_same_way(real):
+    """Rounding flips some ReLUs, so the gradient is less near than the loss."""
+    case = Case(counts=(40, 40, 40), batch_real=32, ipc=4, dtype=real, synthetic_dtype=torch.bfloat16)
+    loss, gradient = computed(case)
+    wanted_loss, wanted = reference(case)
+    assert gradient.dtype == torch.float32
+    torch.testing.assert_close(loss.double(), wanted_loss, rtol=3e-2, atol=0)
+    assert float((gradient - wanted).norm() / wanted.norm()) < 0.15
 
 
 @pytest.mark.slow

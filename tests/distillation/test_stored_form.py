@@ -133,6 +133,7 @@ def test_the_file_has_integers_steps_and_no_labels(tmp_path):
     ("settings", "told"),
     [
         ({"bytes": 5}, "`bytes=5` is 15 bytes for all classes, which the transform .24 bytes."),
+        ({"bytes": 10}, "`bytes=10` leaves 6 bytes .* which take [0-9]+ at least: give more, or fewer `pictures`"),
         ({"preprocess": "zca"}, "the transform .74880 bytes. would take"),
         ({"bits": 8}, "give `bytes` or `bits`"),
         ({"ipc": 1}, "either `ipc` .* or `budget` .* or `bytes`"),
@@ -145,6 +146,21 @@ def test_the_file_has_integers_steps_and_no_labels(tmp_path):
 def test_sizes_that_cannot_be_kept_are_refused(settings, told):
     with pytest.raises(ConfigError, match=told):
         go(**{**BYTES, **settings})
+
+
+def test_a_size_that_holds_nothing_is_refused_before_anything_is_written(tmp_path):
+    for size in range(9, 15):
+        with pytest.raises(ConfigError, match="at least: give more"):
+            go(tmp_path / "run", **{**BYTES, "bytes": size})
+    assert not (tmp_path / "run").exists()
+    least = 15
+    while True:  # the smallest size that is accepted is kept
+        try:
+            tiny = go(tmp_path / "run", **{**BYTES, "bytes": least, "method": "random"})
+            break
+        except ConfigError:
+            least += 1
+    assert tiny.stored_bytes <= 3 * least
 
 
 def test_defaults_follow_from_the_size_and_the_images():

@@ -81,6 +81,14 @@ def test_frequencies_that_real_images_lack_keep_a_deviation():
     assert deviations[1:].tolist() == pytest.approx([1e-3 * float(deviations[0])] * 15)
 
 
+def test_images_that_are_all_the_same_are_held():
+    same = torch.full((9, 1, 4, 4), 0.5)
+    form = build_parameterization("frequency-4-4-1", (1, 4, 4)).fitted(lambda: same)
+    torch.testing.assert_close(form.decode(form.encode(same)), same)
+    black = torch.zeros(9, 1, 4, 4)
+    assert torch.equal(form.fitted(lambda: black).decode(form.encode(black)), black)
+
+
 def test_gradients_reach_the_values():
     form = build_parameterization("frequency-3-2", (3, 4, 5)).fitted(lambda: torch.randn(9, 3, 4, 5, generator=RANDOM))
     stored = form.encode(torch.randn(form.images_per_row, 3, 4, 5, generator=RANDOM).double())
@@ -89,7 +97,7 @@ def test_gradients_reach_the_values():
 
 
 def test_images_that_have_no_such_frequencies_are_refused():
-    with pytest.raises(ConfigError, match="4x9 pixels have corners of 1 to 4 frequencies, not 5 and 2"):
+    with pytest.raises(ConfigError, match=r"4x9 pixels have corners of 1 to 4 frequencies, not 5 and 2: .*`param"):
         build_parameterization("frequency-5-2", (3, 4, 9))
     with pytest.raises(ConfigError, match="gray or color images, and these have 4 channels"):
         build_parameterization("frequency-2-2", (4, 8, 8))

@@ -159,6 +159,13 @@ def test_a_pool_and_labels_are_told(tmp_path):
     assert hard.commands[1].endswith("--hard-labels")
 
 
+def test_a_selection_has_no_pool_whatever_its_preset(tmp_path):
+    folder = made(tmp_path / "run", score(), method="random", preset="best")
+    assert DistilledDataset.load(folder).settings["pool"] == 1
+    (found,) = entries_of(folder)
+    assert (found.pool, found.pool_seconds) == (0, None)
+
+
 def test_collecting_again_replaces_and_keeps_the_rest(tmp_path, capsys):
     file, small, other = tmp_path / "figures.json", tmp_path / "small", tmp_path / "other"
     made(small, score(), score(arch="vgg11"))

@@ -67,6 +67,11 @@ def test_two_steps_are_those_of_torch(epochs):
         theirs.step()
 
 
+def test_a_single_epoch_has_the_whole_learning_rate():
+    for name in SCHEDULES:
+        assert SCHEDULES.get(name)(0, PROTOCOLS.get("idc").changed(epochs=1)) == 1.0
+
+
 def test_wrong_values_are_refused_before_the_training():
     with pytest.raises(UnknownNameError, match=r"unknown learning-rate schedule 'cosin'. Did you mean 'cosine'"):
         Evaluation(protocol=PROTOCOLS.get("dm").changed(schedule="cosin"))

@@ -184,6 +184,24 @@ def test_every_epoch_can_be_kept(monkeypatch):
     assert kept == [{1}, {2}, {3}, {4}]
 
 
+def test_a_network_that_another_run_has_finished_is_not_replaced_by_an_unfinished_one(monkeypatch):
+    one = replace(RECIPE, networks=1)
+    trained_pool(one)
+    (path,) = cache_root().glob("pools/*/*.safetensors")
+    whole, finished, accuracy = path.read_bytes(), [], module._accuracy
+    path.unlink()
+
+    def finish(*arguments: Any) -> float:
+        finished.append(module.is_finished(path, 4))
+        path.write_bytes(whole)
+        return accuracy(*arguments)
+
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(module, "_accuracy", finish)
+    trained_pool(one)
+    assert finished == [False, True, True, True]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_interpolation_is_a_point_on_the_line_between_initial_and_trained_weights(share):
     pool, begin = trained_pool(), initial(1)

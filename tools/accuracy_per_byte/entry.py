@@ -170,7 +170,7 @@ def _entry(distilled: DistilledDataset, config: DistillConfig, score: Score) -> 
         preset=config.preset,
         preprocess=distilled.preprocessing.kind,
         steps=distilled.steps,
-        pool=config.pool if config.uses_pool else 0,
+        pool=config.pool if "pool_seconds" in record else 0,  # a preset asks for one that a selection does not use
         classes=classes,
         **_sizes(distilled, config),
         arch=score.arch,

@@ -18,7 +18,7 @@ _PACKED, _STEP = "packed.", "step."
 
 
 def packed_rows(stored: Stored, steps: Mapping[str, Tensor], row_labels: Tensor) -> tuple[dict[str, Tensor], Any]:
-    """Return tensors of a file, and facts by name that say their shapes.
+    """Return tensors of a file, and facts by name that are needed to unpack them.
 
     Args:
         stored: multiples of the steps, float32 [R, ...].

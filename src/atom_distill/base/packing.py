@@ -25,6 +25,10 @@ _FILTERS: list[Mapping[str, int]] = [
         "dict_size": 4096,
     }
 ]
+_MOST_PLANES = 4
+"""Bytes of a number."""
+_MANY = 10_000_000
+"""Zeros that are packed in a moment."""
 
 
 def pack(integers: Tensor) -> bytes:
@@ -48,9 +52,11 @@ def unpack(packed: bytes, rows: int, columns: int) -> Tensor:
     """
     import torch
 
+    if not packed or not 1 <= packed[0] <= _MOST_PLANES:
+        raise ValueError("packed values do not begin with their number of byte planes")
     unsigned, rest = np.zeros(rows * columns, np.uint32), packed[1:]
     try:
-        for plane in range(packed[0] if packed else 5):
+        for plane in range(packed[0]):
             stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
             content, rest = stream.decompress(rest), stream.unused_data
             unsigned |= np.frombuffer(content, np.uint8).astype(np.uint32) << (8 * plane)
@@ -63,6 +69,11 @@ def unpack(packed: bytes, rows: int, columns: int) -> Tensor:
 def packed_size(integers: Mapping[str, Tensor]) -> int:
     """Return the size of tensors by name, each packed as `as_table` arranges it, bytes."""
     return sum(len(pack(as_table(tensor))) for tensor in integers.values())
+
+
+def packed_size_of_zeros(count: int) -> int:
+    """Return the size of so many zeros when packed, bytes; of more than ten million, a lower bound."""
+    return 1 + len(lzma.compress(bytes(min(count, _MANY)), lzma.FORMAT_RAW, filters=_FILTERS))
 
 
 def as_table(tensor: Tensor) -> Tensor:

@@ -38,6 +38,9 @@ _DESCRIPTION = (
     "`--method NAME --help` shows the settings of a method."
 )
 
+_SIZES = frozenset({"ipc", "budget", "bytes"})
+"""Settings of which a run has one."""
+
 Settings = settings_options(DistillConfig, "What the run computes, and how.")
 
 
@@ -66,7 +69,7 @@ class DistillCommand(BaseModel):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom distill`."""
     options, settings, flags = _read(arguments)
-    if not settings.keys() & {"ipc", "budget", "bytes"} and not (options.resume and options.out):
+    if not settings.keys() & _SIZES and not (options.resume and options.out):
         raise ConfigError(
             "how many images? Give --ipc N a class, e.g. --ipc 1 or --ipc 10, or --budget M in all, or "
             "--bytes N a class"
@@ -112,7 +115,15 @@ def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dic
     flags = {**given(options.settings), **(given(options.method_settings) if fields else {})}  # type: ignore[attr-defined]
     if options.frequency is not None:
         flags = {**flags, "parameterization": _frequency(options.frequency, flags)}
-    return options, {**_from_file(options.config), **flags}, flags
+    return options, {**_overridden(_from_file(options.config), flags), **flags}, flags
+
+
+def _overridden(content: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a file without its size if an option gives one: a run has only one size."""
+    if not flags.keys() & _SIZES:
+        return dict(content)
+    of_another = _SIZES if "bytes" in flags else _SIZES | {"pictures"}  # which divide the bytes of the file
+    return {name: value for name, value in content.items() if name not in of_another}
 
 
 def _frequency(corners: Sequence[int], flags: Mapping[str, Any]) -> str:

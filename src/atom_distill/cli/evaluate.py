@@ -87,8 +87,8 @@ class EvaluateCommand(BaseModel):
     )
     random: Flag = Field(
         default=False,
-        description="Train on random real images, a fresh draw for each network; without --ipc and --preprocess as "
-        "many as the run has, of its parameterization and bits.",
+        description="Train on random real images, a fresh draw for each network: as many as the run has and of its "
+        "parameterization and bits, unless an ipc or a preprocessing is given.",
     )
     whole: Flag = Field(default=False, description="Train on the whole training set.")
     ipc: Annotated[int | None, shown("the run's")] = Field(

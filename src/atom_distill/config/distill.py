@@ -27,8 +27,8 @@ def stored_form(settings: Mapping[str, Any]) -> str:
     name = str(settings.get("parameterization") or "pixels")
     if not settings.get("bytes"):
         return name
-    corners = name.removeprefix(_FREQUENCY).split("-")
-    return f"{_FREQUENCY}{corners[0]}-{corners[-1]}-1"
+    luma, *others = name.removeprefix(_FREQUENCY).split("-")
+    return f"{_FREQUENCY}{luma}-{others[0] if others else luma}-1"
 
 
 def bits_of_values(settings: Mapping[str, Any]) -> int:
@@ -96,7 +96,7 @@ class DistillConfig(BaseModel):
         ge=1,
         description="With bytes: images of each class that they are spent on.",
         json_schema_extra=default_text(
-            "61 in the bytes of one color image of 32x32 and 8 bits, 61 n^0.75 in those of n"
+            "61 in the bytes of one color image of 32x32 and 8 bits, 61 n^0.75 in those of n, half of a class at most"
         ),
     )
     steps: int = Field(
@@ -227,6 +227,11 @@ class DistillConfig(BaseModel):
         default="auto",
         description="Precision of the branch of real images; auto: bfloat16 where the processor computes it.",
     )
+    synthetic_dtype: Precision = Field(
+        default="float32",
+        description="Precision of the branch of synthetic images, forward and backward; auto: bfloat16 where the "
+        "processor computes it.",
+    )
     chunk: int = Field(
         default=0,
         ge=0,
@@ -254,22 +259,27 @@ class DistillConfig(BaseModel):
             if self.pictures is not None:
                 raise ValueError("`pictures` says how `bytes` are spent: give `bytes`, or `ipc` without `pictures`")
             return self
+        preset = " (the preset best makes bytes of a number of images)" if self.preset == "best" else ""
         if self.bits is not None:
-            raise ValueError("`bytes` decides the precision of the values: give `bytes` or `bits`, not both")
+            raise ValueError(f"`bytes` decides the precision of the values: give `bytes` or `bits`, not both{preset}")
         if not self.parameterization.startswith(_FREQUENCY):
-            raise ValueError("`bytes` needs a `parameterization` of frequencies, such as frequency-24-12, or none")
+            raise ValueError(
+                f"`bytes` needs a `parameterization` of frequencies, such as frequency-24-12, or none{preset}"
+            )
         return self
 
     @model_validator(mode="after")
     def _has_a_teacher(self) -> Self:
         if self.soft_labels and not self.pool:
-            raise ValueError("`soft_labels` needs a pool of trained networks: give `pool`, 2 or so")
+            raise ValueError("`soft_labels` needs a pool of trained networks: give `pool=2` or so")
         return self
 
     @model_validator(mode="after")
     def _has_a_judge(self) -> Self:
         if self.label_weight and not self.pool:
-            raise ValueError("`label_weight` needs a pool of trained networks: give `pool=2` or so")
+            raise ValueError(
+                "`label_weight` needs a pool of trained networks: give `pool=2` or so, or `label_weight=0`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -309,10 +319,16 @@ class DistillConfig(BaseModel):
         return min(everything, self.batch_synthetic * num_classes) if self.batch_synthetic else everything
 
     @property
-    def uses_pool(self) -> bool:
-        """Whether there is a pool, and something that uses it."""
-        used = self.networks != "fresh" or self.label_weight > 0 or "k-means" in (self.init, self.real_batches)
-        return self.pool > 0 and (used or self.soft_labels)
+    def users_of_pool(self) -> frozenset[str]:
+        """Names of the settings that make use of a pool, if there is one."""
+        used = {
+            "networks": self.networks != "fresh",
+            "label_weight": self.label_weight > 0,
+            "init": self.init == "k-means",
+            "real_batches": self.real_batches == "k-means",
+            "soft_labels": self.soft_labels,
+        }
+        return frozenset(name for name, is_used in used.items() if is_used)
 
     def network_shape(self) -> NetworkShape:
         """Return what the matching network is asked to be; None leaves a choice to the architecture."""
@@ -325,5 +341,5 @@ class DistillConfig(BaseModel):
 
 CHANGEABLE_ON_RESUME = frozenset({"steps", "checkpoint_every", "snapshots", "tensorboard"})
 """Settings that may differ when a run is resumed: none changes what a given step computes."""
-EXECUTION = frozenset({"device", "compile", "real_dtype", "chunk", "memory"})
+EXECUTION = frozenset({"device", "compile", "real_dtype", "synthetic_dtype", "chunk", "memory"})
 """How a step is computed, not what: these settings change only rounding."""

@@ -37,11 +37,13 @@ class SetFacts:
         image_shape: (C, H, W).
         num_classes: K.
         train_size: training images.
+        smallest_class: training images of the class that has fewest; None where it is not known.
     """
 
     image_shape: tuple[int, int, int]
     num_classes: int
     train_size: int
+    smallest_class: int | None = None
 
     @property
     def values_per_image(self) -> int:
@@ -75,11 +77,12 @@ def settings_for_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, A
     Channel normalization, since a whitening would have to be stored, too (19 MB at 32x32).
     """
     size = given.get("bytes")
-    if not isinstance(size, int):
+    if not isinstance(size, int) or size < 1:  # which is refused later
         return {}
     side = min(facts.image_shape[1:])
-    # Real images of each class to begin with: half of the average, since classes differ in size.
+    # A run begins with real images of each class: with half of the average at most, and no more than every class has.
     available = facts.train_size // facts.num_classes // 2
+    available = available if facts.smallest_class is None else min(available, facts.smallest_class)
     pictures = round(_PICTURES * (size / facts.values_per_image) ** 0.75 * math.sqrt(facts.values_per_image / 3072))
     return {
         "preprocess": "normalize",
@@ -91,16 +94,16 @@ def settings_for_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, A
 def size_in_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `bytes` that the preset `best` makes of a number of images: one for each of their values; or nothing.
 
-    It spends them on as many pictures as pay, so that a number of images says no more than a size.
+    It spends them on as many pictures as pay, so that a number of images means no more than a size.
     """
     ipc, budget = given.get("ipc"), given.get("budget")
     if given.get("preset") != "best" or "bytes" in given:
         return {}
     match ipc, budget:
-        case int(), None:
-            return {"bytes": ipc * facts.values_per_image}
-        case None, int():
-            return {"bytes": budget * facts.values_per_image // facts.num_classes}
+        case int(per_class), None if per_class >= 1:
+            return {"bytes": per_class * facts.values_per_image}
+        case None, int(images) if images >= 1:
+            return {"bytes": max(1, images * facts.values_per_image // facts.num_classes)}
     return {}  # which is refused later
 
 
@@ -110,7 +113,7 @@ def _best_settings(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
     A larger size has more pictures, and gets more steps: as the root of the size, of which the pool is a fixed part.
     """
     size = given.get("bytes")
-    images = size / facts.values_per_image if isinstance(size, int) else 1.0
+    images = size / facts.values_per_image if isinstance(size, int) and size >= 1 else 1.0
     return {
         **_FAST,
         "steps": max(1, 10 * round(28 * math.sqrt(images))),

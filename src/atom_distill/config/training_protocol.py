@@ -105,6 +105,6 @@ PROTOCOLS.register("quick")(TrainingProtocol(name="quick", epochs=200, lr=0.05, 
 """To rank sets in a fifth of the time of dm. Its learning rates sum to 5.0 over the epochs (those of dm: 5.5), so that
 networks come about as far, and it ends with a small one, so that they settle."""
 PROTOCOLS.register("search")(TrainingProtocol(name="search", epochs=200))
-"""The same for a fifth as long, as many architectures are to be ranked."""
+"""The protocol dm for a fifth as long, as many architectures are to be ranked."""
 PROTOCOLS.register("pool")(TrainingProtocol(name="pool", epochs=10, batch_size=128, lr=0.05, schedule="cosine"))
 """How the networks of a pool are trained on all real images."""

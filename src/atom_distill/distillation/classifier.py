@@ -32,7 +32,8 @@ class Classifier:
     def __init__(self, pool: Pool, seed: int, weight: float, execution: MatchingExecution) -> None:
         self._pool, self._seed, self._weight = pool, seed, weight
         self._format = execution.memory_format
-        self._network = laid_out(pool.new_network().to(execution.device), self._format).eval()
+        self._dtype = execution.synthetic_dtype
+        self._network = laid_out(pool.new_network().to(execution.device, self._dtype), self._format).eval()
         self._network.requires_grad_(False)
         self._cross_entropy = CompiledOrEager(_cross_entropy_in(self._network), execution.compiled)
 
@@ -44,11 +45,11 @@ class Classifier:
 
     def losses(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the weighted loss of each image [B, C, H, W] with labels int64 [B], float32 [B], differentiable."""
-        return self._weight * self._cross_entropy(images.contiguous(memory_format=self._format), labels)
+        return self._weight * self._cross_entropy(images.to(self._dtype, memory_format=self._format), labels)
 
 
 def _cross_entropy_in(network: Network) -> Callable[[Tensor, Tensor], Tensor]:
     def cross_entropy(images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(network(images), labels, reduction="none")
+        return F.cross_entropy(network(images).float(), labels, reduction="none")
 
     return cross_entropy

@@ -1,6 +1,7 @@
 """The network of a step as two functions: matching vectors of real images, and of synthetic ones.
 
-The real branch needs no gradient: it runs in low precision where that is fast. The synthetic branch runs in float32.
+The real branch needs no gradient: it runs in low precision where that is fast. The synthetic branch runs in float32, or
+in low precision on request.
 Each is one function, so that it can be compiled as a whole: fusing norm, activation, powers, sums and pooling gains
 more than anything else here, since they are all memory traffic.
 """
@@ -55,25 +56,27 @@ class Encoder:
         self._objective, self._source = objective, source
         self._terms: tuple[Term, ...] | None = None
         self._loss_names: tuple[str, ...] = ()
-        self._dtype = execution.real_dtype
-        self._twin = self._network if self._dtype == torch.float32 else copy.deepcopy(self._network).to(self._dtype)
-        self._real = CompiledOrEager(_vectors_of(self._twin, objective.statistics), execution.compiled)
-        self._synthetic = CompiledOrEager(_vectors_and_losses_of(self._network, objective), execution.compiled)
+        self._real_dtype, self._synthetic_dtype = execution.real_dtype, execution.synthetic_dtype
+        low = {self._real_dtype, self._synthetic_dtype} - {torch.float32}
+        self._twins = {dtype: copy.deepcopy(self._network).to(dtype) for dtype in low}
+        of_dtype = {torch.float32: self._network, **self._twins}
+        real, synthetic = of_dtype[self._real_dtype], of_dtype[self._synthetic_dtype]
+        self._real = CompiledOrEager(_vectors_of(real, objective.statistics), execution.compiled)
+        self._synthetic = CompiledOrEager(_vectors_and_losses_of(synthetic, objective), execution.compiled)
 
     def load(self, step: int) -> None:
         """Load the network of a step; its tensors stay where they are."""
         self._source.load(self._network, step)
-        if self._twin is self._network:
-            return
-        self._twin.train(self._network.training)
-        with torch.no_grad():
-            for low, full in zip(_tensors(self._twin), _tensors(self._network), strict=True):
-                low.copy_(full)
+        for twin in self._twins.values():
+            twin.train(self._network.training)
+            with torch.no_grad():
+                for low, full in zip(_tensors(twin), _tensors(self._network), strict=True):
+                    low.copy_(full)
 
     @torch.no_grad()
     def real(self, images: Tensor) -> Tensor:
         """Return the matching vectors of real images [B, C, H, W], float32 [B, D], without gradient."""
-        return self._real(images.to(self._dtype, memory_format=self._format))
+        return self._real(images.to(self._real_dtype, memory_format=self._format))
 
     def synthetic(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return matching vectors and weighted losses of synthetic images, both differentiable.
@@ -85,7 +88,7 @@ class Encoder:
         Returns:
             Matching vectors float32 [B, D], and losses float32 [B, L], None where the objective has none.
         """
-        return self._synthetic(images.contiguous(memory_format=self._format), labels)
+        return self._synthetic(images.to(self._synthetic_dtype, memory_format=self._format), labels)
 
     @torch.no_grad()
     def terms(self, images: Tensor) -> tuple[Term, ...]:
@@ -112,7 +115,7 @@ class Encoder:
         Where the real branch has low precision, so do the convolutions here: given the activations, the gradient is
         linear in them, and loses 0.2 %. In the forward pass it would lose 6 %, because ReLUs flip.
         """
-        low = self._dtype == torch.bfloat16 and loss.device.type == "cpu"
+        low = self._real_dtype == torch.bfloat16 and loss.device.type == "cpu"
         with _bfloat16_convolutions() if low else contextlib.nullcontext():
             loss.backward()
 

@@ -23,7 +23,7 @@ class GradientMethod(Method):
     description: str
     paper: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    unused: frozenset[str] = frozenset({"chunk", "memory", "label_weight", "batch_synthetic"})
+    unused: frozenset[str] = frozenset({"chunk", "memory", "label_weight", "batch_synthetic", "synthetic_dtype"})
     shareable: bool = False
 
     def check(self, settings: DistillConfig, own: MethodSettings) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from atom_distill.base.device import can_compile, fast_dtype, memory_format, pick_device
-from atom_distill.config.distill import DistillConfig
+from atom_distill.config.distill import DistillConfig, Precision
 
 _CHUNK_PIXELS = {"cpu": 64 * 32 * 32, "cuda": 2048 * 32 * 32}
 """Pixels in one forward pass of the 128-channel encoder. On a CPU its maps (16 MB in bfloat16) then stay in the cache;
@@ -27,6 +27,7 @@ class MatchingExecution:
     Attributes:
         device: where the step runs.
         real_dtype: precision of the no-gradient branch.
+        synthetic_dtype: precision of the branch of synthetic images.
         compiled: whether torch.compile is tried.
         chunk: images in one forward pass.
     """
@@ -35,6 +36,7 @@ class MatchingExecution:
     real_dtype: torch.dtype
     compiled: bool
     chunk: int
+    synthetic_dtype: torch.dtype = torch.float32
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -65,11 +67,12 @@ def plan_execution(
         chunk = images  # BatchNorm's statistics are those of the whole batch, which must not be cut
     pays = config.steps * images * height * width >= _COMPILE_FROM
     compiled = config.compile == "on" or (config.compile == "auto" and pays and can_compile(device))
-    return MatchingExecution(device, _real_dtype(config, device), compiled, chunk)
+    real, synthetic = (_dtype(asked, device) for asked in (config.real_dtype, config.synthetic_dtype))
+    return MatchingExecution(device, real, compiled, chunk, synthetic)
 
 
-def _real_dtype(config: DistillConfig, device: torch.device) -> torch.dtype:
-    match config.real_dtype:
+def _dtype(asked: Precision, device: torch.device) -> torch.dtype:
+    match asked:
         case "float32":
             return torch.float32
         case "bfloat16":

@@ -160,6 +160,10 @@ class Method(ABC):
         """Return its own settings that change nothing because of others."""
         return ()
 
+    def uses_pool(self, settings: DistillConfig) -> bool:
+        """Return whether there is a pool of trained networks, and something that the method does with it."""
+        return settings.pool > 0 and bool(settings.users_of_pool - self.unused)
+
     def check(self, settings: DistillConfig, own: MethodSettings) -> None:  # noqa: B027 (most methods refuse nothing)
         """Refuse settings that the method cannot follow.
 

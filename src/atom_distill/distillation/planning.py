@@ -15,7 +15,7 @@ from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
-from atom_distill.config.presets import SetFacts
+from atom_distill.config.presets import SetFacts, size_in_bytes
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.original import difference_from
 from atom_distill.data.subset import hold_out, require_images
@@ -27,7 +27,7 @@ from atom_distill.distillation.network_sources import build_network_source
 from atom_distill.distillation.resolve import Resolved, require_known, resolve, validated_pair
 from atom_distill.distillation.run_state import last_step
 from atom_distill.distillation.shard import Shard
-from atom_distill.distillation.stored_form import bytes_for_values
+from atom_distill.distillation.stored_form import require_room
 from atom_distill.models.batch_norm import mixes_images, synchronized
 from atom_distill.models.build import build_model
 from atom_distill.ops.parameterization import build_parameterization
@@ -61,10 +61,10 @@ def plan_run(
             f"{method.name} trains one network on the images of all classes, update after update, which processes "
             "cannot share: start it without torchrun"
         )
-    if settings.bytes is not None:
-        bytes_for_values(settings, dataset.image_shape, dataset.num_classes)
     training = _training_images(dataset, settings, method)
     parameterization = build_parameterization(settings.form, dataset.image_shape)
+    if settings.bytes is not None:
+        require_room(settings, parameterization, dataset.num_classes)
     execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, parameterization.images_per_row)
     network = build_model(settings.arch, dataset.image_shape, dataset.num_classes, settings.network_shape())
     shard = Shard(ranks, images_per_class(training, settings.rows_per_class, settings.budget))
@@ -84,7 +84,7 @@ def plan_run(
         parameterization=parameterization,
         execution=execution,
         shard=shard,
-        pool=pool if settings.uses_pool and (method.takes_steps or settings.soft_labels) else None,
+        pool=pool if method.uses_pool(settings) else None,
         out=out,
     )
 
@@ -102,8 +102,13 @@ def _settings(
             note(f"{out} holds no run yet; starting one")
         else:
             raise ConfigError(f"{out} holds no run to resume; to start one there, give `ipc`, `budget` or `bytes`")
-    resolved = resolve(SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train)), given)
+    resolved = resolve(_facts(dataset), given)
     return _for_this_machine(dataset, resolved, ranks)
+
+
+def _facts(dataset: ImageDataset) -> SetFacts:
+    smallest = int(dataset.class_sizes().min())
+    return SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train), smallest)
 
 
 def _for_this_machine(dataset: ImageDataset, resolved: Resolved, ranks: int) -> Resolved:
@@ -115,6 +120,7 @@ def _for_this_machine(dataset: ImageDataset, resolved: Resolved, ranks: int) -> 
         update={
             "device": str(execution.device),
             "real_dtype": str(execution.real_dtype).removeprefix("torch."),
+            "synthetic_dtype": str(execution.synthetic_dtype).removeprefix("torch."),
             "compile": "on" if execution.compiled else "off",
             "chunk": _chunk(dataset, resolved, ranks),
         }
@@ -148,6 +154,10 @@ def _resumed(dataset: ImageDataset, given: Mapping[str, Any], out: Path, ranks: 
     general, own = validated_pair(find_method(str(before.get("method"))), before)
     values = {**general.model_dump(), **own.model_dump()}
     require_known(given, find_method(general.method))
+    # The command that started a run also resumes it: of a number of images, the preset may have made bytes.
+    size = size_in_bytes(_facts(dataset), {**given, "preset": general.preset})
+    if size:
+        given = {**{name: value for name, value in given.items() if name not in ("ipc", "budget")}, **size}
     changes = {
         name: value
         for name, value in given.items()

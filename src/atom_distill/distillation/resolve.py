@@ -85,7 +85,8 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
     origins = {
         name: next((source for source, settings in sources.items() if name in settings), "default") for name in names
     }
-    note_unused(given, method, general, own)
+    # A preset that makes bytes of a number of images has a use for every method.
+    note_unused({name: value for name, value in given.items() if not (size and name == "preset")}, method, general, own)
     return Resolved(general, own, origins)
 
 
@@ -126,7 +127,7 @@ def note_unused(given: Mapping[str, Any], method: Method, general: DistillConfig
     unused = method.unused | set(method.idle(own)) | (_settings_of_methods() - type(own).model_fields.keys())
     if not general.eval_every:
         unused |= JUDGING_SETTINGS
-    if not general.uses_pool:
+    if not method.uses_pool(general):
         unused |= _POOL
     if general.soft_labels:
         unused -= _POOL | _NETWORK  # selections of real images are labeled, too

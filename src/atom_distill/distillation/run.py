@@ -113,16 +113,22 @@ def _note_differences(out: Path, stored: Mapping[str, Any], now: Mapping[str, An
 def _state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RunState:
     """Return the newest checkpoint or the initial values."""
     state = load_newest_checkpoint(plan.out, int(plan.rows_per_class.sum())) if plan.out is not None else None
-    if state is None:
-        init, seed, per_class = plan.settings.init, plan.settings.seed, plan.images_per_class
-        embeddings = partial(_embeddings, plan, preprocessing, show_progress=show_progress)
-        images = initial_images(
-            plan.training, preprocessing, init=init, per_class=per_class, seed=seed, embeddings=embeddings
-        )
-        form = fitted_form(plan, preprocessing)
-        stored = form.encode(images)
-        state = RunState(0, stored, form=rounded_form(plan, form, stored).tensors())
+    state = state or _initial_state(plan, preprocessing, show_progress=show_progress)
     return replace(state, images_per_class=plan.images_per_class)
+
+
+def _initial_state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RunState:
+    """Return the values before the first step, and what they are fitted to; no values where there are no steps."""
+    form = fitted_form(plan, preprocessing)
+    if not plan.method.takes_steps:  # the images are those that it chooses, and the rounding is fitted to them
+        return RunState(0, {}, form=form.tensors())
+    init, seed, per_class = plan.settings.init, plan.settings.seed, plan.images_per_class
+    embeddings = partial(_embeddings, plan, preprocessing, show_progress=show_progress)
+    images = initial_images(
+        plan.training, preprocessing, init=init, per_class=per_class, seed=seed, embeddings=embeddings
+    )
+    stored = form.encode(images)
+    return RunState(0, stored, form=rounded_form(plan, form, stored).tensors())
 
 
 def _clusters(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RealClusters:
@@ -184,7 +190,7 @@ def _as_set(
 
 
 def _with_soft_labels(distilled: DistilledDataset, plan: RunPlan) -> DistilledDataset:
-    """Return the set, and the best one beside it, with the probabilities that the networks of the pool say."""
+    """Return the set, and the best one beside it, with the class probabilities by the networks of the pool."""
     pool, ranks = plan.pool, plan.shard.ranks
     assert pool is not None  # the settings are refused without
     labels = ranks.broadcast_from_rank0(lambda: soft_labels_of(pool.last_networks(), distilled.images))

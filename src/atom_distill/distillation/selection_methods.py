@@ -23,7 +23,7 @@ _UNUSED = frozenset(
     [
         *("steps", "init", "batch_real", "real_batches", "batch_synthetic", "augment", "preset"),
         *("eval_every", "eval_epochs", "eval_repeats", "holdout"),
-        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "chunk", "memory"),
+        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "synthetic_dtype", "chunk", "memory"),
         *("networks", "pool", "pool_epochs", "label_weight"),
         *("image_optimizer", "image_lr", "image_momentum", "image_average"),
     ]

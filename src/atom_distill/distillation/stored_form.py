@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.packing import packed_size
+from atom_distill.base.packing import packed_size, packed_size_of_zeros
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.method import RunPlan
@@ -50,14 +50,27 @@ def finished(plan: RunPlan, stored: Stored) -> tuple[Parameterization, Stored]:
     The steps are fitted again, so that the file has the size that was asked for.
     """
     form = plan.parameterization
-    if not form.tensors():
-        return form, stored
     inner = form.inner if isinstance(form, Quantized) else form
     values, plain = inner.values(stored), build_parameterization(plan.settings.form, plan.dataset.image_shape)
     steps = _steps(plan, inner, values)
     if steps is None:
         return plain, values
     return Quantized(plain, steps), from_integers(integers(values, steps), steps)
+
+
+def require_room(settings: DistillConfig, parameterization: Parameterization, num_classes: int) -> None:
+    """Make sure, before anything is written or trained, that a size in bytes can be kept.
+
+    Raises:
+        ConfigError: it is less than the set takes if all of its values are rounded to zero.
+    """
+    left = bytes_for_values(settings, parameterization.image_shape, num_classes)
+    least = STEP_BYTES + packed_size_of_zeros(settings.images(num_classes) * parameterization.values_per_row())
+    if left < least:
+        raise ConfigError(
+            f"`bytes={settings.bytes}` leaves {left} bytes for the values of all classes, which take {least} at "
+            "least: give more, or fewer `pictures`"
+        )
 
 
 def bytes_for_values(settings: DistillConfig, image_shape: tuple[int, int, int], num_classes: int) -> int:

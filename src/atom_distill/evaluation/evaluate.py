@@ -139,7 +139,11 @@ class Evaluation:
         return score.model_copy(update={"images": int(counts.sum()), "ipc": ipc})
 
     def of_random_like(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
-        """Return the score of as many random real images as a set has, of the same form: a fair baseline."""
+        """Return the score of as many random real images as a set has, in the same form, rounded by the same steps.
+
+        The steps were fitted to the images of the set. Real images may be packed to another size with them: the method
+        `random` fits steps to what it chooses, and keeps a size in bytes.
+        """
         parameterization = None if distilled.form is None else distilled.parameterization
         kind = distilled.preprocessing.kind
         score = self.of_random(dataset, distilled.per_class, kind, parameterization)

@@ -16,9 +16,9 @@ from atom_distill.reproduce.published_accuracies import published, published_tra
 T = TypeVar("T")
 
 MATCHING = ("dm", "datadam", "atom")
+"""The methods of the papers' figures on steps and architectures."""
 _NOT_IN_TABLES = ("k-means",)
 """Methods that the papers' tables do not have; they can still be asked for."""
-"""The methods of the papers' figures on steps and architectures."""
 
 
 class Column(NamedTuple):

@@ -270,11 +270,16 @@ class _Training:
         def after_epoch() -> None:
             nonlocal saved
             if self._trained.diverged():
-                raise NonFiniteError(f"network {number + 1} of the pool diverged in epoch {state.epochs}")
+                raise NonFiniteError(
+                    f"network {number + 1} of the pool diverged in epoch {state.epochs}: its weights are NaN or "
+                    "infinite; another `arch` or `norm` may help"
+                )
             trajectory.add(self.network)
             # Read once: what is not saved here is lost if a signal arrives below.
             finished, stopped = state.epochs == epochs, stop_requested()
-            if finished or stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES:
+            due = finished or stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES
+            # Another run may have trained the same network to its end meanwhile, and may rest on it already.
+            if due and (finished or not is_finished(path, epochs)):
                 trajectory.seconds = before + self.share * (time.monotonic() - started)
                 trajectory.write(path, finished=finished)
                 saved = time.monotonic()

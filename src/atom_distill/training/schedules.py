@@ -22,7 +22,8 @@ def step(epoch: int, protocol: TrainingProtocol) -> float:
 @SCHEDULES.register("two-steps")
 def two_steps(epoch: int, protocol: TrainingProtocol) -> float:
     """Return 1, `drop_to` from 2/3 of the epochs on, and its square from 5/6 on (the IDC code, with 0.2)."""
-    drops = sum(epoch >= place for place in (2 * protocol.epochs // 3, 5 * protocol.epochs // 6))
+    # The first epoch has the whole learning rate, however few there are.
+    drops = sum(epoch >= max(1, place) for place in (2 * protocol.epochs // 3, 5 * protocol.epochs // 6))
     return protocol.drop_to**drops
 
 

@@ -1,4 +1,4 @@
-"""Soft labels: what trained networks say of images, as probabilities of the classes."""
+"""Soft labels: the probabilities of the classes that trained networks predict for images."""
 
 from __future__ import annotations
 

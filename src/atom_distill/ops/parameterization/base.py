@@ -53,6 +53,8 @@ class Parameterization(ABC):
     def fitted(self, real_images: Callable[[], Tensor]) -> Self:
         """Return the same with scales fitted to real images, where it has any.
 
+        The scales are for `values` and `encode`, not for `images`: a file holds values in units of their own.
+
         Args:
             real_images: returns images in model space [N, C, H, W]; called only if they are needed.
         """

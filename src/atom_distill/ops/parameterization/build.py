@@ -24,7 +24,7 @@ PARAMETERIZATIONS.register("pixels")(Pixels)
 TILE_FACTORS = (2, 3, 4)
 for _factor in TILE_FACTORS:
     PARAMETERIZATIONS.register(f"tiles-{_factor}")(partial(Tiles, factor=_factor))
-_FREQUENCY = re.compile(r"frequency-(\d+)(?:-(\d+))?(?:-(\d+))?")
+_FREQUENCY = re.compile(r"frequency-(\d+)(?:-(\d+))?(?:-([1-9]\d*))?")
 """Corners of luma and chroma (one number: of both), images of a row (none: as many as fit)."""
 
 

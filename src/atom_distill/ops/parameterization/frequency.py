@@ -51,7 +51,7 @@ class Frequency(Parameterization):
         if not 1 <= min(self.corners) <= max(self.corners) <= min(height, width):
             raise ConfigError(
                 f"images of {height}x{width} pixels have corners of 1 to {min(height, width)} frequencies, "
-                f"not {' and '.join(map(str, self.corners[:2]))}"
+                f"not {' and '.join(map(str, self.corners[:2]))}: give a `parameterization` of fewer"
             )
         count = sum(corner**2 for corner in self.corners)
         self.images_per_row = images_per_row or max(1, channels * height * width // count)
@@ -89,7 +89,8 @@ class Frequency(Parameterization):
     def fitted(self, real_images: Callable[[], Tensor]) -> Self:
         """Return the same with the deviations of the coefficients of real images."""
         deviations = self._coefficients(real_images()).std(dim=0, correction=0)
-        return self.with_tensors({"deviations": deviations.clamp_min(_LEAST_DEVIATION * float(deviations.max()))})
+        largest = float(deviations.max()) or 1.0  # all images may be the same
+        return self.with_tensors({"deviations": deviations.clamp_min(_LEAST_DEVIATION * largest)})
 
     def tensors(self) -> dict[str, Tensor]:
         """See `Parameterization.tensors`."""
