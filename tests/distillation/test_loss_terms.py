@@ -11,7 +11,7 @@ import torch
 from atom_distill.base.seeding import generator
 from atom_distill.models.initialization import reinitialize
 from atom_distill.ops.matching import Statistic, terms_of
-from distillation.test_step import SEED, STEP, Case, computed, forward
+from distillation.steps import SEED, STEP, Case, computed, forward
 from distillation.toys import go, losses
 from oracles.matching import Batch, Terms, objective
 

@@ -28,7 +28,7 @@ from atom_distill.processes.ranks import Ranks
 from atom_distill.training import pool as pool_module
 from atom_distill.training.pool import Pool, PoolRecipe
 from atom_distill.training.train import initial_generator
-from distillation.test_step import CPU, SEED, STEP, Case, alone, assert_close, computed, reference
+from distillation.steps import CPU, SEED, STEP, Case, alone, assert_close, computed, reference
 from distillation.toys import SETTINGS, go, losses, toy_dataset
 
 WEIGHT = 3.0

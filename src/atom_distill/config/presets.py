@@ -17,11 +17,12 @@ Model = TypeVar("Model", bound=BaseModel)
 _LOW_RESOLUTION = 32
 _LARGE_IPC = 50
 _PICTURES = 61
-"""Pictures that pay for the bytes of one color image of 32x32 at 8 bits a value. For n such images they are n ** 0.75
-times as many, each in more bytes: on CIFAR-10 at 1, 4 and 10 images, random ones trained best at 50 to 80, 250 and 320.
-A picture of v times the values gets sqrt(v) times the bytes: it shows more, but not as much more (not tuned)."""
+"""Pictures for the bytes of a color image of 32x32 at 8 bits a value; n such images get n ** 0.75 times as many. Of the
+numbers tried on CIFAR-10 with random images, the best were 50 (of 14 to 80) for one image, 250 (of 100 to 250) for 4,
+and 370 (of 150 to 600) for 10, with 270 as good. A picture of v times the values gets sqrt(v) times the bytes, which
+was not measured."""
 _MANY_IMAGES = 8
-"""Images of 8 bits a value from which a second network of the pool is worth its time."""
+"""Images of 8 bits a value from which a run is so long that a second network of the pool adds little to its time."""
 ADAM_LR = 0.02
 """Learning rate of the images with Adam: a step moves a value by about this much, whatever its gradient, and model
 space has a deviation near 1."""
@@ -91,26 +92,27 @@ def settings_for_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def size_in_bytes(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `bytes` that the preset `best` makes of a number of images: one for each of their values; or nothing.
+def size_in_bytes(facts: SetFacts, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what is given, and apart from it the `bytes` that the preset `best` makes of a number of images.
 
-    It spends them on as many pictures as pay, so that a number of images means no more than a size.
+    The preset spends them on as many pictures as pay, so that a number of images means no more than a size: a byte for
+    each of their values. Then `ipc` and `budget` are no longer among what is given; otherwise nothing changes.
     """
     ipc, budget = given.get("ipc"), given.get("budget")
-    if given.get("preset") != "best" or "bytes" in given:
-        return {}
-    match ipc, budget:
-        case int(per_class), None if per_class >= 1:
-            return {"bytes": per_class * facts.values_per_image}
-        case None, int(images) if images >= 1:
-            return {"bytes": max(1, images * facts.values_per_image // facts.num_classes)}
-    return {}  # which is refused later
+    if given.get("preset") == "best" and "bytes" not in given:
+        others = {name: value for name, value in given.items() if name not in ("ipc", "budget")}
+        match ipc, budget:
+            case int(per_class), None if per_class >= 1:
+                return others, {"bytes": per_class * facts.values_per_image}
+            case None, int(images) if images >= 1:
+                return others, {"bytes": max(1, images * facts.values_per_image // facts.num_classes)}
+    return dict(given), {}  # what is no number of images is refused later
 
 
 def _best_settings(facts: SetFacts, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what gave the highest accuracy on CIFAR-10 in the minutes of a laptop: docs/frontier.md has the figures.
+    """Return the settings of the preset `best`; docs/frontier.md has what was measured of them.
 
-    A larger size has more pictures, and gets more steps: as the root of the size, of which the pool is a fixed part.
+    A larger size has more pictures, and gets more steps: as the root of the size, so that runs stay short.
     """
     size = given.get("bytes")
     images = size / facts.values_per_image if isinstance(size, int) and size >= 1 else 1.0

@@ -155,9 +155,9 @@ def _resumed(dataset: ImageDataset, given: Mapping[str, Any], out: Path, ranks: 
     values = {**general.model_dump(), **own.model_dump()}
     require_known(given, find_method(general.method))
     # The command that started a run also resumes it: of a number of images, the preset may have made bytes.
-    size = size_in_bytes(_facts(dataset), {**given, "preset": general.preset})
+    others, size = size_in_bytes(_facts(dataset), {**given, "preset": general.preset})
     if size:
-        given = {**{name: value for name, value in given.items() if name not in ("ipc", "budget")}, **size}
+        given = {**others, **size}
     changes = {
         name: value
         for name, value in given.items()

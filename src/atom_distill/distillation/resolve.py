@@ -63,17 +63,15 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
         UnknownNameError: a setting or the method does not exist.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    size = size_in_bytes(facts, given)
-    if size:
-        given = {name: value for name, value in given.items() if name not in ("ipc", "budget")}
+    given, size = size_in_bytes(facts, given)
+    wanted = {**given, **size}
     method = find_method(str(given.get("method", DEFAULT_METHOD)))
     paper = {
-        **paper_settings(facts, images_wanted_per_class(facts, {**given, **size})),
+        **paper_settings(facts, images_wanted_per_class(facts, wanted)),
         **method.data_defaults(facts),
         **method.defaults,
     }
-    preset = {**size, **preset_settings(facts, {**given, **size})}
-    sized = settings_for_bytes(facts, {**given, **size})
+    preset, sized = {**size, **preset_settings(facts, wanted)}, settings_for_bytes(facts, wanted)
     default: dict[str, Any] = {}
     paper = {name: value for name, value in paper.items() if name not in sized}
     if {**preset, **given}.get("image_optimizer") == "adam":

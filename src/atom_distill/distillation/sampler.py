@@ -52,6 +52,8 @@ class ClassSampler:
         self._indices = dataset.class_indices()
         self._classes = frozenset(range(dataset.num_classes) if classes is None else classes.tolist())
         self._preprocessing, self._clusters = preprocessing, clusters
+        if clusters is not None:
+            self._of_mine = torch.isin(clusters.labels, torch.tensor(sorted(self._classes)))
         self._device, self._dtype = device, dtype
         sizes = dataset.class_sizes() if classes is None else dataset.class_sizes()[classes]
         self._batch, self.counts = batch, sizes.clamp_max(batch)
@@ -64,8 +66,7 @@ class ClassSampler:
     def draw(self, generator: torch.Generator) -> Tensor:
         """Choose one batch: indices into the training split, int64 [B], on the CPU, in the order of `labels`."""
         if self._clusters is not None:
-            mine = torch.isin(self._clusters.labels, torch.tensor(sorted(self._classes)))
-            return self._clusters.draw(generator)[mine]
+            return self._clusters.draw(generator)[self._of_mine]
         chosen = []
         for label, indices in enumerate(self._indices):
             # Every class is shuffled, so that all ranks consume the generator identically.
