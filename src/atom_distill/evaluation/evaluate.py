@@ -50,6 +50,8 @@ class Evaluation:
         arch: architecture.
         shape: departures from its defaults.
         repeats: number of networks.
+        first: number of the first, from 0. Its number decides a network's random draws: evaluations of some networks
+            each, in several processes, find together what one evaluation of all of them finds.
         protocol: how each is trained.
         seed: of all random draws.
         device: where they are trained.
@@ -61,6 +63,7 @@ class Evaluation:
     arch: str = "convnet"
     shape: NetworkShape = field(default_factory=NetworkShape)
     repeats: int = 5
+    first: int = 0
     protocol: TrainingProtocol = field(default_factory=lambda: PROTOCOLS.get("dm"))
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -71,6 +74,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ConfigError(f"repeats must be at least 1, got {self.repeats}")
+        if self.first < 0:
+            raise ConfigError(f"first must be at least 0, got {self.first}")
         SCHEDULES.get(self.protocol.schedule)  # an unknown one is refused here, before the first network is trained
 
     def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
@@ -153,7 +158,7 @@ class Evaluation:
         """Return whether a score of the same images is what this evaluation would find, up to rounding."""
         asked = (self.arch, asdict(self.shape), self.repeats, self.protocol, self.seed)
         done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
-        return asked == done and self.execution.precision in ("auto", score.precision)
+        return asked == done and self.first == 0 and self.execution.precision in ("auto", score.precision)
 
     def _runs(
         self,
@@ -162,8 +167,9 @@ class Evaluation:
         preprocessing: Preprocessing,
     ) -> _Runs:
         """Train and test `repeats` networks; several processes take turns in them."""
-        mine = range(self.ranks.rank, self.repeats, self.ranks.size)
-        execution = self._plan(len(images_of(0)), dataset)
+        numbers = range(self.first, self.first + self.repeats)
+        mine = numbers[self.ranks.rank :: self.ranks.size]
+        execution = self._plan(len(images_of(self.first)), dataset)
         test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
         started = time.perf_counter()
@@ -190,7 +196,7 @@ class Evaluation:
         with bar:
             self.ranks.run_on_all(train_mine)
         everything = {repeat: accuracy for part in self.ranks.gather(found) for repeat, accuracy in part.items()}
-        in_order = tuple(everything[repeat] for repeat in range(self.repeats))
+        in_order = tuple(everything[repeat] for repeat in numbers)
         return _Runs(in_order, time.perf_counter() - started, execution.dtype)
 
     def _position(self, repeats: range, found: dict[int, float]) -> dict[str, str]:
@@ -198,7 +204,7 @@ class Evaluation:
         every = f" by {repeats.step}" if repeats.step > 1 else ""
         which = f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"
         last = f"{list(found.values())[-1]:.1f} %" if found else "-"
-        return {"network": f"{which}/{self.repeats}", "last": last}
+        return {"network": f"{which}/{self.first + self.repeats}", "last": last}
 
     def _plan(self, images: int, dataset: ImageDataset) -> TrainingExecution:
         _, height, width = dataset.image_shape
