@@ -14,6 +14,8 @@ import tuned  # noqa: F401 (before torch)
 
 # isort: split
 import argparse
+import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -51,6 +53,7 @@ def main() -> None:
     if options.part:
         PARTS[options.part].measure(replace(session, part=options.part))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the part under way is stopped, too
     chosen = [part for name, part in PARTS.items() if name in options.only and name not in options.skip]
     not_run = run_parts(session, chosen)
     print(table(session.content()["parts"], not_run))
@@ -82,10 +85,14 @@ def table(parts: Mapping[str, Any], not_run: Mapping[str, str]) -> str:
     for name, part in parts.items():
         lines.append(f"| {name} | | {part['state']}, {part['seconds']:.0f} s, {part['identity']['card']} |")
         for case, values in part["cases"].items():
-            shown = ", ".join(f"{key} {value}" for key, value in values.items() if key not in _HIDDEN)
+            shown = ", ".join(f"{key} {_shown(value)}" for key, value in values.items() if key not in _HIDDEN)
             lines.append(f"| {name} | {case} | {shown} |")
     lines += [f"| {name} | | not run: {reason} |" for name, reason in not_run.items()]
     return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _frontier(session: Session) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from gpu_session import Session
-from gpu_sets import Effort, effort_of
+from gpu_sets import Effort, effort_of, share_threads
 from machine import measure, synchronize
 from random_images import random_set
 from step import Case, Compiled, graphs, our_step, plain_step, seconds_of
@@ -108,7 +108,7 @@ def _host(case: Case) -> dict[str, Any]:
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
         seconds_of(step, case.device)
-    kernels = [one for one in profile.events() if one.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [one for one in profile.events() if one.device_type.name == "CUDA"]
     busy_ms = sum(one.self_device_time_total for one in kernels) / 1e3
     return {"waits": places.total(), "kernels": len(kernels), "busy_ms": round(busy_ms, 3), "places": dict(places)}
 
@@ -200,7 +200,7 @@ def _in_processes(training: Callable[..., dict[str, Any]], compiled: Compiled, c
 def _member(
     training: Callable[..., dict[str, Any]], compiled: Compiled, barrier: Barrier, answers: Queue[dict[str, Any]]
 ) -> None:
-    torch.set_num_threads(1)
+    share_threads(barrier.parties)
     try:
         answers.put(training(compiled=compiled, ready=partial(barrier.wait, _LONGEST)))
     except Exception as error:
@@ -248,7 +248,7 @@ def _pool_epoch(session: Session, compiled: Compiled) -> dict[str, Any]:
 def _steps_in(session: Session, dtype: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Take the steps of a run in memory; return their time and the loss at their end."""
     dataset = load_dataset(effort_of(session).dataset)
-    run = {"device": session.device, "compile": "off", "synthetic_dtype": dtype, "show_progress": False}
+    run: dict[str, Any] = {"device": session.device, "compile": "off", "synthetic_dtype": dtype, "show_progress": False}
     distill(dataset, **run, **{**settings, "steps": 2})  # begins with what is done once in a process
     distilled = distill(dataset, **run, **settings)
     losses = [entry["loss"] for entry in distilled.history]
@@ -262,7 +262,7 @@ def _steps_in(session: Session, dtype: str, settings: dict[str, Any]) -> dict[st
 def measure_one_rank(session: Session) -> None:
     """Compare a run that torchrun starts as one rank with runs without it, and sum in a group of one."""
     session.case("torchrun", partial(_torchrun, session))
-    session.case("collectives", partial(_collectives, torch.device(session.device)))
+    session.case("collectives", partial(_collectives, torch.device(session.device), session.runs / "one-rank-group"))
 
 
 def _torchrun(session: Session) -> dict[str, Any]:
@@ -284,10 +284,17 @@ def _torchrun(session: Session) -> dict[str, Any]:
     return {name: float((found[name] - found["first"]).abs().max()) for name in ("second", "torchrun")}
 
 
-def _collectives(device: torch.device) -> dict[str, Any]:
-    """Sum over the ranks of a group of one, by the backend of the device; torchrun with one process makes no group."""
+def _collectives(device: torch.device, meeting: Path) -> dict[str, Any]:
+    """Sum over the ranks of a group of one, by the backend of the device; torchrun with one process makes no group.
+
+    Args:
+        device: of the values.
+        meeting: file by which the ranks of a group find each other.
+    """
+    meeting.parent.mkdir(parents=True, exist_ok=True)
+    meeting.unlink(missing_ok=True)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group(backend, init_method=f"file://{meeting.resolve()}", rank=0, world_size=1)
     values = torch.arange(1 << 20, device=device, dtype=torch.float32)
     summed = values.clone()
     seconds = [seconds_of(partial(dist.all_reduce, summed), device) for _ in range(10)]

@@ -59,7 +59,13 @@ class Session:
         return "error" not in self._cases().get(case, {"error": ""})
 
     def case(self, name: str, measure: Callable[[], Mapping[str, Any]], *, again: bool = False) -> None:
-        """Measure a case of this part, unless that was done before; an error is kept, and the others go on."""
+        """Measure a case of this part, unless that was done before; an error is kept, and the others go on.
+
+        Args:
+            name: of the case.
+            measure: returns its figures.
+            again: whether to replace earlier figures.
+        """
         if self.done(name) and not again:
             return
         started = time.perf_counter()
@@ -68,7 +74,7 @@ class Session:
         except Exception as error:
             traceback.print_exc()
             values = {"error": " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])}
-        self.add(name, {**values, "total_s": round(time.perf_counter() - started, 1)})
+        self.add(name, values if again else {**values, "total_s": round(time.perf_counter() - started, 1)})
 
     def add(self, case: str, values: Mapping[str, Any]) -> None:
         """Write the figures of a case of this part."""

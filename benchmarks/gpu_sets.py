@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.tensors import checksum
-from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import load_dataset
 from atom_distill.evaluation.evaluate import Evaluation
@@ -42,7 +42,7 @@ class Effort:
         dataset: its name.
         settings: options of `atom distill` for all sets.
         shape: of the networks.
-        epochs: of the protocol dm.
+        protocol: how networks are trained.
         networks: trained on each set.
         compile: whether evaluated networks are compiled.
         workers: processes that train networks at the same time.
@@ -51,7 +51,7 @@ class Effort:
     dataset: str
     settings: tuple[str, ...]
     shape: NetworkShape
-    epochs: int
+    protocol: TrainingProtocol
     networks: int
     compile: bool
     workers: int
@@ -59,10 +59,13 @@ class Effort:
 
 def effort_of(session: Session) -> Effort:
     """Return the effort of a session."""
+    dm = PROTOCOLS.get("dm")
     if not session.small:
-        return Effort("cifar10", ("--snapshots", "0"), NetworkShape(), 1000, _NETWORKS, True, _NETWORKS)
+        return Effort("cifar10", ("--snapshots", "0"), NetworkShape(), dm, _NETWORKS, True, _NETWORKS)
     settings = ["--width", "4", "--batch-real", "4", "--snapshots", "0"]
-    return Effort("digits", tuple(settings), NetworkShape(width=4), 2, 2, False, 1)
+    return Effort(
+        "digits", tuple(settings), NetworkShape(width=4), dm.changed(epochs=10, batch_size=8, lr=0.1), 2, False, 1
+    )
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def measure_sets(session: Session, sets: Mapping[str, Sequence[str]]) -> None:
     effort = effort_of(session)
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")  # not one a core in each of the processes
     context = get_context("spawn")  # a GPU does not survive a fork
-    with ThreadPoolExecutor(len(sets)) as threads, ProcessPoolExecutor(effort.workers, context) as workers:
+    share = partial(share_threads, effort.workers)
+    with ThreadPoolExecutor(len(sets)) as threads, ProcessPoolExecutor(effort.workers, context, share) as workers:
         distilling = {threads.submit(_distill, session, name, options): name for name, options in sets.items()}
         judging: dict[Future[dict[str, Any]], Job] = {}
         while distilling or judging:
@@ -143,20 +147,21 @@ def _jobs(session: Session, name: str, effort: Effort) -> list[Job]:
     A set that was lost with its machine and distilled again may differ by rounding: its networks are trained anew.
     """
     cases = session.cases()
-    made = cases[name].get("set")
+    if "error" in cases[name]:
+        return []
+    made = int(cases[name]["set"])
     jobs = [Job(session.runs / name, number, effort, session.device, made) for number in range(effort.networks)]
-    return [] if made is None else [job for job in jobs if cases.get(job.name, {}).get("set") != made]
+    return [job for job in jobs if cases.get(job.name, {}).get("set") != made]
 
 
 def judge(job: Job) -> dict[str, Any]:
     """Train a network, in a worker; return its score as JSON, and when it began and ended."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.effort.workers))
     started = time.time()
     evaluation = Evaluation(
         shape=job.effort.shape,
         repeats=1,
         first=job.number,
-        protocol=PROTOCOLS.get("dm").changed(epochs=job.effort.epochs),
+        protocol=job.effort.protocol,
         device=torch.device(job.device),
         execution=ExecutionOptions(compile="on" if job.effort.compile else "off", at_once=1),
         show_progress=False,
@@ -164,6 +169,11 @@ def judge(job: Job) -> dict[str, Any]:
     score = evaluation.of_distilled(_set(job.run), _dataset(job.effort.dataset))
     values = score.model_dump(mode="json", exclude={"mean", "std"})
     return {"accuracy": score.mean, "set": job.made, "began": started, "ended": time.time(), "score": values}
+
+
+def share_threads(processes: int) -> None:
+    """Leave to each of several processes its share of this one's threads."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
 def _keep_score(session: Session, job: Job) -> None:

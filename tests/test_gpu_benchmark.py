@@ -97,44 +97,54 @@ def test_seconds_in_which_several_overlap_count_once(session):
     assert gpu_sets._busy([(10, 12), (0, 4), (1, 2), (3, 5)]) == 7
 
 
+def test_finished_parts_and_networks_are_not_run_again(session, monkeypatch, tmp_path):
+    import gpu
+    import gpu_sets
+
+    session.run(part_of(60), python("pass"))
+    monkeypatch.setattr(gpu, "this_script", lambda *_: pytest.fail("it was run again"))
+    assert gpu.run_parts(session, [part_of(60)]) == {}
+    session.add("best-64", {"set": 5})
+    session.add("best-64: network 1", {"accuracy": 50.0, "set": 5})
+    effort = gpu_sets.effort_of(session)
+    assert [job.number for job in gpu_sets._jobs(session, "best-64", effort)] == [1]
+    session.add("best-64", {"set": 6})  # distilled again, with another result
+    assert [job.number for job in gpu_sets._jobs(session, "best-64", effort)] == [0, 1]
+    session.add("best-64", {"error": "none"})
+    assert gpu_sets._jobs(session, "best-64", effort) == []
+
+
 @pytest.mark.slow
 def test_a_session_in_small(tmp_path):
-    """Its networks are those of one evaluation, also if it is killed and goes on; what is finished is not run again."""
+    """A set is distilled, and its networks, trained one by one in workers, are those of one evaluation."""
     results = tmp_path / "gpu.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--device", "cpu", "--small", "--minutes", "3"]
-    command += ["--json", str(results), "--runs", str(tmp_path / "runs"), "--only", "frontier", "step"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--device", "cpu", "--small", "--minutes", "4"]
+    command += ["--json", str(results), "--runs", str(tmp_path / "runs"), "--only", "frontier"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-    parts = json.loads(results.read_text())["parts"]
-    assert {name: part["state"] for name, part in parts.items()} == {"frontier": "finished", "step": "finished"}
-    assert parts["step"]["cases"]["ipc 1: eager"]["ms"] > 0
+    part = json.loads(results.read_text())["parts"]["frontier"]
+    assert part["state"] == "finished", printed
     assert "| frontier | best-64: score |" in printed
     (run,) = (tmp_path / "runs").glob("*/best-64")
-    distilled, digits = DistilledDataset.load(run), load_dataset("digits")
-    evaluation = Evaluation(
-        shape=NetworkShape(width=4), repeats=2, protocol=PROTOCOLS.get("dm").changed(epochs=2), show_progress=False
-    )
+    protocol = PROTOCOLS.get("dm").changed(epochs=10, batch_size=8, lr=0.1)
+    evaluation = Evaluation(shape=NetworkShape(width=4), repeats=2, protocol=protocol, show_progress=False)
+    expected = evaluation.of_distilled(DistilledDataset.load(run), load_dataset("digits"))
     (score,) = load_scores(run)
-    assert score == evaluation.of_distilled(distilled, digits).model_copy(update={"seconds": score.seconds})
-    del parts["frontier"]["cases"]["best-64: network 2"]
-    parts["frontier"]["state"] = "under way"  # as if it had been killed
-    results.write_text(json.dumps({"parts": parts}))
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    again = json.loads(results.read_text())["parts"]
-    assert again["step"] == parts["step"]
-    assert again["frontier"]["state"] == "finished"
-    accuracies = [again["frontier"]["cases"][f"best-64: network {number}"]["accuracy"] for number in (1, 2)]
-    assert tuple(accuracies) == score.runs
+    assert score == expected.model_copy(update={"seconds": score.seconds})
+    assert len(set(score.runs)) == 2  # they have learnt something, so that others would differ
+    assert score.runs == tuple(part["cases"][f"best-64: network {number}"]["accuracy"] for number in (1, 2))
 
 
 @pytest.mark.slow
-def test_training_and_a_pool_in_small(session):
+def test_steps_training_and_a_pool_in_small(session):
     import gpu_parts
 
+    gpu_parts.measure_steps(session)
     gpu_parts.measure_evaluations(session)
     gpu_parts.measure_pool(session)
     cases = session.cases()
     assert not [case for case in cases.values() if "error" in case]
+    assert cases["ipc 1: plain"]["ms"] > 0
     assert cases["ipc 1: one by one, eager"]["accuracy"] == cases["ipc 1: 1 processes, eager"]["accuracy"]
     assert cases["best: bfloat16"]["loss_first"] == pytest.approx(cases["best: float32"]["loss_first"], rel=0.1)
-    assert gpu_parts._collectives(torch.device("cpu"))["same"]
+    assert gpu_parts._collectives(torch.device("cpu"), session.runs / "group")["same"]
