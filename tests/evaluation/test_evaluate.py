@@ -93,6 +93,18 @@ def test_repeats_are_reproducible_and_each_its_own():
     assert len(set(four)) > 1
 
 
+def test_networks_of_several_evaluations_are_those_of_one():
+    """Also on random images, of which each network has a subset of its own."""
+    quick, tiny = QUICK.model_copy(update={"epochs": 5}), distilled(1)
+    every, some = evaluation(repeats=3, protocol=quick), evaluation(repeats=2, first=1, protocol=quick)
+    for score in (lambda of: of.of_distilled(tiny, DATA), lambda of: of.of_random(DATA, 1, "normalize")):
+        assert score(some).runs == score(every).runs[1:]
+        assert len(set(score(every).runs)) > 1
+    assert not some.would_repeat(some.of_distilled(tiny, DATA))  # a score does not say which networks it is of
+    with pytest.raises(ConfigError, match="first must be at least 0, got -1"):
+        evaluation(first=-1)
+
+
 def test_images_are_tested_through_the_set_s_own_preprocessing():
     """A set that lives in another space must be scored in that space."""
     shifted = replace(distilled().preprocessing, mean=torch.full((3,), 0.1), std=torch.full((3,), 3.0))

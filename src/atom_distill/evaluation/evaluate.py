@@ -53,6 +53,8 @@ class Evaluation:
         arch: architecture.
         shape: departures from its defaults.
         repeats: number of networks.
+        first: number of the first, from 0. Its number decides a network's random draws: evaluations of some networks
+            each, in several processes, find together what one evaluation of all of them finds.
         protocol: how each is trained.
         seed: of all random draws.
         device: where they are trained.
@@ -64,6 +66,7 @@ class Evaluation:
     arch: str = "convnet"
     shape: NetworkShape = field(default_factory=NetworkShape)
     repeats: int = 5
+    first: int = 0
     protocol: TrainingProtocol = field(default_factory=lambda: PROTOCOLS.get("dm"))
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -74,6 +77,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ConfigError(f"repeats must be at least 1, got {self.repeats}")
+        if self.first < 0:
+            raise ConfigError(f"first must be at least 0, got {self.first}")
         SCHEDULES.get(self.protocol.schedule)  # an unknown one is refused here, before the first network is trained
 
     def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
@@ -160,7 +165,7 @@ class Evaluation:
         """Return whether a score of the same images is what this evaluation would find, up to rounding."""
         asked = (self.arch, asdict(self.shape), self.repeats, self.protocol, self.seed)
         done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
-        return asked == done and self.execution.precision in ("auto", score.precision)
+        return asked == done and self.first == 0 and self.execution.precision in ("auto", score.precision)
 
     def _runs(
         self,
@@ -178,8 +183,9 @@ class Evaluation:
             preprocessing: of its images.
             shared: whether all networks are trained on the same images.
         """
-        mine = range(self.ranks.rank, self.repeats, self.ranks.size)
-        first = images_of(0)
+        numbers = range(self.first, self.first + self.repeats)
+        mine = numbers[self.ranks.rank :: self.ranks.size]
+        first = images_of(self.first)
         execution = self._plan(len(first), dataset)
         groups = list(_groups(mine, execution.at_once))
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
@@ -205,13 +211,13 @@ class Evaluation:
         with bar:
             self.ranks.run_on_all(train_mine)
         everything = {repeat: accuracy for part in self.ranks.gather(found) for repeat, accuracy in part.items()}
-        in_order = tuple(everything[repeat] for repeat in range(self.repeats))
+        in_order = tuple(everything[repeat] for repeat in numbers)
         return _Runs(in_order, time.perf_counter() - started, execution.dtype)
 
     def _position(self, going: Sequence[range], found: dict[int, float]) -> dict[str, str]:
         """Return what the bar shows: which networks are training, and the accuracy of the last one."""
         last = f"{list(found.values())[-1]:.1f} %" if found else "-"
-        return {"network": f"{', '.join(map(_numbers, going))}/{self.repeats}", "last": last}
+        return {"network": f"{', '.join(map(_numbers, going))}/{self.first + self.repeats}", "last": last}
 
     def _plan(self, images: int, dataset: ImageDataset) -> TrainingExecution:
         _, height, width = dataset.image_shape
