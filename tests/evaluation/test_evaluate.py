@@ -18,7 +18,7 @@ from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
 from atom_distill.data.subset import random_subset
-from atom_distill.evaluation import evaluate as module
+from atom_distill.evaluation import train_and_test as module
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.processes.ranks import Ranks
 from atom_distill.training import training_execution
@@ -252,7 +252,10 @@ def test_networks_of_one_group_size_are_built_once(monkeypatch):
 def test_worker_processes_find_what_this_one_does(monkeypatch, capsys):
     """With the same number of threads to the last bit, on images that are shared and on each network's own."""
     monkeypatch.setattr(training_execution, "_WORKERS_FROM", 0)
-    alone, spread = (evaluation(repeats=3, ranks=Ranks(cores=cores), show_progress=True) for cores in (1, 2))
+    quick = QUICK.model_copy(update={"epochs": 5})
+    alone, spread = (
+        evaluation(repeats=3, protocol=quick, ranks=Ranks(cores=cores), show_progress=True) for cores in (1, 2)
+    )
     built = []
     monkeypatch.setattr(module, "networks_for", lambda *args: built.append(args[-1]) or networks_for(*args))
     runs = [each.of_random(DATA, 1, "normalize").runs for each in (alone, spread)]

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from atom_distill import __version__
 from atom_distill.artifact.distilled import DistilledDataset, TrainingSet
 from atom_distill.artifact.scores import Score, Subject
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
 from atom_distill.base.seeding import derive_seed
+from atom_distill.base.tensors import sha256
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
+from atom_distill.evaluation.interrupted import forget, place
+from atom_distill.evaluation.train_and_test import Task, TrainAndTest, in_groups
 from atom_distill.models.build import build_model
-from atom_distill.models.network import Network
 from atom_distill.ops.parameterization import Parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import Ranks
 from atom_distill.processes.workers import run_tasks
-from atom_distill.training.networks import Networks, networks_for
 from atom_distill.training.schedules import SCHEDULES
-from atom_distill.training.train import accuracies, train
 from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
 from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
 
@@ -187,32 +188,54 @@ class Evaluation:
         mine = numbers[self.ranks.rank :: self.ranks.size]
         first = images_of(self.first)
         execution = self._plan(len(first), dataset)
-        groups = list(_groups(mine, execution.at_once))
+        groups = list(in_groups(mine, execution.at_once))
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
         test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
-        job = _TrainAndTest(self, execution, network, test, first if shared else None)
-        tasks = ((group, [] if shared else [images_of(repeat) for repeat in group]) for group in groups)
+        folder = self._place(first, dataset, preprocessing, execution)
+        job = TrainAndTest(self.protocol, self.seed, execution, network, test, folder, first if shared else None)
+        tasks = (Task(group, [] if shared else [images_of(number) for number in group]) for group in groups)
         started = time.perf_counter()
         found: dict[int, float] = {}
+        earlier = 0.0
         total = len(mine) * self.protocol.epochs
         bar = Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress)
         going: set[int] = set()
 
-        def on_epoch(number: int, _: None) -> None:
+        def on_epochs(number: int, finished: int) -> None:
             going.add(number)
-            bar.advance(len(groups[number]), **self._position([groups[one] for one in sorted(going)], found))
+            bar.advance(finished * len(groups[number]), **self._position([groups[one] for one in sorted(going)], found))
 
         def train_mine() -> None:
-            with closing(run_tasks(job, tasks, len(groups), cores=execution.cores, on_report=on_epoch)) as running:
-                for number, reached in running:
+            nonlocal earlier
+            with closing(run_tasks(job, tasks, len(groups), cores=execution.cores, on_report=on_epochs)) as running:
+                for number, tested in running:
                     going.discard(number)
-                    found.update(zip(groups[number], reached, strict=True))
+                    found.update(zip(groups[number], tested.accuracies, strict=True))
+                    earlier += tested.seconds / min(execution.cores, len(groups))
 
         with bar:
             self.ranks.run_on_all(train_mine)
         everything = {repeat: accuracy for part in self.ranks.gather(found) for repeat, accuracy in part.items()}
         in_order = tuple(everything[repeat] for repeat in numbers)
-        return _Runs(in_order, time.perf_counter() - started, execution.dtype)
+        forget(folder)
+        return _Runs(in_order, earlier + time.perf_counter() - started, execution.dtype)
+
+    def _place(
+        self, images: TrainingImages, dataset: ImageDataset, preprocessing: Preprocessing, execution: TrainingExecution
+    ) -> Path:
+        """Return the folder where networks are kept if the evaluation is interrupted, named by all that decides them.
+
+        Args:
+            images: of the first network; the data set, the seed and these decide those of the others.
+            dataset: that they are tested on.
+            preprocessing: of its images.
+            execution: on this machine.
+        """
+        return place(
+            __version__,
+            [self.arch, asdict(self.shape), self.protocol.model_dump(mode="json"), self.seed, str(execution.dtype)],
+            [dataset.fingerprint, sha256(*preprocessing.tensors().values()), images.digest()],
+        )
 
     def _position(self, going: Sequence[range], found: dict[int, float]) -> dict[str, str]:
         """Return what the bar shows: which networks are training, and the accuracy of the last one."""
@@ -250,52 +273,7 @@ class _Runs:
     dtype: torch.dtype
 
 
-@dataclass(eq=False)
-class _TrainAndTest:
-    """Trains and tests groups of networks, in this process or a worker.
-
-    Attributes:
-        evaluation: how.
-        execution: on this machine.
-        network: what each is like.
-        test: images to test on.
-        shared: images to train on, where all networks have the same.
-    """
-
-    evaluation: Evaluation
-    execution: TrainingExecution
-    network: Network
-    test: Pixels
-    shared: TrainingImages | None
-    _built: dict[int, Networks] = field(default_factory=dict)
-
-    def __call__(
-        self, task: tuple[range, Sequence[TrainingImages]], report: Callable[[None], None], _: object
-    ) -> list[float]:
-        """Return the test accuracies of networks, percent.
-
-        Args:
-            task: their numbers, and what each is trained on where they do not share it.
-            report: called after each epoch.
-        """
-        repeats, images = task
-        if self.shared is not None:
-            images = [self.shared] * len(repeats)
-        if len(repeats) not in self._built:  # only the last group can be of another size
-            self._built = {len(repeats): networks_for(self.network, self.execution, len(repeats))}
-        (networks,) = self._built.values()
-        of, on_epoch = self.evaluation, partial(report, None)
-        train(networks, images, of.protocol, seed=of.seed, repeats=repeats, on_epoch=on_epoch)
-        return accuracies(networks, self.test)
-
-
 def _numbers(repeats: range) -> str:
     """Return the numbers of networks as the bar shows them."""
     every = f" by {repeats.step}" if repeats.step > 1 else ""
     return f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"
-
-
-def _groups(repeats: range, at_once: int) -> Iterator[range]:
-    """Yield the repeats in groups that train together."""
-    for first in range(0, len(repeats), at_once):
-        yield repeats[first : first + at_once]

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atom_distill.base.tensors import as_bytes
+
 _MAPPED_FROM = 1 << 20
 """Size of a tensor (bytes) from which it goes through a file, so that all processes share its memory."""
 
@@ -47,7 +49,7 @@ class _Packer(pickle.Pickler):
         """Return how a tensor is made again, or NotImplemented for other objects."""
         if type(value) is not Tensor or value.device.type != "cpu" or value.requires_grad:
             return NotImplemented
-        content = value.contiguous().flatten().view(torch.uint8).numpy()
+        content = as_bytes(value)
         read: Callable[..., Tensor] = _from_bytes
         source: bytes | str = b""
         if content.nbytes < _MAPPED_FROM:
