@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from pydantic import BaseModel, Field
 
-from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.errors import ArtifactError, ConfigError, InterruptedRunError
 from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, group, parse, settings_options, shown
@@ -152,7 +152,10 @@ def command(arguments: Sequence[str]) -> None:
         evaluations = _at_same_compute(evaluations, distilled)
     scores = []
     for evaluation in evaluations:
-        score = _score(options, evaluation, distilled, dataset)
+        try:
+            score = _score(options, evaluation, distilled, dataset)
+        except KeyboardInterrupt:
+            raise InterruptedRunError("stopped; the same command continues this evaluation") from None
         scores.append(score)
         if distilled is not None:
             distilled.scores = evaluation.ranks.broadcast_from_rank0(partial(distilled.add_score, score))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -98,15 +97,20 @@ class Evaluation:
                 f"the distilled set has classes {', '.join(distilled.class_names[:5])}..., and {dataset.name} has "
                 f"{', '.join(dataset.class_names[:5])}...; evaluate on the data set it was distilled from"
             )
-        score = self.of_images(distilled.training_set(), distilled.preprocessing, dataset)
+        score = self._of_set(distilled.training_set(), distilled.preprocessing, dataset, _identity(distilled))
         labels = "hard" if distilled.soft_labels is None else "soft"
         facts = {"ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
         return score.model_copy(update={**facts, "labels": labels})
 
     def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:
         """Return the score of networks trained on images in model space and tested on the real test split."""
+        return self._of_set(images, preprocessing, dataset, [sha256(images.images, images.targets)])
+
+    def _of_set(
+        self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset, identity: Sequence[object]
+    ) -> Score:
         stored = StoredTensors(images.images, images.targets, self.device)
-        runs = self._runs(lambda _: stored, dataset, preprocessing, shared=True)
+        runs = self._runs(lambda _: stored, dataset, preprocessing, identity, shared=True)
         return self._score("distilled", dataset, preprocessing, runs).model_copy(update={"images": len(stored)})
 
     def of_random(
@@ -132,14 +136,18 @@ class Evaluation:
             raise ConfigError(f"ipc must be at least 1, got {int(counts.min())}")
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
 
-        def subset(repeat: int) -> TrainingImages:
+        def subset(repeat: int) -> tuple[Tensor, Tensor]:
             indices = random_subset(dataset, counts, derive_seed(self.seed, "random subset", repeat))
             images = preprocessing.apply(dataset.train.images[indices])
             if parameterization is not None:
                 images = parameterization.decode(parameterization.encode(images))
-            return StoredTensors(images, dataset.train.labels[indices], self.device)
+            return images, dataset.train.labels[indices]
 
-        runs = self._runs(subset, dataset, preprocessing, shared=False)
+        def stored(repeat: int) -> TrainingImages:
+            return StoredTensors(*subset(repeat), self.device)
+
+        identity = ["random", sha256(*subset(self.first))]
+        runs = self._runs(stored, dataset, preprocessing, identity, shared=False)
         score = self._score("random", dataset, preprocessing, runs)
         ipc = int(counts[0]) if bool((counts == counts[0]).all()) else None
         return score.model_copy(update={"images": int(counts.sum()), "ipc": ipc})
@@ -159,7 +167,7 @@ class Evaluation:
         """Return the score of networks trained on every training image."""
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
         whole = Pixels(dataset.train, preprocessing, self.device)
-        runs = self._runs(lambda _: whole, dataset, preprocessing, shared=True)
+        runs = self._runs(lambda _: whole, dataset, preprocessing, ["whole"], shared=True)
         return self._score("whole", dataset, preprocessing, runs)
 
     def would_repeat(self, score: Score) -> bool:
@@ -173,6 +181,7 @@ class Evaluation:
         images_of: Callable[[int], TrainingImages],
         dataset: ImageDataset,
         preprocessing: Preprocessing,
+        identity: Sequence[object],
         *,
         shared: bool,
     ) -> _Runs:
@@ -182,6 +191,7 @@ class Evaluation:
             images_of: from the number of a network to what it is trained on.
             dataset: whose test split they are tested on.
             preprocessing: of its images.
+            identity: of what the first network is trained on; data set and seed decide the rest.
             shared: whether all networks are trained on the same images.
         """
         numbers = range(self.first, self.first + self.repeats)
@@ -191,7 +201,7 @@ class Evaluation:
         groups = list(in_groups(mine, execution.at_once))
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
         test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
-        folder = self._place(first, dataset, preprocessing, execution)
+        folder = place(__version__, dataset.fingerprint, self._identity(preprocessing, execution), identity)
         job = TrainAndTest(self.protocol, self.seed, execution, network, test, folder, first if shared else None)
         tasks = (Task(group, [] if shared else [images_of(number) for number in group]) for group in groups)
         started = time.perf_counter()
@@ -220,22 +230,10 @@ class Evaluation:
         forget(folder)
         return _Runs(in_order, earlier + time.perf_counter() - started, execution.dtype)
 
-    def _place(
-        self, images: TrainingImages, dataset: ImageDataset, preprocessing: Preprocessing, execution: TrainingExecution
-    ) -> Path:
-        """Return the folder where networks are kept if the evaluation is interrupted, named by all that decides them.
-
-        Args:
-            images: of the first network; the data set, the seed and these decide those of the others.
-            dataset: that they are tested on.
-            preprocessing: of its images.
-            execution: on this machine.
-        """
-        return place(
-            __version__,
-            [self.arch, asdict(self.shape), self.protocol.model_dump(mode="json"), self.seed, str(execution.dtype)],
-            [dataset.fingerprint, sha256(*preprocessing.tensors().values()), images.digest()],
-        )
+    def _identity(self, preprocessing: Preprocessing, execution: TrainingExecution) -> list[object]:
+        """Return all of this evaluation that decides what a network becomes, besides its images."""
+        protocol = self.protocol.model_dump(mode="json")
+        return [self.arch, asdict(self.shape), protocol, self.seed, str(execution.dtype), preprocessing.kind]
 
     def _position(self, going: Sequence[range], found: dict[int, float]) -> dict[str, str]:
         """Return what the bar shows: which networks are training, and the accuracy of the last one."""
@@ -262,6 +260,16 @@ class Evaluation:
             runs=runs.accuracies,
             seconds=runs.seconds,
         )
+
+
+def _identity(distilled: DistilledDataset) -> list[object]:
+    """Return what a set is known by: what is stored, which is the same on machines that decode it differently."""
+    stored = {**distilled.stored, "labels": distilled.row_labels, **distilled.parameterization.tensors()}
+    stored |= {f"preprocessing.{name}": values for name, values in distilled.preprocessing.tensors().items()}
+    if distilled.soft_labels is not None:
+        stored["soft labels"] = distilled.soft_labels
+    of_each = {name: [str(values.dtype), list(values.shape), sha256(values)] for name, values in stored.items()}
+    return [type(distilled.parameterization).__name__, distilled.form, of_each]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from atom_distill.base.tensors import sha256
 from atom_distill.data.dataset import Split
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -21,9 +20,6 @@ class TrainingImages(Protocol):
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return images float32 [B, C, H, W] and labels int64 [B] (or probabilities [B, K]) on the device."""
-
-    def digest(self) -> str:
-        """Return a hash of all images and labels."""
 
 
 class StoredTensors:
@@ -45,10 +41,6 @@ class StoredTensors:
         """See `TrainingImages.batch`."""
         place = indices.to(self._images.device, non_blocking=True)
         return self._images[place], self._labels[place]
-
-    def digest(self) -> str:
-        """See `TrainingImages.digest`."""
-        return sha256(self._images, self._labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +67,3 @@ class Pixels:
         pixels = self.split.images[indices].to(self.device, non_blocking=True)
         labels = self.split.labels[indices].to(self.device, non_blocking=True)
         return self.preprocessing.apply(pixels, self.dtype).float(), labels
-
-    def digest(self) -> str:
-        """See `TrainingImages.digest`."""
-        return sha256(self.split.images, self.split.labels, *self.preprocessing.tensors().values())
