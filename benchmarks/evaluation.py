@@ -22,14 +22,12 @@ from typing import Any
 
 import plain
 import torch
+from random_images import random_set
 
-from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.record import run_record
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
-from atom_distill.data.subset import random_subset
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.training.training_execution import ExecutionOptions
 
@@ -64,16 +62,8 @@ def _options() -> argparse.Namespace:
 
 def _row(dataset: ImageDataset, ipc: int, options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(options.device)
-    preprocessing = fit_preprocessing("zca", dataset)
-    chosen = random_subset(dataset, ipc, seed=0)
-    images, labels = preprocessing.apply(dataset.train.images[chosen]), dataset.train.labels[chosen]
-    tiny = DistilledDataset.from_images(
-        images=images,
-        labels=labels,
-        class_names=dataset.class_names,
-        preprocessing=preprocessing,
-        settings={},
-    )
+    tiny = random_set(dataset, ipc, "zca")
+    images, labels, preprocessing = tiny.images, tiny.labels, tiny.preprocessing
     evaluation = Evaluation(
         repeats=options.networks,
         protocol=PROTOCOLS.get("dm").changed(epochs=options.epochs),

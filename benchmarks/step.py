@@ -1,10 +1,11 @@
 """Time a distillation step of the plain loop in `examples/atom_in_one_file.py`, and of the package.
 
-    python benchmarks/step.py [--ipc 1 10 50] [--rounds 5] [--json FILE]
+    python benchmarks/step.py [--ipc 1 10 50] [--compile on] [--set NAME=VALUE ...] [--rounds 5] [--json FILE]
 
 Both do the same work on random images. They run in one process, taking steps in turn; medians are reported, next to
 the lower bound that this machine's matrix rate and memory bandwidth set. Peak memory is measured in a separate process
-for each, over a few steps.
+for each, over a few steps. `--compile reduce-overhead` lets torch.compile capture CUDA graphs, as its mode of that name
+does; `--set synthetic_dtype=bfloat16` and the like change settings of the run.
 """
 
 from __future__ import annotations
@@ -13,22 +14,25 @@ from tuned import as_a_plain_script  # before torch
 
 # isort: split
 import argparse
+import contextlib
 import json
 import multiprocessing
 import resource
 import statistics
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ours
 import plain
 import torch
-from machine import measure, step_floor, synchronize
+import yaml
+from machine import Machine, measure, step_floor, synchronize
 from torch import Tensor
 
 from atom_distill.api import plan_distillation
@@ -39,10 +43,18 @@ from atom_distill.ops.preprocessing import ChannelNormalization, Preprocessing, 
 
 _IMAGES_PER_CLASS = 500
 
+Compiled = Literal["on", "off", "reduce-overhead"]
+COMPILED: tuple[Compiled, ...] = ("on", "off", "reduce-overhead")
+
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed."""
+    """What is timed.
+
+    Attributes:
+        compile: how the package's step is compiled; reduce-overhead captures CUDA graphs.
+        settings: of the package's run, besides those above.
+    """
 
     ipc: int
     classes: int
@@ -51,6 +63,13 @@ class Case:
     norm: str
     batch_real: int
     device: torch.device
+    compile: Compiled = "on"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def floor(self, machine: Machine) -> float:
+        """Return the lower bound of its seconds."""
+        shape = {"classes": self.classes, "batch_real": self.batch_real, "size": self.size, "depth": self.depth}
+        return step_floor(machine, ipc=self.ipc, **shape)
 
 
 def main() -> None:
@@ -64,11 +83,9 @@ def main() -> None:
     )
     rows = []
     for ipc in options.ipc:
-        case = Case(ipc, options.classes, options.size, options.depth, options.norm, options.batch_real, device)
-        floor = step_floor(
-            machine, classes=case.classes, batch_real=case.batch_real, ipc=ipc, size=case.size, depth=case.depth
-        )
-        rows.append({"ipc": ipc, **_times(case, options.rounds), "floor_s": floor, **_memory(case)})
+        shape = (ipc, options.classes, options.size, options.depth, options.norm, options.batch_real)
+        case = Case(*shape, device, options.compile, settings_of(options.set))
+        rows.append({"ipc": ipc, **_times(case, options.rounds), "floor_s": case.floor(machine), **_memory(case)})
     _print(rows)
     if options.json:
         content = {"rows": rows, "case": {**vars(options)}, "record": run_record(), "machine": vars(machine)}
@@ -84,13 +101,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--norm", choices=["instance", "batch"], default="instance")
     parser.add_argument("--batch-real", type=int, default=128, help="real images per class")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", choices=COMPILED, default="on", help="how the package's step is compiled")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the package's run"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="timed steps of each")
     parser.add_argument("--json", help="file for the rows")
     return parser.parse_args()
 
 
+def settings_of(items: Sequence[str]) -> dict[str, Any]:
+    """Return settings given as name=value."""
+    return {name: yaml.safe_load(value) for name, _, value in (item.partition("=") for item in items)}
+
+
 def _times(case: Case, rounds: int) -> dict[str, float]:
-    steps = {"plain_s": plain_step(case), "ours_s": our_step(case)}
+    steps: dict[str, Callable[[], object]] = {"plain_s": plain_step(case), "ours_s": our_step(case)}
     for name, step in steps.items():
         note(f"ipc {case.ipc}: warming up {name.removesuffix('_s')}")
         step()
@@ -98,12 +124,17 @@ def _times(case: Case, rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            synchronize(case.device)
-            started = time.perf_counter()
-            step()
-            synchronize(case.device)
-            times[name].append(time.perf_counter() - started)
+            times[name].append(seconds_of(step, case.device))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds of a step, from an idle device to an idle device."""
+    synchronize(device)
+    started = time.perf_counter()
+    step()
+    synchronize(device)
+    return time.perf_counter() - started
 
 
 def _memory(case: Case) -> dict[str, float]:
@@ -137,7 +168,7 @@ def _peak_resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def plain_step(case: Case) -> Any:
+def plain_step(case: Case) -> Callable[[], object]:
     """Return what takes a step of the plain loop."""
     pixels, labels = _pixels(case)
     real = _whitening(case).apply(pixels).to(case.device)
@@ -148,7 +179,7 @@ def plain_step(case: Case) -> Any:
     return as_a_plain_script()(lambda: next(losses))
 
 
-def our_step(case: Case) -> Any:
+def our_step(case: Case) -> Callable[[], object]:
     """Return what takes a step of the package."""
     split = Split(*_pixels(case))
     dataset = ImageDataset("random", split, split, tuple(map(str, range(case.classes))), "random", "random")
@@ -159,11 +190,25 @@ def our_step(case: Case) -> Any:
         "batch_real": case.batch_real,
         "init": "noise",
         "device": str(case.device),
-        "compile": "on",
+        "compile": "off" if case.compile == "off" else "on",
+        **case.settings,
     }
     step = ours.step_function(plan_distillation(dataset, settings), _whitening(case), _first_images(case))
     steps = count()
-    return lambda: step(next(steps))
+    return graphs(case.compile == "reduce-overhead")(lambda: step(next(steps)))
+
+
+@contextlib.contextmanager
+def graphs(captured: bool) -> Iterator[None]:
+    """Let torch.compile capture CUDA graphs of what it compiles here; see its mode "reduce-overhead"."""
+    if not captured:
+        yield
+        return
+    from torch._inductor import config
+
+    with config.patch({"triton.cudagraphs": True}):
+        torch.compiler.cudagraph_mark_step_begin()  # what the last step returned is not needed any more
+        yield
 
 
 def _pixels(case: Case) -> tuple[Tensor, Tensor]:

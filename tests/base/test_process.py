@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from atom_distill.base import process
+
 HELD = """
 from pathlib import Path
 import ctypes, sys
@@ -57,3 +59,24 @@ def test_importing_changes_nothing_and_does_not_import_torch():
         "print('torch' in sys.modules, 'TORCHINDUCTOR_CACHE_DIR' in os.environ)"
     )
     assert run(program) == "False False"
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"quota": "400000\n", "period": "100000\n"}, 4),
+        ({"quota": "-1\n", "period": "100000\n"}, 64),
+        ({}, 64),
+    ],
+)
+def test_cores_are_those_that_the_container_grants(files, cores, tmp_path, monkeypatch):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    places = ((str(tmp_path / "cpu.max"),), (str(tmp_path / "quota"), str(tmp_path / "period")))
+    monkeypatch.setattr(process, "_QUOTA_FILES", places)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert process.usable_cores() == cores
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert process.usable_cores() == 1

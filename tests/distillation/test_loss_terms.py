@@ -75,6 +75,23 @@ def test_finding_the_terms_changes_no_step(tmp_path):
     assert torch.equal(computed(case, matching=matching)[1], computed(case)[1])
 
 
+def test_terms_are_found_once(monkeypatch):
+    """A step decodes what it is for, and no images more to name its terms."""
+    case = Case()
+    matching = case.step()
+    decoded, decode = [], matching.parameterization.decode
+
+    def counted(stored):
+        decoded.append(len(stored["images"]))
+        return decode(stored)
+
+    monkeypatch.setattr(matching.parameterization, "decode", counted)
+    for step in range(3):
+        matching({"images": case.images().requires_grad_()}, step)
+        matching.term_names({"images": case.images()})
+    assert decoded == [2, *[len(case.images())] * 3]
+
+
 @pytest.mark.parametrize("method", ["dm", "dc"])
 def test_a_loss_of_one_term_is_not_written_twice(tmp_path, method):
     made = go(tmp_path / "run", method=method, steps=2)

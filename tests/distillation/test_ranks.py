@@ -149,7 +149,7 @@ def test_a_network_that_diverges_on_one_rank_is_told_on_all():
 
 def evaluate_with_a_bad_network(bad: int) -> Any:
     from atom_distill.base.errors import NonFiniteError
-    from atom_distill.evaluation import evaluate as module
+    from atom_distill.evaluation import train_and_test as module
 
     def train(*_: Any, repeats: range, **rest: Any) -> None:
         if bad in repeats:

@@ -12,14 +12,17 @@ from scipy.fft import dctn
 from atom_distill.api import evaluate
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
-from atom_distill.base.errors import ConfigError, ShapeError, UnknownNameError
+from atom_distill.base.errors import ConfigError, NonFiniteError, ShapeError, UnknownNameError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
 from atom_distill.data.subset import random_subset
-from atom_distill.evaluation import evaluate as module
+from atom_distill.evaluation import train_and_test as module
 from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.processes.ranks import Ranks
+from atom_distill.training import training_execution
+from atom_distill.training.networks import networks_for
 from atom_distill.training.training_execution import ExecutionOptions
 from distillation.toys import go, toy_dataset
 
@@ -88,6 +91,18 @@ def test_repeats_are_reproducible_and_each_its_own():
     assert score(repeats=2) == four[:2]  # more repeats do not change those before
     assert score(repeats=4, seed=1) != four
     assert len(set(four)) > 1
+
+
+def test_networks_of_several_evaluations_are_those_of_one():
+    """Also on random images, of which each network has a subset of its own."""
+    quick, tiny = QUICK.model_copy(update={"epochs": 5}), distilled(1)
+    every, some = evaluation(repeats=3, protocol=quick), evaluation(repeats=2, first=1, protocol=quick)
+    for score in (lambda of: of.of_distilled(tiny, DATA), lambda of: of.of_random(DATA, 1, "normalize")):
+        assert score(some).runs == score(every).runs[1:]
+        assert len(set(score(every).runs)) > 1
+    assert not some.would_repeat(some.of_distilled(tiny, DATA))  # a score does not say which networks it is of
+    with pytest.raises(ConfigError, match="first must be at least 0, got -1"):
+        evaluation(first=-1)
 
 
 def test_images_are_tested_through_the_set_s_own_preprocessing():
@@ -231,6 +246,27 @@ def test_networks_of_one_group_size_are_built_once(monkeypatch):
     monkeypatch.setattr(module, "networks_for", lambda *args: built.append(args[-1]) or build(*args))
     evaluation(repeats=3).of_distilled(distilled(), DATA)
     assert built == [1]
+
+
+@pytest.mark.slow
+def test_worker_processes_find_what_this_one_does(monkeypatch, capsys):
+    """With the same number of threads to the last bit, on images that are shared and on each network's own."""
+    monkeypatch.setattr(training_execution, "_WORKERS_FROM", 0)
+    quick = QUICK.model_copy(update={"epochs": 5})
+    alone, spread = (
+        evaluation(repeats=3, protocol=quick, ranks=Ranks(cores=cores), show_progress=True) for cores in (1, 2)
+    )
+    built = []
+    monkeypatch.setattr(module, "networks_for", lambda *args: built.append(args[-1]) or networks_for(*args))
+    runs = [each.of_random(DATA, 1, "normalize").runs for each in (alone, spread)]
+    assert built == [1]  # by the first alone
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) > 1
+    assert spread.of_distilled(distilled(1), DATA).runs == alone.of_distilled(distilled(1), DATA).runs
+    diverging = replace(spread, protocol=QUICK.model_copy(update={"lr": 1e30}))
+    with pytest.raises(NonFiniteError, match=r"network [12] diverged"):
+        diverging.of_distilled(distilled(1), DATA)
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_precision_and_progress_are_arguments_in_python(capsys):

@@ -14,7 +14,7 @@ from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
-from atom_distill.evaluation import evaluate as module
+from atom_distill.evaluation import train_and_test as module
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.evaluation.ranking import (
     RANKINGS_FILE,

@@ -14,8 +14,10 @@ from atom_distill.artifact.scores import load_scores, save_scores
 from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.reproduce import cell_runner as module
+from atom_distill.reproduce import cells_at_once
 from atom_distill.reproduce.cell import Cell, Effort, Result
 from atom_distill.reproduce.cell_runner import CellRunner
+from atom_distill.reproduce.cells_at_once import Task, run_cells
 from atom_distill.reproduce.comparisons import difference
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.plot import plot
@@ -120,6 +122,35 @@ def test_a_damaged_set_says_that_the_table_can_make_it_again(runner, tmp_path):
     (folder / "config.yaml").unlink()
     with pytest.raises(ArtifactError, match=f"Or remove {folder}: the table then makes that set again"):
         runner().run(cell(), None)
+
+
+def test_cells_with_a_folder_in_common_stay_in_turn(runner):
+    """A curve's later points continue earlier ones, and another network is trained on the same set."""
+    first, second, other = cell(steps=3), cell(steps=5), cell("random")
+    second = replace(second, column="later", continues=first)
+    third = replace(cell(steps=8), column="last", continues=second)
+    vit = replace(first, column="vit", arch="vit")
+    tasks = [Task(str(number), one, None) for number, one in enumerate([third, other, first, vit, second])]
+    found = [[task.label for task in chain] for chain in cells_at_once._chains(tasks, runner())]
+    assert sorted(found) == [["0", "2", "3", "4"], ["1"]]
+
+
+@pytest.mark.slow
+def test_cells_at_once_find_what_they_do_in_turn(tmp_path, capsys):
+    """On digits, which workers load themselves; with one thread, to the last bit."""
+    settings = {"ipc": 1, "steps": 2, "batch_real": 8, "depth": 1, "width": 8}
+    cells = [Cell(name, "digits", "digits", {**settings, "method": name}) for name in ("dm", "datadam", "atom")]
+    found: dict[int, list[Result]] = {}
+    for cores in (1, 2):
+        made = CellRunner(tmp_path / str(cores), Effort(repeats=1, epochs=2), shape=NetworkShape(1, 8), device="cpu")
+        made.check(cells)
+        found[cores] = []
+        run_cells(made, cells, lambda _: None, found[cores].append, cores)
+    told = capsys.readouterr().err
+    assert told.count("cell 1 of 3: dm/digits") == 2
+    in_turn, at_once = (sorted((one.row, one.steps, one.runs) for one in results) for results in (found[1], found[2]))
+    assert in_turn == at_once
+    assert len(in_turn) == 3
 
 
 def result(

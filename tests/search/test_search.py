@@ -19,6 +19,7 @@ from atom_distill.search.search_report import write_report
 from atom_distill.search.search_result import SearchResult, correlation
 from atom_distill.search.space import Candidate, Unfit
 from atom_distill.search.trials import Outcome, Trial, halving_epochs, run_trial
+from atom_distill.search.workers import InProcess
 from atom_distill.training.networks import OneNetwork
 from search.conftest import CANDIDATES
 
@@ -39,6 +40,22 @@ def test_every_architecture_is_tried_on_every_proxy_and_only_the_whole_is_tested
         network = build_model("convnet", (3, 8, 8), 3, candidate.shape)
         assert by_name[candidate.name].parameters == sum(parameter.numel() for parameter in network.parameters())
     assert all(one.seconds > 0 and one.peak_mib > 10 for one in search.outcomes)
+
+
+@pytest.mark.slow
+def test_worker_processes_find_the_same_accuracies(data, make_plan, make_search, tmp_path):
+    here = make_search(make_plan(), folder=tmp_path / "here").run()
+    spread = InProcess(data, "cpu", cores=2)
+    assert spread.description == "2 at once on cpu, processor threads: 1"
+    there = make_search(make_plan(), spread, folder=tmp_path / "there").run()
+    assert table(there) == table(here)
+    assert len(list((tmp_path / "there").rglob("*.json"))) == 12
+
+
+def test_builders_that_cannot_be_sent_are_used_here(data, make_plan, make_search):
+    own = Candidate("own", builder=lambda image_shape, num_classes, _: build_model("convnet", image_shape, num_classes))
+    search = make_search(make_plan([own], names="random"), InProcess(data, "cpu", cores=2)).run()
+    assert {one.failure for one in search.outcomes} == {None}
 
 
 def test_the_quality_of_a_proxy_follows_from_its_trials(make_plan, make_search):

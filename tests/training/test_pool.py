@@ -20,7 +20,9 @@ from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.models.initialization import reinitialize
 from atom_distill.processes.ranks import Ranks
+from atom_distill.processes.workers import run_tasks
 from atom_distill.training import pool as module
+from atom_distill.training import training_execution
 from atom_distill.training.networks import OneNetwork
 from atom_distill.training.pool import Pool, PoolRecipe
 from atom_distill.training.pool_file import Trajectory, read_trajectory
@@ -37,9 +39,9 @@ RUN = {"pool": 3, "pool_epochs": 4, "networks": "snapshot", "label_weight": 10.0
 PREPROCESSING = fit_preprocessing("normalize", DATA)
 
 
-def trained_pool(recipe: PoolRecipe = RECIPE) -> Pool:
+def trained_pool(recipe: PoolRecipe = RECIPE, *, cores: int = 1) -> Pool:
     pool = Pool(recipe, DATA)
-    pool.train(PREPROCESSING, Ranks(), show_progress=False)
+    pool.train(PREPROCESSING, Ranks(cores=cores), show_progress=False)
     return pool
 
 
@@ -304,8 +306,8 @@ def _distill_and_list(cache: str) -> Any:
     torch.set_num_threads(1)
     os.environ["ATOM_DATA"] = cache
     trained: list[int] = []
-    run = module._Training.run
-    module._Training.run = lambda self, *rest: trained.append(self.number) or run(self, *rest)  # type: ignore[method-assign]
+    run = module._Training.__call__
+    module._Training.__call__ = lambda self, task, *rest: trained.append(task[0]) or run(self, task, *rest)  # type: ignore[method-assign]
     try:
         join()
         return go(data=DATA, **RUN).images.numpy(), trained
@@ -326,3 +328,32 @@ def test_processes_share_the_training_and_make_the_images_of_one(tmp_path, monke
     assert shared.keys() == {"0.safetensors", "1.safetensors", "2.safetensors"}
     for name, tensors in files().items():
         assert_same(tensors, shared[name])
+
+
+@pytest.mark.slow
+def test_worker_processes_train_the_same_networks_and_save_when_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_execution, "_WORKERS_FROM", 0)
+    recipe = replace(RECIPE, epochs=300)  # long enough to be stopped
+    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "alone"))
+    trained_pool(recipe)
+    alone = files()
+    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "spread"))
+    begun: set[int] = set()
+
+    def press(job: Any, tasks: Any, *arguments: Any, on_report: Any, **options: Any) -> Any:
+        def told(number: int, value: Any) -> None:
+            on_report(number, value)
+            if number not in begun and len(begun) == 1:  # both have begun
+                signal.raise_signal(signal.SIGINT)
+            begun.add(number)
+
+        return run_tasks(job, tasks, *arguments, on_report=told, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "run_tasks", press)
+        with pytest.raises(InterruptedRunError, match=r"network [12] of the pool, which is kept"):
+            trained_pool(recipe, cores=2)
+    assert files().keys() == alone.keys()  # neither is lost
+    assert trained_pool(recipe, cores=2).count_cached() == 2
+    for name, tensors in files().items():
+        assert_same(tensors, alone[name])

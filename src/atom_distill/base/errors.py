@@ -52,6 +52,10 @@ class LostRankError(AtomError):
     """Another process of a distributed run has died or does not respond."""
 
 
+class LostWorkerError(AtomError):
+    """A worker process, which this one started for some of its tasks, has died."""
+
+
 class NonFiniteError(AtomError, ArithmeticError):
     """The loss became NaN or infinite; the message names the step and the last good checkpoint."""
 

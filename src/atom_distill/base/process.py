@@ -1,8 +1,9 @@
-"""Tuning of the whole process: idle threads, kept memory, compiler cache. For programs, not for importing."""
+"""The process as a whole: its cores, and its tuning: idle threads, kept memory, compiler cache."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,31 @@ _SPINS = "10000"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt` (malloc.h)."""
 _LARGEST = (1 << 31) - 1
+
+
+_QUOTA_FILES = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+"""Where a container's quota and period of processor time are: in version 2 of control groups, and in version 1."""
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use, by its affinity and the quota of its container."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(count, _quota()))
+
+
+def _quota() -> int:
+    """Return the cores' worth of time that the container grants, rounded up; as good as no limit where it says none."""
+    for paths in _QUOTA_FILES:
+        try:
+            quota, period = " ".join(Path(path).read_text() for path in paths).split()
+            if int(quota) > 0:
+                return math.ceil(int(quota) / int(period))
+        except (OSError, ValueError):  # none, or "max"
+            continue
+    return _LARGEST
 
 
 def tune_process(compiled_code: Path | None = None) -> None:

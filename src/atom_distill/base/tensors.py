@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import zlib
 from collections.abc import Mapping
@@ -11,7 +12,12 @@ from typing import TYPE_CHECKING
 from atom_distill.base.files import atomic_path
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
+
+_HASHED_AT_ONCE = 1000
+"""Rows of a tensor, whose copy is kept small: images of a whole set may lie in any order of their dimensions."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -39,10 +45,26 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def checksum(tensors: Mapping[str, Tensor]) -> int:
     """Return the crc32 of the names and bytes of tensors, in the order of their names."""
-    import torch
-
     crc = 0
     for name in sorted(tensors):
-        content = tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8)  # numpy has no bfloat16
-        crc = zlib.crc32(content.numpy().data, zlib.crc32(name.encode(), crc))
+        crc = zlib.crc32(as_bytes(tensors[name]).data, zlib.crc32(name.encode(), crc))
     return crc
+
+
+def sha256(*tensors: Tensor) -> str:
+    """Return the SHA-256 of the bytes of tensors, one after another, as hexadecimal digits."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        for part in tensor.split(_HASHED_AT_ONCE) if tensor.ndim else (tensor,):
+            found.update(as_bytes(part).data)
+    return found.hexdigest()
+
+
+def as_bytes(tensor: Tensor) -> NDArray[np.uint8]:
+    """Return the values of a tensor as bytes [size], in the order of its dimensions; a copy only where it must be."""
+    import torch
+
+    flat = tensor.detach().cpu().reshape(-1)
+    if flat.stride(0) != 1:  # also of a single element, which counts as contiguous
+        flat = flat.clone(memory_format=torch.contiguous_format)
+    return flat.view(torch.uint8).numpy()  # numpy has no bfloat16

@@ -81,8 +81,9 @@ def command(arguments: Sequence[str]) -> None:
     from atom_distill.api import distill, plan_distillation
     from atom_distill.base.device import pick_device
     from atom_distill.base.peak_memory import PeakMemory
-    from atom_distill.processes.ranks import current_ranks
+    from atom_distill.processes.ranks import join
 
+    ranks = join(use_workers=True)
     dataset = options.data.load(options.dataset)
     if options.dry_run:
         _print_plan(plan_distillation(dataset, settings), flags, as_json=options.json_output)
@@ -94,7 +95,7 @@ def command(arguments: Sequence[str]) -> None:
     started = time.perf_counter()
     with PeakMemory(pick_device(settings.get("device", "auto"))) as peak:
         distilled = distill(dataset, out=out, resume=options.resume, **settings)
-    peaks = current_ranks().gather((peak.mib, peak.own_mib))
+    peaks = ranks.gather((peak.mib, peak.own_mib))
     took = Took(time.perf_counter() - started, *map(max, zip(*peaks, strict=True)))
     _print_result(distilled, out, took, as_json=options.json_output)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from pydantic import BaseModel, Field
 
-from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.errors import ArtifactError, ConfigError, InterruptedRunError
 from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, group, parse, settings_options, shown
@@ -72,7 +72,11 @@ class MachineOptions(BaseModel):
         default="auto",
         description="Whether to use torch.compile; auto: in long evaluations.",
     )
-    at_once: int = Field(default=0, description="Number of networks that train together; 0: all on a GPU, 1 on a CPU.")
+    at_once: int = Field(
+        default=0,
+        description="Number of networks that train together in this process; 0: all on a GPU, and on a CPU one a core, "
+        "each in a process of its own.",
+    )
 
 
 class EvaluateCommand(BaseModel):
@@ -148,7 +152,10 @@ def command(arguments: Sequence[str]) -> None:
         evaluations = _at_same_compute(evaluations, distilled)
     scores = []
     for evaluation in evaluations:
-        score = _score(options, evaluation, distilled, dataset)
+        try:
+            score = _score(options, evaluation, distilled, dataset)
+        except KeyboardInterrupt:
+            raise InterruptedRunError("stopped; the same command continues this evaluation") from None
         scores.append(score)
         if distilled is not None:
             distilled.scores = evaluation.ranks.broadcast_from_rank0(partial(distilled.add_score, score))
@@ -206,10 +213,10 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
     from atom_distill.config.training_protocol import PROTOCOLS
     from atom_distill.evaluation.evaluate import Evaluation
     from atom_distill.models.build import build_model
-    from atom_distill.processes.ranks import current_ranks, require_device_for_each
+    from atom_distill.processes.ranks import join, require_device_for_each
     from atom_distill.training.training_execution import ExecutionOptions
 
-    ranks, device = current_ranks(), pick_device(options.execution.device)
+    ranks, device = join(use_workers=True), pick_device(options.execution.device)
     ranks.run_on_all(lambda: require_device_for_each(device, ranks))
     shape = NetworkShape(**given(options.shape))
     build_model(arch, dataset.image_shape, dataset.num_classes, shape)

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from atom_distill import __version__
 from atom_distill.base.cache_folder import compiled_code_folder
@@ -16,6 +17,7 @@ from atom_distill.base.progress import note
 from atom_distill.base.registry import unknown_name
 from atom_distill.cli.wording import as_options, flags_of
 from atom_distill.processes.launcher import launched
+from atom_distill.processes.neighbors import announced
 
 _COMMANDS = {
     "data": "fetch, check and describe a data set",
@@ -31,6 +33,11 @@ _COMMANDS = {
 
 _OVER_RANKS = ("distill", "evaluate")
 """Commands that several processes, started by torchrun, can run together."""
+
+_COMPUTING = ("distill", "evaluate", "reproduce", "search")
+"""Commands that use all cores for long, two of which disturb each other."""
+_QUICK = {"-h", "--help", "--dry-run"}
+"""Options with which they do not."""
 
 _HELP = """\
 usage: atom COMMAND [OPTIONS]
@@ -98,7 +105,10 @@ def _command(name: str, arguments: list[str]) -> None:
         from atom_distill.processes.ranks import join
 
         join()
-    importlib.import_module(f"atom_distill.cli.{name}").command(arguments)
+    computes = name in _COMPUTING and not _QUICK & {*arguments}
+    computing: AbstractContextManager[None] = announced(name) if computes else nullcontext()
+    with computing:
+        importlib.import_module(f"atom_distill.cli.{name}").command(arguments)
 
 
 def _told(name: str, error: BaseException) -> int:

@@ -21,7 +21,8 @@ from atom_distill.config.distill import Precision, Preprocess
 from atom_distill.reproduce.titles import TITLES, TableName
 
 if TYPE_CHECKING:
-    from atom_distill.reproduce.cell import Cell, Effort
+    from atom_distill.reproduce.cell import Cell, Effort, Result
+    from atom_distill.reproduce.cost import Cost
     from atom_distill.reproduce.grids import Request
     from atom_distill.reproduce.results import Results
 
@@ -167,22 +168,34 @@ def _list(cells: list[Cell], *, as_json: bool) -> None:
 
 def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None:
     """Run cells, and write the table's files after each."""
+    from atom_distill.base.device import pick_device
     from atom_distill.base.network_shape import NetworkShape
+    from atom_distill.processes.ranks import join
     from atom_distill.reproduce.cell_runner import CellRunner
+    from atom_distill.reproduce.cells_at_once import run_cells
     from atom_distill.reproduce.cost import measure
     from atom_distill.reproduce.plot import plot
     from atom_distill.reproduce.table_layout import markdown
 
     runner = CellRunner(options.out, _effort(options), shape=NetworkShape(norm=options.norm), seed=options.seed)
     path = options.out / f"{options.table}.json"
-    runner.check(cells)
-    for number, cell in enumerate(cells, start=1):
-        note(f"cell {number} of {len(cells)}: {cell.name}")
-        if options.table == "cost":
-            results.add(measure(cell, options.steps or _COST_STEPS))
-        else:
-            results.add(runner.run(cell, results.accuracy(cell.row, cell.column)))
+
+    places = dict.fromkeys((cell.row, cell.column) for cell in [*results.cells, *cells])
+    order = {place: number for number, place in enumerate(places)}
+
+    def keep(result: Result | Cost) -> None:
+        results.add(result)
+        results.cells.sort(key=lambda cell: order[cell.row, cell.column])  # several at once finish in any order
         results.save(path)
         write_text(path.with_suffix(".md"), markdown(options.table, results.cells))
         if results.accuracies():
             plot(options.table, results.accuracies(), path.with_suffix(".png"))
+
+    runner.check(cells)
+    if options.table == "cost":
+        for number, cell in enumerate(cells, start=1):
+            note(f"cell {number} of {len(cells)}: {cell.name}")
+            keep(measure(cell, options.steps or _COST_STEPS))
+        return
+    cores = join(use_workers=True).cores if pick_device("auto").type == "cpu" else 1
+    run_cells(runner, cells, lambda cell: results.accuracy(cell.row, cell.column), keep, cores)

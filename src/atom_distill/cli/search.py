@@ -34,7 +34,8 @@ class WorkerOptions(BaseModel):
     """Where the trials run."""
 
     on: Literal["auto", "process", "ray"] = Field(
-        default="auto", description="Run trials on Ray or in this process; auto: on Ray where it can be used."
+        default="auto",
+        description="Run trials on Ray, or on this machine, on each core another; auto: on Ray where it can be used.",
     )
     ray_address: Annotated[str | None, shown("starts Ray on this machine")] = Field(
         default=None, description="Address of a running Ray cluster, e.g. auto or ray://host:10001."
@@ -144,13 +145,17 @@ def _workers(options: WorkerOptions) -> Callable[[SearchData], Workers]:
     """Return what makes the workers; wrong options are refused here, before the search begins."""
     from atom_distill.base.device import pick_device
     from atom_distill.base.optional import is_available
+    from atom_distill.processes.ranks import join
     from atom_distill.search.workers import InProcess, OnRay, RaySettings, on_ray_or_here
 
+    cores = join(use_workers=True).cores
     only_ray = [name for name in ("ray_address", "gpus_per_trial", "dashboard") if getattr(options, name)]
     if options.on == "ray" or (options.on == "auto" and (options.ray_address or is_available("ray"))):
-        workers = OnRay if options.on == "ray" or only_ray else on_ray_or_here
-        return partial(workers, settings=RaySettings(**options.model_dump(exclude={"on"})))
+        settings = RaySettings(**options.model_dump(exclude={"on"}))
+        if options.on == "ray" or only_ray:
+            return partial(OnRay, settings=settings)
+        return partial(on_ray_or_here, settings=settings, cores=cores)
     for name in only_ray:
         raise ConfigError(f"--{name.replace('_', '-')} is for Ray: add --on ray, or leave it out")
     pick_device(options.device)
-    return partial(InProcess, device=options.device, threads=options.threads)
+    return partial(InProcess, device=options.device, threads=options.threads, cores=cores)

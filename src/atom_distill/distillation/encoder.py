@@ -91,23 +91,24 @@ class Encoder:
         return self._synthetic(images.to(self._synthetic_dtype, memory_format=self._format), labels)
 
     @torch.no_grad()
-    def terms(self, images: Tensor) -> tuple[Term, ...]:
-        """Return the terms of the matching loss for images [B, C, H, W]; computed from two of them, once."""
+    def terms(self, probe: Callable[[], Tensor]) -> tuple[Term, ...]:
+        """Return the terms of the matching loss; found once, from two images [2, C, H, W] that `probe` returns."""
         if self._terms is None:
+            images = probe()
             # In eval mode nothing is drawn, no rank waits for another, and running statistics stay as they are.
             was_training = self._network.training
-            features = self._network.eval().features(images[:2])
+            features = self._network.eval().features(images)
             self._terms = terms_of(self._objective.statistics(features))
             if self._objective.image_losses is not None:
-                labels = torch.zeros(len(images[:2]), dtype=torch.int64, device=images.device)
+                labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
                 losses = self._objective.image_losses(features, labels)
                 self._loss_names = tuple(unique_names([loss.name for loss in losses], "loss"))
             self._network.train(was_training)
         return self._terms
 
-    def term_names(self, images: Tensor) -> tuple[str, ...]:
+    def term_names(self, probe: Callable[[], Tensor]) -> tuple[str, ...]:
         """Return the names of all terms of the loss: of the statistics, then of the images' own losses."""
-        return (*(term.name for term in self.terms(images)), *self._loss_names)
+        return (*(term.name for term in self.terms(probe)), *self._loss_names)
 
     def backward(self, loss: Tensor) -> None:
         """Propagate the loss of synthetic images to what they are decoded from.

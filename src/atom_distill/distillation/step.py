@@ -70,7 +70,7 @@ class MatchingStep:
 
     def term_names(self, stored: Stored) -> tuple[str, ...]:
         """Return the names of the terms of the loss."""
-        names = self.encoder.term_names(self._probe(stored))
+        names = self.encoder.term_names(lambda: self._probe(stored))
         return names if self.classifier is None else tuple(unique_names([*names, self.classifier.name], "loss"))
 
     def __call__(self, stored: Stored, step: int) -> Tensor:
@@ -83,7 +83,7 @@ class MatchingStep:
         Returns:
             The terms of the loss of these classes, detached, shape [T]; their sum is the loss.
         """
-        terms = self.encoder.terms(self._probe(stored))
+        terms = self.encoder.terms(lambda: self._probe(stored))
         self.encoder.load(step)
         if self.classifier is not None:
             self.classifier.load(step)
@@ -93,7 +93,7 @@ class MatchingStep:
         total: Tensor | None = None
         for first, last in self._class_ranges():
             part_of_step = slice(int(self.rows_per_class[:first].sum()), int(self.rows_per_class[:last].sum()))
-            rows = part_of_step if chosen is None else chosen[part_of_step]
+            rows = part_of_step if chosen is None else chosen[part_of_step].to(means_real.device, non_blocking=True)
             # Leaves of their own: the gradient of a slice of all rows would be as large as all of them.
             part = {name: values.detach()[rows].requires_grad_() for name, values in stored.items()}
             means_syn, losses = self._synthetic_means(part, draw, first, last)
@@ -124,10 +124,10 @@ class MatchingStep:
                     sums = vectors.new_zeros(self.num_classes, vectors.shape[1])
                 # Images come class after class, so a chunk has few classes, and adds to their rows alone.
                 first, last = int(part_labels[0]), int(part_labels[-1]) + 1
-                within = (part_labels - first).to(vectors.device)
+                within = (part_labels - first).to(vectors.device, non_blocking=True)
                 sums[first:last] += class_sums(vectors, within, last - first)
         assert sums is not None  # a data set without images does not get here
-        return sums / self.sampler.counts.to(sums.device, sums.dtype).unsqueeze(1)
+        return sums / self.sampler.counts.to(sums.device, sums.dtype, non_blocking=True).unsqueeze(1)
 
     def chosen_rows(self, step: int) -> Tensor | None:
         """Return the rows of a step among those of the shard, int64, class after class; None for all."""
@@ -143,7 +143,7 @@ class MatchingStep:
 
     def _probe(self, stored: Stored) -> Tensor:
         """Return a few decoded images, to find out what terms the loss has."""
-        return self.parameterization.decode({name: values.detach()[:2] for name, values in stored.items()})
+        return self.parameterization.decode({name: values.detach()[:2] for name, values in stored.items()})[:2]
 
     def _blocks(self, step: int) -> list[tuple[Tensor, Tensor]]:
         """Return a step's real images in the blocks that are prepared at once: indices and labels, both int64 [b]."""
@@ -161,13 +161,13 @@ class MatchingStep:
         if draw is not None:
             images = augment(images, draw, labels + first)
         padded = self._padded(images)
-        classes = self.shard.classes[labels + first].to(images.device)
+        classes = self.shard.classes[labels + first].to(images.device, non_blocking=True)
         classes = torch.cat([classes, classes[-1:].expand(len(padded) - len(images))])
         vectors, losses = self.encoder.synthetic(padded, classes)
         if self.classifier is not None:
             judged = self.classifier.losses(padded, classes).unsqueeze(1)
             losses = judged if losses is None else torch.cat([losses, judged], 1)
-        within = labels.to(vectors.device)
+        within = labels.to(vectors.device, non_blocking=True)
         means = class_means(vectors[: len(images)], within, last - first)
         if losses is None:
             return means, None

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from atom_distill import __version__
 from atom_distill.artifact.distilled import DistilledDataset, TrainingSet
 from atom_distill.artifact.scores import Score, Subject
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
 from atom_distill.base.seeding import derive_seed
+from atom_distill.base.tensors import sha256
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
+from atom_distill.evaluation.interrupted import forget, place
+from atom_distill.evaluation.train_and_test import Task, TrainAndTest, in_groups
 from atom_distill.models.build import build_model
 from atom_distill.ops.parameterization import Parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import Ranks
-from atom_distill.training.networks import Networks, networks_for
+from atom_distill.processes.workers import run_tasks
 from atom_distill.training.schedules import SCHEDULES
-from atom_distill.training.train import accuracies, train
 from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
 from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
 
@@ -50,6 +53,8 @@ class Evaluation:
         arch: architecture.
         shape: departures from its defaults.
         repeats: number of networks.
+        first: number of the first, from 0. Its number decides a network's random draws: evaluations of some networks
+            each, in several processes, find together what one evaluation of all of them finds.
         protocol: how each is trained.
         seed: of all random draws.
         device: where they are trained.
@@ -61,6 +66,7 @@ class Evaluation:
     arch: str = "convnet"
     shape: NetworkShape = field(default_factory=NetworkShape)
     repeats: int = 5
+    first: int = 0
     protocol: TrainingProtocol = field(default_factory=lambda: PROTOCOLS.get("dm"))
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -71,6 +77,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ConfigError(f"repeats must be at least 1, got {self.repeats}")
+        if self.first < 0:
+            raise ConfigError(f"first must be at least 0, got {self.first}")
         SCHEDULES.get(self.protocol.schedule)  # an unknown one is refused here, before the first network is trained
 
     def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
@@ -89,15 +97,20 @@ class Evaluation:
                 f"the distilled set has classes {', '.join(distilled.class_names[:5])}..., and {dataset.name} has "
                 f"{', '.join(dataset.class_names[:5])}...; evaluate on the data set it was distilled from"
             )
-        score = self.of_images(distilled.training_set(), distilled.preprocessing, dataset)
+        score = self._of_set(distilled.training_set(), distilled.preprocessing, dataset, _identity(distilled))
         labels = "hard" if distilled.soft_labels is None else "soft"
         facts = {"ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
         return score.model_copy(update={**facts, "labels": labels})
 
     def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:
         """Return the score of networks trained on images in model space and tested on the real test split."""
+        return self._of_set(images, preprocessing, dataset, [sha256(images.images, images.targets)])
+
+    def _of_set(
+        self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset, identity: Sequence[object]
+    ) -> Score:
         stored = StoredTensors(images.images, images.targets, self.device)
-        runs = self._runs(lambda _: stored, dataset, preprocessing)
+        runs = self._runs(lambda _: stored, dataset, preprocessing, identity, shared=True)
         return self._score("distilled", dataset, preprocessing, runs).model_copy(update={"images": len(stored)})
 
     def of_random(
@@ -123,14 +136,18 @@ class Evaluation:
             raise ConfigError(f"ipc must be at least 1, got {int(counts.min())}")
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
 
-        def subset(repeat: int) -> TrainingImages:
+        def subset(repeat: int) -> tuple[Tensor, Tensor]:
             indices = random_subset(dataset, counts, derive_seed(self.seed, "random subset", repeat))
             images = preprocessing.apply(dataset.train.images[indices])
             if parameterization is not None:
                 images = parameterization.decode(parameterization.encode(images))
-            return StoredTensors(images, dataset.train.labels[indices], self.device)
+            return images, dataset.train.labels[indices]
 
-        runs = self._runs(subset, dataset, preprocessing)
+        def stored(repeat: int) -> TrainingImages:
+            return StoredTensors(*subset(repeat), self.device)
+
+        identity = ["random", sha256(*subset(self.first))]
+        runs = self._runs(stored, dataset, preprocessing, identity, shared=False)
         score = self._score("random", dataset, preprocessing, runs)
         ipc = int(counts[0]) if bool((counts == counts[0]).all()) else None
         return score.model_copy(update={"images": int(counts.sum()), "ipc": ipc})
@@ -150,64 +167,83 @@ class Evaluation:
         """Return the score of networks trained on every training image."""
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
         whole = Pixels(dataset.train, preprocessing, self.device)
-        runs = self._runs(lambda _: whole, dataset, preprocessing)
+        runs = self._runs(lambda _: whole, dataset, preprocessing, ["whole"], shared=True)
         return self._score("whole", dataset, preprocessing, runs)
 
     def would_repeat(self, score: Score) -> bool:
         """Return whether a score of the same images is what this evaluation would find, up to rounding."""
         asked = (self.arch, asdict(self.shape), self.repeats, self.protocol, self.seed)
         done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
-        return asked == done and self.execution.precision in ("auto", score.precision)
+        return asked == done and self.first == 0 and self.execution.precision in ("auto", score.precision)
 
     def _runs(
         self,
         images_of: Callable[[int], TrainingImages],
         dataset: ImageDataset,
         preprocessing: Preprocessing,
+        identity: Sequence[object],
+        *,
+        shared: bool,
     ) -> _Runs:
-        """Train and test `repeats` networks; several processes take turns in them."""
-        mine = range(self.ranks.rank, self.repeats, self.ranks.size)
-        execution = self._plan(len(images_of(0)), dataset)
-        test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
+        """Train and test `repeats` networks; several processes take turns in them.
+
+        Args:
+            images_of: from the number of a network to what it is trained on.
+            dataset: whose test split they are tested on.
+            preprocessing: of its images.
+            identity: of what the first network is trained on; data set and seed decide the rest.
+            shared: whether all networks are trained on the same images.
+        """
+        numbers = range(self.first, self.first + self.repeats)
+        mine = numbers[self.ranks.rank :: self.ranks.size]
+        first = images_of(self.first)
+        execution = self._plan(len(first), dataset)
+        groups = list(in_groups(mine, execution.at_once))
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
+        test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
+        folder = place(__version__, dataset.fingerprint, self._identity(preprocessing, execution), identity)
+        job = TrainAndTest(self.protocol, self.seed, execution, network, test, folder, first if shared else None)
+        tasks = (Task(group, [] if shared else [images_of(number) for number in group]) for group in groups)
         started = time.perf_counter()
         found: dict[int, float] = {}
+        earlier = 0.0
         total = len(mine) * self.protocol.epochs
         bar = Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress)
+        going: set[int] = set()
+
+        def on_epochs(number: int, finished: int) -> None:
+            going.add(number)
+            bar.advance(finished * len(groups[number]), **self._position([groups[one] for one in sorted(going)], found))
 
         def train_mine() -> None:
-            networks: Networks | None = None
-            size = 0
-            for repeats in _groups(mine, execution.at_once):
-                if networks is None or len(repeats) != size:  # only the last group can be of another size
-                    networks, size = networks_for(network, execution, len(repeats)), len(repeats)
-                train(
-                    networks,
-                    [images_of(repeat) for repeat in repeats],
-                    self.protocol,
-                    seed=self.seed,
-                    repeats=repeats,
-                    on_epoch=partial(bar.advance, len(repeats), **self._position(repeats, found)),
-                )
-                found.update(zip(repeats, accuracies(networks, test), strict=True))
+            nonlocal earlier
+            with closing(run_tasks(job, tasks, len(groups), cores=execution.cores, on_report=on_epochs)) as running:
+                for number, tested in running:
+                    going.discard(number)
+                    found.update(zip(groups[number], tested.accuracies, strict=True))
+                    earlier += tested.seconds / min(execution.cores, len(groups))
 
         with bar:
             self.ranks.run_on_all(train_mine)
         everything = {repeat: accuracy for part in self.ranks.gather(found) for repeat, accuracy in part.items()}
-        in_order = tuple(everything[repeat] for repeat in range(self.repeats))
-        return _Runs(in_order, time.perf_counter() - started, execution.dtype)
+        in_order = tuple(everything[repeat] for repeat in numbers)
+        forget(folder)
+        return _Runs(in_order, earlier + time.perf_counter() - started, execution.dtype)
 
-    def _position(self, repeats: range, found: dict[int, float]) -> dict[str, str]:
+    def _identity(self, preprocessing: Preprocessing, execution: TrainingExecution) -> list[object]:
+        """Return all of this evaluation that decides what a network becomes, besides its images."""
+        protocol = self.protocol.model_dump(mode="json")
+        return [self.arch, asdict(self.shape), protocol, self.seed, str(execution.dtype), preprocessing.kind]
+
+    def _position(self, going: Sequence[range], found: dict[int, float]) -> dict[str, str]:
         """Return what the bar shows: which networks are training, and the accuracy of the last one."""
-        every = f" by {repeats.step}" if repeats.step > 1 else ""
-        which = f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"
         last = f"{list(found.values())[-1]:.1f} %" if found else "-"
-        return {"network": f"{which}/{self.repeats}", "last": last}
+        return {"network": f"{', '.join(map(_numbers, going))}/{self.first + self.repeats}", "last": last}
 
     def _plan(self, images: int, dataset: ImageDataset) -> TrainingExecution:
         _, height, width = dataset.image_shape
         pixels = float(self.repeats * self.protocol.epochs * images * height * width)
-        return self.execution.plan(self.device, pixels=pixels, repeats=self.repeats)
+        return self.execution.plan(self.device, pixels=pixels, repeats=self.repeats, cores=self.ranks.cores)
 
     def _score(self, subject: Subject, dataset: ImageDataset, preprocessing: Preprocessing, runs: _Runs) -> Score:
         return Score(
@@ -226,6 +262,16 @@ class Evaluation:
         )
 
 
+def _identity(distilled: DistilledDataset) -> list[object]:
+    """Return what a set is known by: what is stored, which is the same on machines that decode it differently."""
+    stored = {**distilled.stored, "labels": distilled.row_labels, **distilled.parameterization.tensors()}
+    stored |= {f"preprocessing.{name}": values for name, values in distilled.preprocessing.tensors().items()}
+    if distilled.soft_labels is not None:
+        stored["soft labels"] = distilled.soft_labels
+    of_each = {name: [str(values.dtype), list(values.shape), sha256(values)] for name, values in stored.items()}
+    return [type(distilled.parameterization).__name__, distilled.form, of_each]
+
+
 @dataclass(frozen=True)
 class _Runs:
     """Accuracies of all networks in percent, the seconds they took, and the precision they were trained in."""
@@ -235,7 +281,7 @@ class _Runs:
     dtype: torch.dtype
 
 
-def _groups(repeats: range, at_once: int) -> Iterator[range]:
-    """Yield the repeats in groups that train together."""
-    for first in range(0, len(repeats), at_once):
-        yield repeats[first : first + at_once]
+def _numbers(repeats: range) -> str:
+    """Return the numbers of networks as the bar shows them."""
+    every = f" by {repeats.step}" if repeats.step > 1 else ""
+    return f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"

@@ -72,4 +72,4 @@ def _attention(module: nn.MultiheadAttention, generator: torch.Generator) -> Non
 
 
 def _uniform(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
-    parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator))
+    parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator), non_blocking=True)

@@ -48,7 +48,7 @@ def mix(images: Tensor, targets: Tensor, draw: CutMixDraw) -> tuple[Tensor, Tens
         draw: of B images of this size.
     """
     (top, bottom), (left, right) = draw.rows, draw.columns
-    partner = draw.partner.to(images.device)
+    partner = draw.partner.to(images.device, non_blocking=True)
     mixed = images.clone()
     mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
     share = (bottom - top) * (right - left) / (images.shape[2] * images.shape[3])

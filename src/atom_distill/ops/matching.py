@@ -198,7 +198,8 @@ def class_sums(matching_vectors: Tensor, labels: Tensor, num_classes: int) -> Te
 
 def class_means(matching_vectors: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """Average matching vectors by class: [B, D] and labels [B] give [K, D]; a class without images gives zeros."""
-    counts = torch.bincount(labels, minlength=num_classes).clamp_min(1)
+    # Not bincount, for which a GPU's host waits to learn the largest label.
+    counts = labels.new_zeros(num_classes).index_add_(0, labels, torch.ones_like(labels)).clamp_min(1)
     return class_sums(matching_vectors, labels, num_classes) / counts.to(matching_vectors.dtype).unsqueeze(1)
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from atom_distill.base.constants import Constant
 from atom_distill.base.errors import ArtifactError, ShapeError
 
 _CHUNK = 4096
@@ -70,8 +71,12 @@ class ChannelNormalization:
     def _on(self, images: Tensor) -> tuple[Tensor, Tensor]:
         if images.shape[1] != len(self.mean):
             raise ShapeError(f"expected images with {len(self.mean)} channels, got {tuple(images.shape)}")
-        mean, std = self.mean.to(images.device), self.std.to(images.device)
-        return mean.view(-1, 1, 1), std.view(-1, 1, 1)
+        mean, std = self._constants
+        return mean.on(images.device).view(-1, 1, 1), std.on(images.device).view(-1, 1, 1)
+
+    @cached_property
+    def _constants(self) -> tuple[Constant, Constant]:
+        return Constant(self.mean), Constant(self.std)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from atom_distill.base.errors import AtomError, ConfigError, LostRankError
+from atom_distill.base.process import usable_cores
 from atom_distill.processes.launcher import launched
 
 Made = TypeVar("Made")
@@ -33,10 +34,12 @@ class Ranks:
     Attributes:
         rank: of this process, from 0.
         size: number of processes.
+        cores: over which one process spreads independent networks on a CPU, in worker processes; 1 for none.
     """
 
     rank: int = 0
     size: int = 1
+    cores: int = 1
 
     @property
     def is_main(self) -> bool:
@@ -86,16 +89,16 @@ class Ranks:
         return everything
 
 
-_joined = False
-"""Whether this program has joined the others; torch's process group belongs to the program as a whole, too."""
+_ours = Ranks()
+"""Those that this program has joined; torch's process group belongs to the program as a whole, too."""
 
 
 def current_ranks() -> Ranks:
     """Return the processes that this program has joined; before `join` it is alone."""
-    return Ranks(dist.get_rank(), dist.get_world_size()) if _joined else Ranks()
+    return _ours
 
 
-def join() -> Ranks:
+def join(*, use_workers: bool = False) -> Ranks:
     """Join the processes that torchrun started, if it did; from then on they work together.
 
     Each takes the GPU of its local rank, where the machine has one for it, as what "cuda" means from then on. The
@@ -103,17 +106,24 @@ def join() -> Ranks:
     `distill` and `evaluate` in all of them alike, since they wait for each other; other calls, such as a set's `save`,
     belong into the main process (`join().is_main`). Without it, each process works alone.
 
+    Args:
+        use_workers: where torchrun started none, train independent networks on a CPU in worker processes, as the
+            commands do: those of an evaluation and of a pool, at once, on as many cores as torch has threads.
+            Architectures and schedules must then be importable; what a script registers itself is not known there.
+
     Raises:
         ConfigError: the launcher's variables are incomplete, or the program has a process group of its own already.
     """
-    global _joined  # noqa: PLW0603 (torch's process group is global, too)
+    global _ours  # noqa: PLW0603 (torch's process group is global, too)
     place = launched()
-    if _joined or place.size == 1:
-        return current_ranks()
+    if place.size == 1:
+        _ours = Ranks(cores=min(torch.get_num_threads(), usable_cores()) if use_workers else 1)
+    if _ours.size > 1 or place.size == 1:
+        return _ours
     if dist.is_initialized():
         raise ConfigError("torch.distributed is initialized already; call atom_distill's join() first, instead")
     if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's default, which leaves most of a large machine idle
-        torch.set_num_threads(max(1, _cores() // place.local_size))
+        torch.set_num_threads(max(1, usable_cores() // place.local_size))
     # Its functions take the group that exists when they are imported as a default, and keep it alive: its threads
     # then now and then abort the end of the program, after all work is done.
     importlib.import_module("torch.distributed.nn")
@@ -121,16 +131,16 @@ def join() -> Ranks:
     dist.init_process_group(backend, timeout=_TIMEOUT)
     if torch.cuda.is_available() and place.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(place.local_rank)
-    _joined = True
-    return current_ranks()
+    _ours = Ranks(dist.get_rank(), dist.get_world_size())
+    return _ours
 
 
 def leave() -> None:
     """Leave the process group, if there is one; the last thing that a program does."""
-    global _joined  # noqa: PLW0603
-    if _joined:
+    global _ours  # noqa: PLW0603
+    if _ours.size > 1:
         dist.destroy_process_group()
-        _joined = False
+    _ours = Ranks()
 
 
 def require_device_for_each(device: torch.device, ranks: Ranks) -> None:
@@ -172,8 +182,3 @@ def _or_lost(collective: Callable[[], object]) -> None:
             f"rank {os.environ.get('RANK')} lost the connection to another rank ({reason}); torchrun names the one "
             "that died. `atom distill` continues from the last checkpoint with --resume"
         ) from None
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from functools import cache
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,13 @@ class CellRunner:
             "seed": seed,
             "execution": ExecutionOptions(effort.precision),
         }
-        self._dataset = cache(load_dataset)
+        self._datasets: dict[str, ImageDataset] = {}
+
+    def without_data(self) -> CellRunner:
+        """Return the same runner without loaded images, which another process opens itself."""
+        runner = copy(self)
+        runner._datasets = {}
+        return runner
 
     def check(self, cells: Sequence[Cell]) -> None:
         """Make sure that every cell can be run, before the first one takes its hours.
@@ -94,14 +100,20 @@ class CellRunner:
             **score.model_dump(include={"runs", "preprocess", "arch", "precision"}),
         )
 
-    def _folder(self, cell: Cell) -> Path:
+    def _dataset(self, name: str) -> ImageDataset:
+        if name not in self._datasets:
+            self._datasets[name] = load_dataset(name)
+        return self._datasets[name]
+
+    def folder(self, cell: Cell) -> Path:
+        """Return the folder of a cell's set."""
         return self._sets / cell.folder(self._dataset(cell.dataset))
 
     def _distill(self, cell: Cell, dataset: ImageDataset) -> tuple[DistilledDataset, float | None]:
         """Return the set, and the seconds it took if it was made here from its first step to its last."""
-        out = self._folder(cell)
-        if cell.continues is not None and self._folder(cell.continues).exists() and not out.exists():
-            _copy(self._folder(cell.continues), out)
+        out = self.folder(cell)
+        if cell.continues is not None and self.folder(cell.continues).exists() and not out.exists():
+            _copy(self.folder(cell.continues), out)
         is_new = not out.exists()
         started = time.perf_counter()
         try:
@@ -118,7 +130,7 @@ class CellRunner:
 
     def _random_score(self, cell: Cell, dataset: ImageDataset) -> Score:
         """Return the score of random images, each network trained on a subset of its own."""
-        folder = self._folder(cell)
+        folder = self.folder(cell)
         scores = load_scores(folder)
         score = self._stored(cell, scores)
         if score is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import ConfigError
+from atom_distill.base.tensors import sha256
 from atom_distill.data.dataset import ImageDataset, Split
 from atom_distill.data.subset import hold_out, random_subset, require_images
 from atom_distill.ops.preprocessing import Preprocessing
@@ -85,11 +85,7 @@ def make_search_data(
 
 def _digest(preprocessing: Preprocessing) -> str:
     tensors = [tensor for _, tensor in sorted(preprocessing.tensors().items())]
-    return f"{preprocessing.kind}-{_sha256(*tensors)[:12]}"
-
-
-def _sha256(*tensors: Tensor) -> str:
-    return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
+    return f"{preprocessing.kind}-{sha256(*tensors)[:12]}"
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,7 @@ def make_proxy(name: str, data: SearchData, *, epochs: int, batch_size: int) -> 
 def distilled_proxy(name: str, data: SearchData) -> Proxy:
     """Return the proxy of a distilled set."""
     distilled = data.distilled[name]
-    return Proxy(name, "distilled", len(distilled.images), _sha256(distilled.images, distilled.targets)[:16])
+    return Proxy(name, "distilled", len(distilled.images), sha256(distilled.images, distilled.targets)[:16])
 
 
 def random_proxy(per_class: tuple[int, ...], data: SearchData) -> Proxy:

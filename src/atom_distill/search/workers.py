@@ -1,4 +1,4 @@
-"""The workers of a search: trials run one after another in this process, or at once on Ray.
+"""The workers of a search: trials run in this process, at once in worker processes of this machine, or on Ray.
 
 Ray is optional: it is imported by `OnRay` only.
 """
@@ -6,8 +6,10 @@ Ray is optional: it is imported by `OnRay` only.
 from __future__ import annotations
 
 import os
+import pickle
 import warnings
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Protocol
@@ -22,6 +24,7 @@ from atom_distill.base.optional import require
 from atom_distill.base.process import tune_process
 from atom_distill.base.progress import note
 from atom_distill.ops.preprocessing import preprocessing_from_tensors
+from atom_distill.processes.workers import run_tasks
 from atom_distill.search.proxies import SearchData
 from atom_distill.search.trials import Outcome, Trial, run_trial
 
@@ -48,20 +51,22 @@ class Workers(Protocol):
 
 
 class InProcess:
-    """Runs trials in this process, one after another.
+    """Runs trials on this machine: one after another in this process, or on a CPU in worker processes.
 
     Args:
         data: images.
         device: where networks train, by name.
         threads: of the processor, for each trial.
+        cores: of the processor that worker processes use together; fewer than two times `threads` for this process.
 
     Raises:
         ConfigError: there is no such device.
     """
 
-    def __init__(self, data: SearchData, device: str = "auto", threads: int = 1) -> None:
-        self._data, self._threads = data, threads
+    def __init__(self, data: SearchData, device: str = "auto", threads: int = 1, cores: int = 1) -> None:
         self._place = pick_device(device)
+        self._at_once = cores // threads if self._place.type == "cpu" else 1
+        self._job = _RunHere(data, str(self._place), threads)
 
     @property
     def device(self) -> str:
@@ -71,15 +76,43 @@ class InProcess:
     @property
     def description(self) -> str:
         """See `Workers.description`."""
-        return f"one after another on {self._place}, processor threads: {self._threads}"
+        how = f"{self._at_once} at once" if self._at_once > 1 else "one after another"
+        return f"{how} on {self._place}, processor threads: {self._job.threads}"
 
     def run(self, trials: Sequence[Trial]) -> Generator[tuple[Trial, Outcome], None, None]:
-        """See `Workers.run`."""
-        for trial in trials:
-            yield trial, run_trial(trial, self._data, str(self._place), self._threads)
+        """See `Workers.run`.
+
+        Raises:
+            LostWorkerError: a worker process died.
+        """
+        at_once = self._at_once if _can_be_sent(trials) else 1
+        with closing(run_tasks(self._job, trials, len(trials), cores=at_once)) as running:
+            for number, outcome in running:
+                yield trials[number], outcome
 
     def close(self) -> None:
         """See `Workers.close`."""
+
+
+@dataclass(frozen=True, eq=False)
+class _RunHere:
+    """Runs a trial in the process that it is called in."""
+
+    data: SearchData
+    device: str
+    threads: int
+
+    def __call__(self, trial: Trial, *_: object) -> Outcome:
+        return run_trial(trial, self.data, self.device, self.threads)
+
+
+def _can_be_sent(trials: Sequence[Trial]) -> bool:
+    """Return whether another process can have the trials, or some builder of theirs is a function without a name."""
+    try:
+        pickle.dumps(trials)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -209,13 +242,13 @@ class OnRay:
         return found
 
 
-def on_ray_or_here(data: SearchData, settings: RaySettings) -> Workers:
-    """Return workers on Ray, or in this process, with a note, where Ray cannot be imported or started."""
+def on_ray_or_here(data: SearchData, settings: RaySettings, cores: int = 1) -> Workers:
+    """Return workers on Ray, or on this machine, with a note, where Ray cannot be imported or started."""
     try:
         return OnRay(data, settings)
     except (MissingExtraError, RayNotStartedError) as error:
-        note(f"{error.args[0]}; going on in this process")
-        return InProcess(data, settings.device, settings.threads)
+        note(f"{error.args[0]}; going on without it")
+        return InProcess(data, settings.device, settings.threads, cores)
 
 
 def _start(ray: ModuleType, settings: RaySettings) -> None:

@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -31,11 +32,12 @@ from atom_distill.models.initialization import reinitialize
 from atom_distill.models.network import Network
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import Ranks
+from atom_distill.processes.workers import run_tasks
 from atom_distill.training.embeddings import Embeddings, embeddings_of
 from atom_distill.training.networks import OneNetwork
 from atom_distill.training.pool_file import Snapshots, is_finished, is_intact, read_trajectory
 from atom_distill.training.train import initial_generator, train
-from atom_distill.training.training_execution import ExecutionOptions
+from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
 from atom_distill.training.training_images import Pixels
 
 _SEED = derive_seed(0, "pool")
@@ -155,23 +157,40 @@ class Pool:
         """
         numbers = range(self.recipe.networks)
         for some in (numbers[ranks.rank :: ranks.size], numbers):  # processes of several machines may share no cache
-            work = partial(self._train, some, preprocessing, show_progress=show_progress)
+            work = partial(self._train, some, preprocessing, cores=ranks.cores, show_progress=show_progress)
             ranks.run_on_all(work)
 
-    def _train(self, numbers: Iterable[int], preprocessing: Preprocessing, *, show_progress: bool) -> None:
-        """Train those of some networks that are not in the cache, one after another, each from where it is."""
+    def _train(self, numbers: Iterable[int], preprocessing: Preprocessing, *, cores: int, show_progress: bool) -> None:
+        """Train those of some networks that are not in the cache, each from where it is, on each core another."""
         numbers = [number for number in numbers if not self._is_usable(number)]
         if not numbers:
             return
         images = Pixels(self._dataset.train, preprocessing, self.recipe.device)
-        network = self.new_network().to(self.recipe.device)
         epochs = self.recipe.epochs * len(numbers)
         pixels = float(epochs * len(images) * images.split.images.shape[2:].numel())
-        trained = OneNetwork(network, ExecutionOptions().plan(self.recipe.device, pixels=pixels, repeats=1))
+        execution = ExecutionOptions().plan(self.recipe.device, pixels=pixels, repeats=1, cores=cores)
+        # Where two are trained at once, each counts half of its time, so that the sum is what all took.
+        share = math.ceil(len(numbers) / min(execution.cores, len(numbers))) / len(numbers)
+        job = _Training(self.recipe, self.new_network().to(self.recipe.device), images, execution, share)
+        tasks = [(number, self._path(number)) for number in numbers]
         label = f"train {len(numbers)} network{'s' if len(numbers) > 1 else ''} of the pool"
         with StopRequest() as stop, Progress(label, total=epochs, unit="epochs", enabled=show_progress) as bar:
-            for number in numbers:
-                _Training(self._path(number), number, self.recipe, network, stop, bar).run(trained, images)
+
+            def on_epochs(_: int, trained: tuple[int, float | None]) -> None:
+                finished, accuracy = trained
+                bar.advance(finished, **({} if accuracy is None else {"accuracy": f"{accuracy:.0f} %"}))
+
+            running = run_tasks(
+                job,
+                tasks,
+                len(tasks),
+                cores=execution.cores,
+                on_report=on_epochs,
+                stop_requested=lambda: stop.received,
+            )
+            with closing(running):
+                for _ in running:
+                    pass
 
     def _is_cached(self, number: int) -> bool:
         return is_finished(self._path(number), self.recipe.epochs)
@@ -208,58 +227,72 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """The training of one network.
+    """The training of networks of a pool, in this process or a worker.
 
     Attributes:
-        path: of its file.
-        number: in the pool.
         recipe: of the pool.
         network: which is trained.
-        stop: whether to stop after an epoch.
-        bar: counts epochs.
+        images: on which.
+        execution: on this machine.
+        share: of the time that a network's training takes, for which no other is trained.
     """
 
-    path: Path
-    number: int
     recipe: PoolRecipe
     network: Network
-    stop: StopRequest
-    bar: Progress
+    images: Pixels
+    execution: TrainingExecution
+    share: float
 
-    def run(self, trained: OneNetwork, images: Pixels) -> None:
-        """Train the network from where its file stands to its end."""
-        trajectory, saved = read_trajectory(self.path, self.network), time.monotonic()
-        started = saved - trajectory.seconds
+    @cached_property
+    def _trained(self) -> OneNetwork:
+        return OneNetwork(self.network, self.execution)
+
+    def __call__(
+        self,
+        task: tuple[int, Path],
+        report: Callable[[tuple[int, float | None]], None],
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        """Train a network from where its file stands to its end.
+
+        Args:
+            task: its number in the pool, and its file.
+            report: takes how many epochs more are done, and the accuracy then, percent.
+            stop_requested: whether to stop after an epoch.
+        """
+        number, path = task
+        trajectory, saved = read_trajectory(path, self.network), time.monotonic()
+        before, started = trajectory.seconds, saved
         state, epochs = trajectory.state, self.recipe.epochs
         if state.epochs:
-            self.bar.advance(state.epochs)
+            report((state.epochs, None))
 
         def after_epoch() -> None:
             nonlocal saved
-            if trained.diverged():
+            if self._trained.diverged():
                 raise NonFiniteError(
-                    f"network {self.number + 1} of the pool diverged in epoch {state.epochs}: its weights are NaN or "
+                    f"network {number + 1} of the pool diverged in epoch {state.epochs}: its weights are NaN or "
                     "infinite; another `arch` or `norm` may help"
                 )
             trajectory.add(self.network)
             # Read once: what is not saved here is lost if a signal arrives below.
-            finished, stopped = state.epochs == epochs, self.stop.received
+            finished, stopped = state.epochs == epochs, stop_requested()
             due = finished or stopped or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES
             # Another run may have trained the same network to its end meanwhile, and may rest on it already.
-            if due and (finished or not is_finished(self.path, epochs)):
-                trajectory.seconds = time.monotonic() - started
-                trajectory.write(self.path, finished=finished)
+            if due and (finished or not is_finished(path, epochs)):
+                trajectory.seconds = before + self.share * (time.monotonic() - started)
+                trajectory.write(path, finished=finished)
                 saved = time.monotonic()
-            self.bar.advance(accuracy=f"{_accuracy(self.network, images):.0f} %")
+            report((1, _accuracy(self.network, self.images)))
             if stopped:
                 raise InterruptedRunError(
-                    f"stopped after epoch {state.epochs} of network {self.number + 1} of the pool, which is kept. "
+                    f"stopped after epoch {state.epochs} of network {number + 1} of the pool, which is kept. "
                     "To continue, give the same command again; `atom distill` needs --resume with it"
                 )
 
         trajectory.resume(self.network)
-        protocol, repeats = self.recipe.protocol, [self.number]
-        train(trained, [images], protocol, seed=_SEED, repeats=repeats, on_epoch=after_epoch, state=state)
+        protocol, repeats = self.recipe.protocol, [number]
+        train(self._trained, [self.images], protocol, seed=_SEED, repeats=repeats, on_epoch=after_epoch, state=state)
 
 
 @torch.no_grad()

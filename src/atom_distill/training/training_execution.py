@@ -13,6 +13,8 @@ from atom_distill.config.distill import CompileMode, Precision
 _COMPILE_FROM = 3e7
 """Pixels that pass through training from which compiling pays off: it takes about 15 s on two cores, and saves about a
 microsecond per pixel there."""
+_WORKERS_FROM = 1e8
+"""Pixels from which worker processes pay off: each takes some seconds to start."""
 _TOGETHER = 10
 """Maximum number of networks that train together on a GPU, because of its memory."""
 
@@ -25,13 +27,15 @@ class TrainingExecution:
         device: where networks train.
         dtype: precision of convolutions and matrix products; weights are float32.
         compiled: whether torch.compile is tried.
-        at_once: networks that train together.
+        at_once: networks that train together in one process.
+        cores: of the processor over which networks are spread, in worker processes; 1 for this process alone.
     """
 
     device: torch.device
     dtype: torch.dtype
     compiled: bool
     at_once: int
+    cores: int = 1
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -60,22 +64,26 @@ class ExecutionOptions:
         if self.at_once < 0:
             raise ConfigError(f"at-once must be at least 1, or 0 for the machine's choice, got {self.at_once}")
 
-    def plan(self, device: torch.device, *, pixels: float, repeats: int) -> TrainingExecution:
+    def plan(self, device: torch.device, *, pixels: float, repeats: int, cores: int = 1) -> TrainingExecution:
         """Return how to run.
 
-        A CPU runs one compiled network after another: stacked, the same networks took seven times longer there
-        (docs/performance.md). A GPU has room for all at once.
+        A CPU runs compiled networks one by one, on each core another: stacked, the same networks took seven times
+        longer there (docs/performance.md). A GPU has room for all at once.
 
         Args:
             device: where networks train.
             pixels: total that pass through training.
             repeats: total number of networks.
+            cores: that worker processes may use.
         """
         on_gpu = device.type == "cuda"
         pays = pixels >= _COMPILE_FROM and device.type == "cpu" and can_compile(device)
         compiled = self.compile == "on" or (self.compile == "auto" and pays)
         at_once = min(self.at_once or (_TOGETHER if on_gpu else 1), repeats)
-        return TrainingExecution(device, self._dtype(device, compiled=compiled), compiled, at_once)
+        spread = device.type == "cpu" and not self.at_once and pixels >= _WORKERS_FROM
+        return TrainingExecution(
+            device, self._dtype(device, compiled=compiled), compiled, at_once, cores if spread else 1
+        )
 
     def _dtype(self, device: torch.device, *, compiled: bool) -> torch.dtype:
         if self.precision != "auto":

@@ -39,7 +39,7 @@ class StoredTensors:
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """See `TrainingImages.batch`."""
-        place = indices.to(self._images.device)
+        place = indices.to(self._images.device, non_blocking=True)
         return self._images[place], self._labels[place]
 
 
@@ -64,5 +64,6 @@ class Pixels:
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """See `TrainingImages.batch`."""
-        images = self.preprocessing.apply(self.split.images[indices].to(self.device), self.dtype).float()
-        return images, self.split.labels[indices].to(self.device)
+        pixels = self.split.images[indices].to(self.device, non_blocking=True)
+        labels = self.split.labels[indices].to(self.device, non_blocking=True)
+        return self.preprocessing.apply(pixels, self.dtype).float(), labels

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from atom_distill.base.constants import Constant
 from atom_distill.base.errors import ConfigError
 from atom_distill.ops.parameterization.base import Parameterization, Stored
 
@@ -58,32 +59,36 @@ class Frequency(Parameterization):
         self.deviations = torch.ones(count) if deviations is None else deviations
         order = torch.cat([_low_to_high(corner) for corner in self.corners])
         starts = torch.tensor([0, *[corner**2 for corner in self.corners[:-1]]]).cumsum(0)
-        self._order = order + starts.repeat_interleave(torch.tensor([corner**2 for corner in self.corners]))
-        self._place = self._order.argsort()
-        self._bases = [(_cosines(height, corner), _cosines(width, corner)) for corner in self.corners]
+        order = order + starts.repeat_interleave(torch.tensor([corner**2 for corner in self.corners]))
+        self._order, self._place = Constant(order), Constant(order.argsort())
+        self._bases = [
+            (Constant(_cosines(height, corner)), Constant(_cosines(width, corner))) for corner in self.corners
+        ]
+        self._opponent, self._scales = Constant(_opponent()), Constant(self.deviations)
 
     def values(self, stored: Stored) -> Stored:
         """Return the coefficients of an orthonormal transform."""
         coefficients = stored["coefficients"]
-        return {"coefficients": coefficients * self.deviations.to(coefficients)}
+        return {"coefficients": coefficients * self._scales.like(coefficients)}
 
     def images(self, values: Stored) -> Tensor:
         """See `Parameterization.images`."""
         coefficients = values["coefficients"].flatten(0, 1)
-        blocks = coefficients[:, self._place.to(coefficients.device)].split([side**2 for side in self.corners], dim=1)
+        place = self._place.on(coefficients.device)
+        blocks = coefficients[:, place].split([side**2 for side in self.corners], dim=1)
         planes = [
-            rows.to(block).T @ block.unflatten(1, (len(rows), len(columns))) @ columns.to(block)
-            for block, (rows, columns) in zip(blocks, self._bases, strict=True)
+            rows.like(block).T @ block.unflatten(1, (corner, corner)) @ columns.like(block)
+            for corner, block, (rows, columns) in zip(self.corners, blocks, self._bases, strict=True)
         ]
         if len(planes) == 1:
             return torch.stack(planes, dim=1)
-        colors = _opponent(coefficients).T @ torch.stack(planes, dim=1).flatten(2)
+        colors = self._opponent.like(coefficients).T @ torch.stack(planes, dim=1).flatten(2)
         images: Tensor = colors.unflatten(2, self.image_shape[1:])
         return images
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Return the coefficients of the images."""
-        stored = self._coefficients(images) / self.deviations.to(images)
+        stored = self._coefficients(images) / self._scales.like(images)
         return {"coefficients": stored.unflatten(0, (-1, self.images_per_row))}
 
     def fitted(self, real_images: Callable[[], Tensor]) -> Self:
@@ -109,12 +114,12 @@ class Frequency(Parameterization):
         """Return the coefficients of images, [M, n]."""
         planes = images
         if len(self.corners) > 1:
-            planes = (_opponent(images) @ images.flatten(2)).unflatten(2, self.image_shape[1:])
+            planes = (self._opponent.like(images) @ images.flatten(2)).unflatten(2, self.image_shape[1:])
         blocks = [
-            (rows.to(images) @ planes[:, channel] @ columns.to(images).T).flatten(1)
+            (rows.like(images) @ planes[:, channel] @ columns.like(images).T).flatten(1)
             for channel, (rows, columns) in enumerate(self._bases)
         ]
-        return torch.cat(blocks, dim=1)[:, self._order.to(images.device)]
+        return torch.cat(blocks, dim=1)[:, self._order.on(images.device)]
 
 
 def _cosines(side: int, count: int) -> Tensor:
@@ -125,11 +130,11 @@ def _cosines(side: int, count: int) -> Tensor:
     return cosines
 
 
-def _opponent(like: Tensor) -> Tensor:
-    """Return the luma and chroma weights of red, green and blue, [3, 3], of unit length."""
+def _opponent() -> Tensor:
+    """Return the luma and chroma weights of red, green and blue, float64 [3, 3], of unit length."""
     weights = torch.tensor(_OPPONENT, dtype=torch.float64)
     unit: Tensor = weights / weights.norm(dim=1, keepdim=True)
-    return unit.to(like)
+    return unit
 
 
 def _low_to_high(corner: int) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from atom_distill.base.constants import Constant
 from atom_distill.base.errors import ConfigError
 from atom_distill.ops.parameterization.base import Parameterization, Stored
 
@@ -40,10 +41,12 @@ class Quantized(Parameterization):
     def __init__(self, inner: Parameterization, steps: Steps) -> None:
         super().__init__(inner.image_shape)
         self.inner, self.steps, self.images_per_row = inner, steps, inner.images_per_row
+        self._steps = {name: Constant(step) for name, step in steps.items()}
 
     def values(self, stored: Stored) -> Stored:
         """Return the rounded values."""
-        return {name: _rounded(exact, self.steps[name]) for name, exact in self.inner.values(stored).items()}
+        exact = self.inner.values(stored)
+        return {name: _rounded(values, self._steps[name].like(values)) for name, values in exact.items()}
 
     def images(self, values: Stored) -> Tensor:
         """See `Parameterization.images`."""
@@ -146,7 +149,6 @@ def _one_step(values: Stored, bits: int) -> dict[str, Tensor]:
 
 def _rounded(values: Tensor, step: Tensor) -> Tensor:
     """Return values rounded to multiples of a step, whose gradient is that of the values."""
-    step = step.to(values)
     # Zeros that carry the gradient: values + (rounded - values) would not be the rounded values to the last bit.
     return ((values / step).round() * step).detach() + (values - values.detach())
 

@@ -1,0 +1,89 @@
+"""Other commands that compute on this machine: each locks a file of its own in the cache as long as it lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from atom_distill.base.cache_folder import writable_cache
+from atom_distill.base.errors import CacheError
+from atom_distill.base.progress import is_main_process, note
+
+
+@contextmanager
+def announced(command: str) -> Iterator[None]:
+    """Let others see that this process computes, and note if one of them does already.
+
+    Nothing happens where files cannot be written or locked, and in processes that do not print.
+
+    Args:
+        command: its name.
+    """
+    if not is_main_process():
+        yield
+        return
+    for other in _others():
+        note(
+            f"atom {other} is computing on this machine, too: two at once can be several times slower than one after "
+            "the other"
+        )
+    with _locked_file(command):
+        yield
+
+
+def _folder() -> Path:
+    return writable_cache(quiet=True) / "running"
+
+
+def _host() -> str:
+    """Return the name of this machine: others may share the cache."""
+    return "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
+
+
+def _others() -> list[str]:
+    """Return the commands of other processes that live; files of those that are dead are removed."""
+    found = []
+    with suppress(OSError, CacheError):
+        for path in sorted(_folder().glob(f"{_host()}.*")):
+            with suppress(OSError), path.open("r+") as file:
+                if _lock(file):
+                    path.unlink()
+                else:
+                    found.append(f"{file.read(80).strip()} (process {path.suffix[1:]})")
+    return found
+
+
+@contextmanager
+def _locked_file(command: str) -> Iterator[None]:
+    """Hold the lock of this process's file, which the system releases however the process ends."""
+    try:
+        path = _folder() / f"{_host()}.{os.getpid()}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except (OSError, CacheError):
+        yield
+        return
+    with file:
+        file.write(command)
+        file.flush()
+        _lock(file)
+        yield
+        with suppress(OSError):
+            path.unlink()
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock a file for this process; False if another process has."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where nothing is noted
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

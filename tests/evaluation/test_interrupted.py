@@ -1,0 +1,155 @@
+"""An interrupted evaluation continues: with what it found before, and from where each network was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from safetensors import safe_open
+
+from atom_distill.artifact.scores import Score
+from atom_distill.base.cache_folder import cache_root
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.base.tensors import write_tensors
+from atom_distill.config.training_protocol import TrainingProtocol
+from atom_distill.evaluation import interrupted
+from atom_distill.evaluation.evaluate import Evaluation
+from distillation.toys import go, toy_dataset
+
+DATA = toy_dataset((12, 12, 12), test_per_class=15)
+PROTOCOL = TrainingProtocol(name="quick", epochs=6, batch_size=16, lr=0.05)
+
+
+def evaluation(**changes) -> Evaluation:
+    small = NetworkShape(depth=2, width=8, norm="batch")  # whose running statistics are part of where a network is
+    return Evaluation(**{"shape": small, "repeats": 3, "protocol": PROTOCOL, "show_progress": False, **changes})
+
+
+@pytest.fixture
+def watched(monkeypatch, tmp_path):
+    """Every epoch is kept; the dictionary counts epochs, and says after which one the evaluation is interrupted."""
+    monkeypatch.setenv("ATOM_DATA", str(tmp_path))
+    monkeypatch.setattr(interrupted, "_SECONDS_BETWEEN_SAVES", 0.0)
+    told = {"epochs": 0, "after": -1}
+    save = interrupted.KeptNetwork.save_if_due
+
+    def counted(kept):
+        save(kept)
+        told["epochs"] += 1
+        if told["epochs"] == told["after"]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(interrupted.KeptNetwork, "save_if_due", counted)
+    return told
+
+
+def kept() -> list[str]:
+    return sorted(str(path.name) for path in (cache_root() / "evaluations").rglob("*.safetensors"))
+
+
+def of_random(evaluation: Evaluation) -> Score:
+    return evaluation.of_random(DATA, 1, "normalize")
+
+
+def stop(told: dict[str, int], of: Evaluation, after: int, score: Callable[[Evaluation], Score] = of_random) -> None:
+    told.update(epochs=0, after=after)
+    with pytest.raises(KeyboardInterrupt):
+        score(of)
+    told.update(epochs=0, after=-1)
+
+
+def test_an_interrupted_evaluation_finds_what_one_at_a_stretch_does(watched):
+    """To the last bit: weights, running statistics, momenta and the order of the images are those of that epoch."""
+    whole = of_random(evaluation())
+    assert (watched["epochs"], kept()) == (18, [])
+    assert len(set(whole.runs)) > 1
+    stop(watched, evaluation(), after=10)
+    assert kept() == ["0.safetensors", "1.safetensors"]
+    assert of_random(evaluation()).runs == whole.runs
+    assert (watched["epochs"], kept()) == (8, [])  # the first is not trained again, the second from its fifth epoch
+
+
+def test_the_seconds_of_both_parts_count(watched):
+    """The file says how long its network was trained; here, for a thousand seconds."""
+    stop(watched, evaluation(repeats=1), after=3)
+    (path,) = (cache_root() / "evaluations").rglob("*.safetensors")
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    assert 0 < facts["seconds"] < 60
+    write_tensors(path, tensors, {"facts": json.dumps(facts | {"seconds": 1000})})
+    assert 1000 < of_random(evaluation(repeats=1)).seconds < 1060
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"protocol": PROTOCOL.model_copy(update={"lr": 0.1})},
+        {"shape": NetworkShape(depth=2, width=8)},
+    ],
+)
+def test_another_evaluation_begins_anew(watched, other):
+    stop(watched, evaluation(), after=10)
+    of_random(evaluation(**other))
+    assert watched["epochs"] == 18
+    assert kept() == ["0.safetensors", "1.safetensors"]  # of the first, which can still be continued
+
+
+@pytest.mark.parametrize("settings", [{}, {"parameterization": "frequency-4", "bits": 4}])
+def test_a_distilled_set_is_known_by_what_is_stored(watched, settings):
+    tiny, other = (go(data=DATA, method="random", seed=seed, **settings) for seed in (0, 1))
+
+    def score(of: Evaluation) -> Score:
+        return of.of_distilled(tiny, DATA)
+
+    whole = score(evaluation())
+    stop(watched, evaluation(), 10, score)
+    evaluation().of_distilled(other, DATA)
+    assert watched["epochs"] == 18
+    watched["epochs"] = 0
+    assert score(evaluation()).runs == whole.runs
+    assert watched["epochs"] == 8
+
+
+def test_other_images_begin_anew(watched):
+    stop(watched, evaluation(), after=10)
+    evaluation().of_random(DATA, 2, "normalize")
+    assert watched["epochs"] == 18
+    watched["epochs"] = 0
+    train = replace(DATA.train, images=DATA.train.images.clone().fill_(7))
+    evaluation().of_random(replace(DATA, train=train), 1, "normalize")
+    assert watched["epochs"] == 18
+
+
+def test_a_damaged_file_is_noted_and_its_network_trained_again(watched, capsys):
+    whole = of_random(evaluation())
+    stop(watched, evaluation(), after=10)
+    for path in (cache_root() / "evaluations").rglob("1.safetensors"):
+        content = bytearray(path.read_bytes())
+        content[-5] ^= 64
+        path.write_bytes(content)
+    assert of_random(evaluation()).runs == whole.runs
+    assert watched["epochs"] == 12
+    assert "1.safetensors of an interrupted evaluation is damaged" in capsys.readouterr().err
+
+
+def test_a_full_disk_does_not_end_an_evaluation(watched, monkeypatch, capsys):
+    whole = of_random(evaluation(repeats=1))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(interrupted, "write_tensors", full)
+    assert of_random(evaluation(repeats=1)).runs == whole.runs
+    assert capsys.readouterr().err.count("No space left on device") == 1
+
+
+def test_a_short_evaluation_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATOM_DATA", str(tmp_path))
+    written = []
+    monkeypatch.setattr(interrupted, "write_tensors", lambda *args: written.append(args))
+    evaluation(repeats=1).of_whole(DATA, "normalize")
+    assert written == []

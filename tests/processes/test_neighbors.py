@@ -1,0 +1,51 @@
+"""Commands that see each other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from atom_distill.base.cache_folder import cache_root
+from atom_distill.processes.neighbors import announced
+
+ANOTHER = """
+import sys
+from atom_distill.processes.neighbors import announced
+with announced("distill"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_command_is_noted_as_long_as_it_lives(capsys, monkeypatch):
+    with announced("evaluate"):
+        pass
+    assert capsys.readouterr().err == ""
+    command = [sys.executable, "-c", ANOTHER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "ready\n"
+        with announced("evaluate"):
+            assert f"atom distill (process {other.pid}) is computing on this machine" in capsys.readouterr().err
+            assert len(list(cache_root().glob("running/*"))) == 2
+        monkeypatch.setenv("RANK", "1")  # those that torchrun starts are one command
+        for name in ("WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+            monkeypatch.setenv(name, "2")
+        with announced("evaluate"):
+            assert capsys.readouterr().err == ""
+        monkeypatch.delenv("WORLD_SIZE")
+        other.kill()
+        other.wait()
+        with announced("evaluate"):  # its file is still there, and its lock is not
+            assert capsys.readouterr().err == ""
+            (mine,) = cache_root().glob("running/*")
+            assert mine.suffix == f".{os.getpid()}"
+    assert not list(cache_root().glob("running/*"))
+
+
+def test_a_folder_that_cannot_be_written_is_no_matter(capsys):
+    cache_root().mkdir(parents=True)
+    (cache_root() / "running").write_text("a file")
+    with announced("evaluate"):
+        pass
+    assert capsys.readouterr().err == ""
