@@ -63,6 +63,9 @@ def test_a_wrong_method_is_told_with_the_known_ones(atom, tmp_path):
         ("table1 --datasets digits --ipc 500 --methods herding", "ipc 500 is more than the 139"),
         ("table1 --datasets nope", "unknown data set 'nope'"),
         ("cost --methods herding --ipc 1", "herding take none"),
+        ("cost --on ray", "cost is measured on this machine"),
+        ("table1 --gpus-per-task 0.5", "--gpus-per-task is for Ray: add --on ray"),
+        ("table1 --threads 2", "--threads is for cells on Ray; on this machine, OMP_NUM_THREADS"),
     ],
 )
 def test_what_cannot_be_run_is_told_before_anything_is(atom, tmp_path, line, told):

@@ -79,7 +79,7 @@ def test_the_sample_is_listed(atom, runs):
         ("--space convnets", "unknown space 'convnets'. Did you mean 'convnets-720'"),
         ("--sample 2 --on process --ray-address auto", "--ray-address is for Ray"),
         ("--sample 2 --on process --dashboard", "--dashboard is for Ray"),
-        ("--sample 2 --on process --gpus-per-trial 0.5", "--gpus-per-trial is for Ray"),
+        ("--sample 2 --on process --gpus-per-task 0.5", "--gpus-per-task is for Ray"),
         ("--sample 2 --epochs 8 --halving", "epochs must be 9 or more"),
         ("--space {here}.yaml", "cannot be read"),
         ("--sample 2 --on process --device cuda:77", "device 'cuda:77' is not available"),
@@ -188,7 +188,7 @@ def test_a_search_goes_on_here_where_ray_cannot_start(atom, runs, space, tmp_pat
     assert (tmp_path / "out" / "search.json").is_file()
 
 
-@pytest.mark.parametrize("more", ["--on ray", "--gpus-per-trial 0.5", "--ray-address auto"])
+@pytest.mark.parametrize("more", ["--on ray", "--gpus-per-task 0.5", "--ray-address auto"])
 def test_who_asks_for_ray_is_told_that_it_cannot_start(atom, runs, space, tmp_path, ray_that_does_not_start, more):
     answer = atom(f"search {runs[1]} --proxies random {more} --space", space, "--out", tmp_path / "out")
     assert answer.code == 2

@@ -17,7 +17,7 @@ from atom_distill.reproduce import cell_runner as module
 from atom_distill.reproduce import cells_at_once
 from atom_distill.reproduce.cell import Cell, Effort, Result
 from atom_distill.reproduce.cell_runner import CellRunner
-from atom_distill.reproduce.cells_at_once import Task, run_cells
+from atom_distill.reproduce.cells_at_once import Task, run_here, tasks_of
 from atom_distill.reproduce.comparisons import difference
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.plot import plot
@@ -131,7 +131,7 @@ def test_cells_with_a_folder_in_common_stay_in_turn(runner):
     third = replace(cell(steps=8), column="last", continues=second)
     vit = replace(first, column="vit", arch="vit")
     tasks = [Task(str(number), one, None) for number, one in enumerate([third, other, first, vit, second])]
-    found = [[task.label for task in chain] for chain in cells_at_once._chains(tasks, runner())]
+    found = [[task.label for task in chain] for chain in cells_at_once.chains(tasks, runner())]
     assert sorted(found) == [["0", "2", "3", "4"], ["1"]]
 
 
@@ -145,7 +145,7 @@ def test_cells_at_once_find_what_they_do_in_turn(tmp_path, capsys):
         made = CellRunner(tmp_path / str(cores), Effort(repeats=1, epochs=2), shape=NetworkShape(1, 8), device="cpu")
         made.check(cells)
         found[cores] = []
-        run_cells(made, cells, lambda _: None, found[cores].append, cores)
+        run_here(made, tasks_of(cells, lambda _: None), found[cores].append, cores)
     told = capsys.readouterr().err
     assert told.count("cell 1 of 3: dm/digits") == 2
     in_turn, at_once = (sorted((one.row, one.steps, one.runs) for one in results) for results in (found[1], found[2]))

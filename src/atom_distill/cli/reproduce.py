@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from pydantic import BaseModel, Field
@@ -15,8 +16,9 @@ from atom_distill.base.files import write_text
 from atom_distill.base.network_shape import Norm
 from atom_distill.base.progress import note
 from atom_distill.base.writable import require_writable
-from atom_distill.cli.options import Flag, JsonFlag, parse, shown
+from atom_distill.cli.options import Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
+from atom_distill.cli.ray_options import RayOptions
 from atom_distill.config.distill import Precision, Preprocess
 from atom_distill.reproduce.titles import TITLES, TableName
 
@@ -42,6 +44,19 @@ _UNUSED = {
     "cost": {"archs", "effort", "repeats", "epochs", "precision"},
 }
 """Options that change nothing in a table."""
+
+
+class WorkerOptions(RayOptions):
+    """Where the cells run."""
+
+    on: Literal["process", "ray"] = Field(
+        default="process", description="Run cells on this machine, on each core another, or on Ray."
+    )
+    threads: Annotated[int | None, shown("1")] = Field(
+        default=None,
+        ge=1,
+        description="Processor cores per cell on Ray; another number may change accuracies by rounding.",
+    )
 
 
 class ReproduceCommand(BaseModel):
@@ -83,6 +98,7 @@ class ReproduceCommand(BaseModel):
         "networks with instance norm.",
     )
     dry_run: Flag = Field(default=False, description="List the cells and stop.")
+    workers: WorkerOptions = group(WorkerOptions)
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
 
 
@@ -95,6 +111,12 @@ def command(arguments: Sequence[str]) -> None:
     from atom_distill.reproduce.table_notes import notes
 
     _refuse_unused_options(options)
+    if options.workers.on == "process":
+        options.workers.refuse_ray_options()
+        if options.workers.threads is not None:
+            raise ConfigError("--threads is for cells on Ray; on this machine, OMP_NUM_THREADS is the number of cores")
+    elif options.table == "cost":
+        raise ConfigError("cost is measured on this machine, with nothing beside it: leave out --on ray")
     cells = _matching(TABLES.get(options.table)(_request(options)), options.cells)
     if options.dry_run:
         _list(cells, as_json=options.json_output)
@@ -171,15 +193,18 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
     from atom_distill.base.device import pick_device
     from atom_distill.base.network_shape import NetworkShape
     from atom_distill.processes.ranks import join
+    from atom_distill.processes.ray_cluster import RayCluster
     from atom_distill.reproduce.cell_runner import CellRunner
-    from atom_distill.reproduce.cells_at_once import run_cells
+    from atom_distill.reproduce.cells_at_once import run_here, tasks_of
+    from atom_distill.reproduce.cells_on_ray import run_on_ray
     from atom_distill.reproduce.cost import measure
     from atom_distill.reproduce.plot import plot
     from atom_distill.reproduce.table_layout import markdown
 
-    runner = CellRunner(options.out, _effort(options), shape=NetworkShape(norm=options.norm), seed=options.seed)
+    on_ray = options.workers.on == "ray"
+    folder = options.out.resolve() if on_ray else options.out
+    runner = CellRunner(folder, _effort(options), shape=NetworkShape(norm=options.norm), seed=options.seed)
     path = options.out / f"{options.table}.json"
-
     places = dict.fromkeys((cell.row, cell.column) for cell in [*results.cells, *cells])
     order = {place: number for number, place in enumerate(places)}
 
@@ -197,5 +222,11 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
             note(f"cell {number} of {len(cells)}: {cell.name}")
             keep(measure(cell, options.steps or _COST_STEPS))
         return
+    tasks = tasks_of(cells, lambda cell: results.accuracy(cell.row, cell.column))
+    if on_ray:
+        settings = options.workers.ray_settings(threads=options.workers.threads or 1)
+        with closing(RayCluster(settings, caller="--on ray")) as cluster:
+            run_on_ray(runner, tasks, keep, cluster, folder)
+        return
     cores = join(use_workers=True).cores if pick_device("auto").type == "cpu" else 1
-    run_cells(runner, cells, lambda cell: results.accuracy(cell.row, cell.column), keep, cores)
+    run_here(runner, tasks, keep, cores)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from pydantic import BaseModel, Field
 
-from atom_distill.base.errors import ConfigError
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
+from atom_distill.cli.ray_options import RayOptions
 from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of
 
 if TYPE_CHECKING:
@@ -30,24 +30,17 @@ _DESCRIPTION = (
 )
 
 
-class WorkerOptions(BaseModel):
+class WorkerOptions(RayOptions):
     """Where the trials run."""
 
     on: Literal["auto", "process", "ray"] = Field(
         default="auto",
         description="Run trials on Ray, or on this machine, on each core another; auto: on Ray where it can be used.",
     )
-    ray_address: Annotated[str | None, shown("starts Ray on this machine")] = Field(
-        default=None, description="Address of a running Ray cluster, e.g. auto or ray://host:10001."
-    )
     threads: int = Field(
         default=1, ge=1, description="Processor cores per trial; another number may change accuracies by rounding."
     )
-    gpus_per_trial: Annotated[float | None, shown("0.25 on GPUs")] = Field(
-        default=None, ge=0, description="GPUs per trial on Ray: a share of one, or a whole number."
-    )
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the fastest there is.")
-    dashboard: Flag = Field(default=False, description="Start Ray's dashboard.")
 
 
 class SearchCommand(BaseModel):
@@ -146,16 +139,14 @@ def _workers(options: WorkerOptions) -> Callable[[SearchData], Workers]:
     from atom_distill.base.device import pick_device
     from atom_distill.base.optional import is_available
     from atom_distill.processes.ranks import join
-    from atom_distill.search.workers import InProcess, OnRay, RaySettings, on_ray_or_here
+    from atom_distill.search.workers import InProcess, OnRay, on_ray_or_here
 
     cores = join(use_workers=True).cores
-    only_ray = [name for name in ("ray_address", "gpus_per_trial", "dashboard") if getattr(options, name)]
     if options.on == "ray" or (options.on == "auto" and (options.ray_address or is_available("ray"))):
-        settings = RaySettings(**options.model_dump(exclude={"on"}))
-        if options.on == "ray" or only_ray:
+        settings = options.ray_settings(threads=options.threads, device=options.device)
+        if options.on == "ray" or options.of_ray():
             return partial(OnRay, settings=settings)
         return partial(on_ray_or_here, settings=settings, cores=cores)
-    for name in only_ray:
-        raise ConfigError(f"--{name.replace('_', '-')} is for Ray: add --on ray, or leave it out")
+    options.refuse_ray_options()
     pick_device(options.device)
     return partial(InProcess, device=options.device, threads=options.threads, cores=cores)

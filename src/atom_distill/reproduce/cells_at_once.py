@@ -29,31 +29,33 @@ class Task:
     before: Result | None
 
 
-def run_cells(
-    runner: CellRunner,
-    cells: Sequence[Cell],
-    earlier: Callable[[Cell], Result | None],
-    keep: Callable[[Result], None],
-    cores: int,
-) -> None:
+def tasks_of(cells: Sequence[Cell], earlier: Callable[[Cell], Result | None]) -> list[Task]:
+    """Return a task for each cell.
+
+    Args:
+        cells: in the order of the table.
+        earlier: from a cell to its result of an earlier command.
+    """
+    return [
+        Task(f"cell {number} of {len(cells)}: {cell.name}", cell, earlier(cell))
+        for number, cell in enumerate(cells, start=1)
+    ]
+
+
+def run_here(runner: CellRunner, tasks: Sequence[Task], keep: Callable[[Result], None], cores: int) -> None:
     """Run cells, in worker processes where there are several cores and cells that are independent.
 
     Args:
         runner: that has checked them.
-        cells: in the order of the table.
-        earlier: from a cell to its result of an earlier command.
+        tasks: of `tasks_of`.
         keep: takes each result as soon as it is there.
         cores: that worker processes may use.
 
     Raises:
         AtomError: a cell failed, or Ctrl-C stopped a distillation, which can be continued.
     """
-    tasks = [
-        Task(f"cell {number} of {len(cells)}: {cell.name}", cell, earlier(cell))
-        for number, cell in enumerate(cells, start=1)
-    ]
-    chains = _chains(tasks, runner)
-    if cores == 1 or len(chains) == 1:
+    in_turn = chains(tasks, runner)
+    if cores == 1 or len(in_turn) == 1:
         for task in tasks:
             keep(_run(runner, task))
         return
@@ -61,8 +63,8 @@ def run_cells(
     with StopRequest() as stop:
         running = run_tasks(
             job,
-            chains,
-            len(chains),
+            in_turn,
+            len(in_turn),
             cores=cores,
             on_report=lambda _, result: keep(result),
             stop_requested=lambda: stop.received,
@@ -89,7 +91,7 @@ def _run(runner: CellRunner, task: Task) -> Result:
     return runner.run(task.cell, task.before)
 
 
-def _chains(tasks: Sequence[Task], runner: CellRunner) -> list[list[Task]]:
+def chains(tasks: Sequence[Task], runner: CellRunner) -> list[list[Task]]:
     """Return tasks in groups, such that those of different groups have no folder in common."""
     groups: list[tuple[set[str], list[Task]]] = []
     for task in tasks:
