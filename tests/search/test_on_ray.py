@@ -135,7 +135,7 @@ def test_an_error_in_a_worker_keeps_its_type_and_message(on_ray, make_plan, make
         ({"device": "cuda"}, "a task needs 1 CPU and 0.25 GPU"),
         ({"device": "cuda:1"}, "on Ray the device is auto, cpu or cuda, got 'cuda:1'"),
         ({"gpus_per_task": 1.5, "device": "auto"}, "must be a share up to 1, or a whole number, got 1.5"),
-        ({"gpus_per_task": 0.5}, "device cpu and gpus_per_task 0.5 contradict"),
+        ({"gpus_per_task": 0.5}, "device cpu and `gpus_per_task` 0.5 contradict"),
         ({"dashboard": True, "ray_address": "auto"}, "dashboard is for a Ray that is started here"),
     ],
 )
