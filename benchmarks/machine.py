@@ -69,6 +69,26 @@ def step_floor(machine: Machine, *, classes: int, batch_real: int, ipc: int, siz
     return max(compute, moved / machine.bandwidth)
 
 
+def evaluation_floor(machine: Machine, *, trained: int, tested: int, size: int, depth: int) -> float:
+    """Return a lower bound of an evaluation's seconds, as `step_floor` does for a step.
+
+    A training step is a forward pass and a backward pass to the weights, all in low precision.
+
+    Args:
+        machine: measured rates.
+        trained: images that pass through training, of all networks.
+        tested: images that pass through testing, of all networks.
+        size: pixels of a side.
+        depth: blocks of the ConvNet.
+    """
+    flops, maps = convolution_cost(size, depth)
+    to_pixels, _ = convolution_cost(size, 1)  # the gradient of the first convolution's input is not needed
+    compute = (trained * (3 * flops - to_pixels) + tested * flops) / machine.low_flops
+    bytes_each = 2 if machine.low_flops > machine.full_flops else 4
+    moved = bytes_each * (trained * 4 * maps + tested * 2 * maps)
+    return max(compute, moved / machine.bandwidth)
+
+
 def convolution_cost(size: int, depth: int, width: int = 128) -> tuple[float, float]:
     """Return the operations of the convolutions of one image, and the number of values in all its maps."""
     flops, values, channels = 0.0, 0.0, 3

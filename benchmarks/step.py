@@ -39,6 +39,7 @@ from atom_distill.api import plan_distillation
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.distillation.method import RunPlan
 from atom_distill.ops.preprocessing import ChannelNormalization, Preprocessing, ZCAWhitening
 
 _IMAGES_PER_CLASS = 500
@@ -173,7 +174,8 @@ def plain_step(case: Case) -> Callable[[], object]:
     pixels, labels = _pixels(case)
     real = _whitening(case).apply(pixels).to(case.device)
     by_class = [real[labels == label] for label in range(case.classes)]
-    images = _first_images(case).to(case.device).unflatten(0, (case.classes, case.ipc)).requires_grad_()
+    shape = (case.classes, case.ipc, 3, case.size, case.size)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(case.device).requires_grad_()
     new_network = partial(plain.new_network, real.shape[1:], case.classes, depth=case.depth, norm=case.norm)
     losses = plain.distill(by_class, images, new_network, steps=1 << 30, batch_real=case.batch_real)
     return as_a_plain_script()(lambda: next(losses))
@@ -181,6 +183,14 @@ def plain_step(case: Case) -> Callable[[], object]:
 
 def our_step(case: Case) -> Callable[[], object]:
     """Return what takes a step of the package."""
+    plan = plan_of(case)
+    step = ours.step_function(plan, _whitening(case), first_images(plan))
+    steps = count()
+    return graphs(case.compile == "reduce-overhead")(lambda: step(next(steps)))
+
+
+def plan_of(case: Case) -> RunPlan:
+    """Return the package's run of a case."""
     split = Split(*_pixels(case))
     dataset = ImageDataset("random", split, split, tuple(map(str, range(case.classes))), "random", "random")
     settings = {
@@ -193,9 +203,13 @@ def our_step(case: Case) -> Callable[[], object]:
         "compile": "off" if case.compile == "off" else "on",
         **case.settings,
     }
-    step = ours.step_function(plan_distillation(dataset, settings), _whitening(case), _first_images(case))
-    steps = count()
-    return graphs(case.compile == "reduce-overhead")(lambda: step(next(steps)))
+    return plan_distillation(dataset, settings)
+
+
+def first_images(plan: RunPlan) -> Tensor:
+    """Return the random initial images of a run: as many pictures as its stored values hold."""
+    shape = (int(plan.images_per_class.sum()), *plan.dataset.image_shape)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
 @contextlib.contextmanager
@@ -224,11 +238,6 @@ def _whitening(case: Case) -> Preprocessing:
     if case.size > 32:
         return ChannelNormalization(torch.full((3,), 0.5), torch.full((3,), 0.25))
     return ZCAWhitening(torch.full((values,), 0.5), 3 * torch.eye(values))
-
-
-def _first_images(case: Case) -> Tensor:
-    shape = (case.classes * case.ipc, 3, case.size, case.size)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
 def _print(rows: list[dict[str, float]]) -> None:
