@@ -69,7 +69,7 @@ class RayNotStartedError(ConfigError):
     """Ray does not start on this machine; the argument says why."""
 
     def __str__(self) -> str:
-        return f"{self.args[0]}. Without Ray, this machine can do the work: add --on process"
+        return f"{self.args[0]}. Without Ray, this machine alone can do the work"
 
 
 @dataclass(frozen=True)
