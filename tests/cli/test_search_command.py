@@ -99,6 +99,7 @@ def test_a_folder_that_is_no_run_and_no_folder_at_all(atom, runs, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # Ray starts twice, beside other tests
 @pytest.mark.parametrize("on", ["process", "ray"])
 def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, monkeypatch, on):
     if on == "ray":
