@@ -121,6 +121,10 @@ class DistillConfig(BaseModel):
         ge=0,
         description="Stored images per class and step, drawn anew for each step; 0: all (images).",
     )
+    nested: bool = Field(
+        default=False,
+        description="Order the images of each class: the first 1, 2, 5, 10, ... are good sets of these sizes, too.",
+    )
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
     image_lr: float = Field(
         gt=0,
@@ -266,6 +270,12 @@ class DistillConfig(BaseModel):
             raise ValueError(
                 f"`bytes` needs a `parameterization` of frequencies, such as frequency-24-12, or none{preset}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_prefixes(self) -> Self:
+        if self.nested and self.budget is not None:
+            raise ValueError("`nested` needs equally many images in each class: give `ipc` or `bytes`, not `budget`")
         return self
 
     @model_validator(mode="after")

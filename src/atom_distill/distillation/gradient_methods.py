@@ -23,7 +23,9 @@ class GradientMethod(Method):
     description: str
     paper: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    unused: frozenset[str] = frozenset({"chunk", "memory", "label_weight", "batch_synthetic", "synthetic_dtype"})
+    unused: frozenset[str] = frozenset(
+        {"chunk", "memory", "label_weight", "batch_synthetic", "nested", "synthetic_dtype"}
+    )
     shareable: bool = False
 
     def check(self, settings: DistillConfig, own: MethodSettings) -> None:

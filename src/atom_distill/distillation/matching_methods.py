@@ -16,6 +16,7 @@ from atom_distill.config.presets import SetFacts
 from atom_distill.distillation.method import ChunkRequest, Method, RunPlan, RunResult, RunStart
 
 if TYPE_CHECKING:
+    from atom_distill.distillation.prefixes import Prefixes
     from atom_distill.ops.matching import Objective
 
 ObjectiveOf = Callable[[Any], "Objective"]
@@ -53,6 +54,7 @@ class MatchingMethod(Method):
     def check(self, settings: DistillConfig, own: MethodSettings) -> None:
         """See `Method.check`; an objective refuses settings that leave nothing to match."""
         self.objective(own)
+        _prefixes(settings)
 
     def largest_chunk(self, plan: ChunkRequest, own: MethodSettings) -> int:
         """See `Method.largest_chunk`."""
@@ -109,9 +111,24 @@ class MatchingMethod(Method):
             seed=seed,
             chunk=whole if mixing else execution.chunk,
             batch=plan.settings.batch_synthetic,
+            prefixes=_prefixes(plan.settings),
             classifier=Classifier(pool, seed, weight, execution) if pool is not None and weight else None,
         )
         return optimize(step, plan, start, show_progress=show_progress)
+
+
+def _prefixes(settings: DistillConfig) -> Prefixes | None:
+    """Return the first rows of each class that are matched as sets of their own, if they are.
+
+    Raises:
+        ConfigError: a step has too few rows for them.
+    """
+    if not settings.nested or settings.rows_per_class is None:
+        return None
+    from atom_distill.distillation.prefixes import Prefixes
+
+    rows = settings.rows_per_class
+    return Prefixes(rows, min(settings.batch_synthetic or rows, rows))
 
 
 class AttentionSettings(MethodSettings):

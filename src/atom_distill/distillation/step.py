@@ -15,6 +15,7 @@ from atom_distill.distillation.classifier import Classifier
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.matching_execution import CHUNKS_PREPARED
+from atom_distill.distillation.prefixes import Prefixes
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.ops.dsa import Draw, augment, draw_per_class
@@ -35,6 +36,7 @@ class MatchingStep:
         seed: the run's seed.
         chunk: images in one forward pass.
         batch: stored rows of each class in a step, drawn anew each time; 0 for all.
+        prefixes: first rows of each class that are matched as sets of their own, too; None for none.
         classifier: a second network, whose loss of the synthetic images is added; None for none.
     """
 
@@ -46,6 +48,7 @@ class MatchingStep:
     seed: int
     chunk: int
     batch: int = 0
+    prefixes: Prefixes | None = None
     classifier: Classifier | None = None
 
     @property
@@ -70,8 +73,10 @@ class MatchingStep:
 
     def term_names(self, stored: Stored) -> tuple[str, ...]:
         """Return the names of the terms of the loss."""
-        names = self.encoder.term_names(lambda: self._probe(stored))
-        return names if self.classifier is None else tuple(unique_names([*names, self.classifier.name], "loss"))
+        names = [*self.encoder.term_names(lambda: self._probe(stored))]
+        names += [] if self.classifier is None else [self.classifier.name]
+        names += [] if self.prefixes is None else ["smaller sets"]
+        return tuple(unique_names(names, "loss"))
 
     def __call__(self, stored: Stored, step: int) -> Tensor:
         """Add the loss's gradient to each tensor's `grad`, and return the loss by term.
@@ -96,11 +101,14 @@ class MatchingStep:
             rows = part_of_step if chosen is None else chosen[part_of_step].to(means_real.device, non_blocking=True)
             # Leaves of their own: the gradient of a slice of all rows would be as large as all of them.
             part = {name: values.detach()[rows].requires_grad_() for name, values in stored.items()}
-            means_syn, losses = self._synthetic_means(part, draw, first, last)
+            (*of_prefixes, means_syn), losses = self._synthetic_means(part, draw, first, last)
             loss = matching_loss(means_real[first:last], means_syn)
             parts = matching_terms(means_real[first:last], means_syn, terms)
             if losses is not None:
                 loss, parts = loss + losses.sum(), torch.cat([parts, losses.detach()])
+            if self.prefixes is not None:
+                smaller = self.prefixes.loss(means_real[first:last], of_prefixes)
+                loss, parts = loss + smaller, torch.cat([parts, smaller.detach().view(1)])
             self.encoder.backward(loss)
             _add_gradients(stored, part, rows)
             total = parts if total is None else total + parts
@@ -138,8 +146,11 @@ class MatchingStep:
         of_class = numbers.split(self.shard.rows_per_class.tolist())
         mine = [of_class[label] for label in self.shard.classes.tolist()]
         starts = [0, *itertools.accumulate(map(len, mine))]
-        drawn = [start + part.argsort()[: self.batch].sort().values for start, part in zip(starts, mine, strict=False)]
-        return torch.cat(drawn)
+        return torch.cat([start + self._chosen(part) for start, part in zip(starts, mine, strict=False)])
+
+    def _chosen(self, numbers: Tensor) -> Tensor:
+        """Return the rows of a class in a step, ascending, by a random number for each row."""
+        return numbers.argsort()[: self.batch].sort().values if self.prefixes is None else self.prefixes.choose(numbers)
 
     def _probe(self, stored: Stored) -> Tensor:
         """Return a few decoded images, to find out what terms the loss has."""
@@ -152,9 +163,10 @@ class MatchingStep:
         return list(zip(chosen.split(size), self.sampler.labels.split(size), strict=True))
 
     def _synthetic_means(self, part: Stored, draw: Draw | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
-        """Return class means [last - first, D] and losses [L] of classes first..last-1, differentiable.
+        """Return class means [P, last - first, D] and losses [L] of classes first..last-1, differentiable.
 
-        A loss is averaged over the images of a class and summed over the classes, as the matching loss is.
+        The means are those of all images of a step, P = 1, or of the prefixes, of which the last is all images. A loss
+        is averaged over the images of a class and summed over the classes, as the matching loss is.
         """
         labels = class_labels(self.images_per_class[first:last])
         images = self.parameterization.decode(part)
@@ -168,7 +180,11 @@ class MatchingStep:
             judged = self.classifier.losses(padded, classes).unsqueeze(1)
             losses = judged if losses is None else torch.cat([losses, judged], 1)
         within = labels.to(vectors.device, non_blocking=True)
-        means = class_means(vectors[: len(images)], within, last - first)
+        vectors = vectors[: len(images)]
+        if self.prefixes is None:
+            means = class_means(vectors, within, last - first).unsqueeze(0)
+        else:
+            means = self.prefixes.means(vectors.unflatten(0, (last - first, -1)), self.parameterization.images_per_row)
         if losses is None:
             return means, None
         return means, class_means(losses[: len(images)], within, last - first).sum(0)
