@@ -63,7 +63,7 @@ def test_a_lost_result_is_made_again_from_its_checkpoints(atom, tmp_path):
     [
         ("data digits --data-dir .", "leave out --data-dir"),
         ("data digits --sheet notes.txt", "give a name that ends in .png"),
-        ("evaluate digits --whole --ipc 3", "--ipc is for --random"),
+        ("evaluate digits --whole --ipc 3", "--ipc is for --random and for the first images"),
         ("distill digits --ipc 1 --image-lr inf", "--image-lr must"),
     ],
 )

@@ -137,7 +137,8 @@ def entries_of(folder: Path) -> list[Entry]:
         raise ArtifactError(f"{folder} is not a run folder: it has no config.yaml; give folders of `atom distill`")
     config = _config(folder)
     name = load_config(folder)["dataset"].get("name")
-    scores = [score for score in load_scores(folder) if score.subject == "distilled" and score.dataset == name]
+    every = [score for score in load_scores(folder) if score.subject == "distilled" and score.dataset == name]
+    scores = [score for score in every if score.first is None]
     if not scores:
         raise ArtifactError(f"{folder} has no scores; make some with: atom evaluate {shlex.quote(str(folder))}")
     loaded = {which: DistilledDataset.load(folder, which) for which in {score.which for score in scores}}

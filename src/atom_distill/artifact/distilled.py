@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from atom_distill.artifact.card.layout import GRID_FILE
 from atom_distill.artifact.card.render_card import render_card
 from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
 from atom_distill.artifact.scores import Score, load_scores, save_scores
-from atom_distill.base.errors import ShapeError
+from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
+from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.files import write_text
 from atom_distill.base.image_grid import to_picture
 from atom_distill.base.writable import noting_failure
@@ -39,47 +40,6 @@ if TYPE_CHECKING:
     from torch.utils.data import TensorDataset
 
 Which = Literal["last", "best"]
-
-
-class TrainingSet(NamedTuple):
-    """What networks are trained on.
-
-    Attributes:
-        images: in model space, float32 [M, C, H, W].
-        labels: int64 [M].
-        soft_labels: float32 [M, K], probabilities to learn instead of the labels; None for most sets.
-    """
-
-    images: Tensor
-    labels: Tensor
-    soft_labels: Tensor | None
-
-    @property
-    def targets(self) -> Tensor:
-        """What a network is trained to predict: the soft labels if there are any, else the labels."""
-        return self.labels if self.soft_labels is None else self.soft_labels
-
-
-def images_per_stored(
-    settings: Mapping[str, Any], images: int, num_classes: int, image_shape: Sequence[int]
-) -> float | None:
-    """Return the decoded images for each image of the size in the settings, `ipc` or `budget`; None without one.
-
-    An image of a size in `bytes` is the bytes of an uncompressed one.
-    """
-    ipc, budget, size = (settings.get(name) for name in ("ipc", "budget", "bytes"))
-    if size:
-        return max(1.0, images / num_classes * math.prod(image_shape) / int(size))
-    stored = budget or (ipc or 0) * num_classes
-    return images / stored if stored else None
-
-
-def decoded(values: files.StoredValues) -> TrainingSet:
-    """Return the training set that stored values decode to."""
-    parameterization = values.decoder()
-    with torch.no_grad():
-        images = parameterization.decode(values.stored)
-    return TrainingSet(images, values.row_labels.repeat_interleave(parameterization.images_per_row), values.soft_labels)
 
 
 @dataclass(repr=False, eq=False)
@@ -104,6 +64,7 @@ class DistilledDataset:
         best: the best set on held-out training images beside this last one, if the run evaluated.
         folder: where it is stored; None for one that is in memory only.
         soft_labels: float32 [M, K], a row for each decoded image; None for most sets.
+        first: stored images of each class of another set that this one has (`head`); None for a set of its own.
     """
 
     stored: Stored
@@ -121,6 +82,7 @@ class DistilledDataset:
     best: DistilledDataset | None = None
     folder: Path | None = None
     soft_labels: Tensor | None = None
+    first: int | None = None
 
     def __post_init__(self) -> None:
         if self.row_labels.shape != (rows_of(self.stored),):
@@ -237,6 +199,41 @@ class DistilledDataset:
     def stored_bytes(self) -> int:
         """Size of all that the set needs, bytes: values (packed where they are rounded), soft labels, transform."""
         return self.values().size() + count_bytes(self.preprocessing.tensors())
+
+    def head(self, ipc: int) -> DistilledDataset:
+        """Return the set of the first stored images of each class, in memory; of a nested run, a set of that size.
+
+        Args:
+            ipc: stored images of each class; of a set that spends bytes, pictures.
+
+        Raises:
+            ConfigError: no class has as many.
+        """
+        counts = torch.bincount(self.row_labels, minlength=len(self.class_names))
+        if not 1 <= ipc <= int(counts.max()):
+            raise ConfigError(f"`ipc` must be from 1 to {int(counts.max())}, the images of a class here, got {ipc}")
+        place = torch.arange(len(self.row_labels)) - (counts.cumsum(0) - counts)[self.row_labels]
+        rows = (place < ipc).nonzero().flatten()
+        soft = None if self.soft_labels is None else self.soft_labels.unflatten(0, (len(place), -1))[rows].flatten(0, 1)
+        head = replace(
+            self,
+            stored={name: values[rows] for name, values in self.stored.items()},
+            row_labels=self.row_labels[rows],
+            settings={**self.settings, **self._size_of_head(ipc, len(rows))},
+            scores=[],
+            best=None,
+            folder=None,
+            soft_labels=soft,
+            first=ipc,
+        )
+        if head.settings.get("bytes"):
+            head.settings = {**head.settings, "bytes": math.ceil(head.stored_bytes / len(self.class_names))}
+        return head
+
+    def _size_of_head(self, ipc: int, rows: int) -> dict[str, Any]:
+        """Return the settings that say how large the first stored images of each class are."""
+        sizes = {"ipc": ipc, "pictures": ipc, "budget": rows}
+        return {name: size for name, size in sizes.items() if self.settings.get(name)}
 
     def pixels(self) -> Tensor:
         """Return the images through the inverse preprocessing, rounded and clipped: uint8 [M, C, H, W]."""

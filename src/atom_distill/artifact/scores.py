@@ -51,6 +51,7 @@ class Score(Runs):
         preprocess: the transform between pixels and networks.
         form: of random images, that of a distilled set through which they went; None: they were taken as they are.
         steps: of a distilled set, the steps done when it was taken.
+        first: of a distilled set, the stored images of each class that were taken; None for all.
         images: number of images trained on.
         ipc: images per class; None where the classes differ.
         arch: architecture.
@@ -69,6 +70,7 @@ class Score(Runs):
     preprocess: str
     form: str | None = None
     steps: int | None = None
+    first: int | None = None
     images: int
     ipc: int | None
     arch: str

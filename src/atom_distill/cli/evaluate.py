@@ -92,7 +92,9 @@ class EvaluateCommand(BaseModel):
     )
     whole: Flag = Field(default=False, description="Train on the whole training set.")
     ipc: Annotated[int | None, shown("the run's")] = Field(
-        default=None, description="Real images per class, for --random (images)."
+        default=None,
+        description="Images per class: the first of the run's stored images (of a nested run, a set of that size), or "
+        "with --random real images (images).",
     )
     preprocess: Annotated[Preprocess | None, shown("the run's, or the papers'")] = Field(
         default=None, description="Preprocessing, for --random and --whole."
@@ -147,13 +149,16 @@ def command(arguments: Sequence[str]) -> None:
         rank(plans, distilled, dataset, as_json=options.json_output)
         return
     evaluations = [_evaluation(options, arch, dataset) for arch in options.arch]
+    scored = distilled
+    if distilled is not None and options.ipc is not None and not options.random:
+        scored = distilled.head(options.ipc)
     if options.same_compute:
-        assert distilled is not None  # `_run_folder` has made sure
-        evaluations = _at_same_compute(evaluations, distilled)
+        assert scored is not None  # `_run_folder` has made sure
+        evaluations = _at_same_compute(evaluations, scored)
     scores = []
     for evaluation in evaluations:
         try:
-            score = _score(options, evaluation, distilled, dataset)
+            score = _score(options, evaluation, scored, dataset)
         except KeyboardInterrupt:
             raise InterruptedRunError("stopped; the same command continues this evaluation") from None
         scores.append(score)
@@ -164,8 +169,8 @@ def command(arguments: Sequence[str]) -> None:
 
 def _refuse_stray_options(options: EvaluateCommand) -> None:
     """Refuse options that would be ignored: a user who gives one expects it to count."""
-    if options.ipc is not None and not options.random:
-        raise ConfigError("--ipc is for --random; a distilled or whole set has the images it has")
+    if options.ipc is not None and (options.whole or (options.ranking.ddranking and not options.random)):
+        raise ConfigError("--ipc is for --random and for the first images of a run: not with --whole, --ddranking")
     if options.preprocess is not None and not (options.random or options.whole):
         raise ConfigError("--preprocess is for --random and --whole; a distilled set lives in its own")
     elsewhere = options.random or options.whole or options.ranking.ddranking

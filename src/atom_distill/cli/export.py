@@ -40,6 +40,10 @@ class ExportCommand(BaseModel):
     which: Literal["last", "best"] = Field(
         default="last", description="The run's last images, or its best on held-out training images."
     )
+    ipc: Annotated[int | None, shown("all")] = Field(
+        default=None,
+        description="Only the first stored images of each class; of a nested run, a set of that size (images).",
+    )
     force: Flag = Field(
         default=False, description="Replace an export that exists; with --push, write a new version of it on the hub."
     )
@@ -58,12 +62,19 @@ def command(arguments: Sequence[str]) -> None:
     from atom_distill.artifact.distilled import DistilledDataset
     from atom_distill.artifact.folder import holds_run
     from atom_distill.exporting.export_distilled import export_distilled
+    from atom_distill.exporting.formats import FORMATS
 
     if not holds_run(options.run):
         raise ArtifactError(f"{options.run} is not a run folder (no config.yaml in it); `atom distill` makes one")
     distilled = DistilledDataset.load(options.run, options.which)
+    out = options.out
+    if options.ipc is not None:
+        distilled = distilled.head(options.ipc)
+        if out is None:  # not the name of an export of all images
+            suffix = FORMATS.get(options.to).suffix or f"-{options.to}"
+            out = options.run.resolve().with_name(f"{options.run.resolve().name}-first-{options.ipc}{suffix}")
     export = export_distilled(
-        distilled, options.to, options.out, force=options.force, push=options.push, private=options.private
+        distilled, options.to, out, force=options.force, push=options.push, private=options.private
     )
     _print(export, distilled, as_json=options.json_output)
 

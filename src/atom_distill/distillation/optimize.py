@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atom_distill.artifact.distilled import TrainingSet
+from atom_distill.artifact.training_set import TrainingSet
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.distillation.loop import Loop, Matching

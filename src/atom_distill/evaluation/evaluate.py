@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from atom_distill import __version__
-from atom_distill.artifact.distilled import DistilledDataset, TrainingSet
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, Subject
+from atom_distill.artifact.training_set import TrainingSet
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
@@ -99,7 +100,7 @@ class Evaluation:
             )
         score = self._of_set(distilled.training_set(), distilled.preprocessing, dataset, _identity(distilled))
         labels = "hard" if distilled.soft_labels is None else "soft"
-        facts = {"ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps}
+        facts = {"ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps, "first": distilled.first}
         return score.model_copy(update={**facts, "labels": labels})
 
     def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:

@@ -223,9 +223,9 @@ def _stored_or_trained(
 
 def _is_score_of(score: Score, subject: Subject, distilled: DistilledDataset, dataset: ImageDataset) -> bool:
     """Return whether a score is of these images, or of real ones that a ranking compares them with."""
-    taken = {"which": distilled.which, "steps": distilled.steps} if subject == "distilled" else {}
+    taken = {"which": distilled.which, "steps": distilled.steps, "first": distilled.first}
     wanted: dict[str, Any] = {
-        **taken,
+        **(taken if subject == "distilled" else {}),
         "subject": subject,
         "labels": "hard",
         "dataset": dataset.name,

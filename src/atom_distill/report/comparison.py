@@ -75,10 +75,14 @@ def comparison(views: Sequence[RunView]) -> Table:
         table.rows.append([*(facts.get(head, EMPTY) for head in _HEADS), *cells])
 
     for view in views:
+        scored = [score for score in view.scores if score.subject == "distilled"]
         for which in ("last", "best"):
-            found = [score for score in view.scores if (score.subject, score.which) == ("distilled", which)]
+            found = [score for score in scored if (score.which, score.first) == (which, None)]
             if found or which == "last":
                 add_row(_facts(view, which), found, view.steps)
+            for first in sorted({score.first for score in scored if score.which == which and score.first is not None}):
+                found = [score for score in scored if (score.which, score.first) == (which, first)]
+                add_row(_facts_of_head(view, found[0]), found, view.steps)
     references = (score for score in scores if score.subject in _REFERENCES)
     for key in dict.fromkeys(_of_reference(score) for score in references):
         found = [score for score in scores if _of_reference(score) == key]
@@ -119,6 +123,18 @@ def _facts(view: RunView, which: str) -> dict[str, Cell]:
         ),
         "steps": _number(view.steps if view.is_optimized else None),
         "seconds": _number(timed, hint="" if timed is None else duration(timed)),
+    }
+
+
+def _facts_of_head(view: RunView, score: Score) -> dict[str, Cell]:
+    """Return the facts of the first images of a run, which have a score of their own."""
+    facts = _facts(view, score.which)
+    name = f"{facts['run'].text}, first {score.first}"
+    return {
+        **{head: facts[head] for head in ("method", "data set", "steps", "seconds")},
+        "run": Cell(name, name.lower(), str(view.folder)),
+        "ipc": _number(score.first),
+        "images": _number(score.images),
     }
 
 

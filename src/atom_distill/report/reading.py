@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
-from atom_distill.artifact.distilled import TrainingSet, decoded, images_per_stored
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
+from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
 from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.config.distill import stored_form
 from atom_distill.data.dataset import ImageDataset

@@ -123,7 +123,11 @@ class CellRunner:
         return distilled, time.perf_counter() - started if is_new else None
 
     def _score(self, cell: Cell, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
-        of_set = [score for score in distilled.scores if score.subject == "distilled" and score.which == "last"]
+        of_set = [
+            score
+            for score in distilled.scores
+            if (score.subject, score.which, score.first) == ("distilled", "last", None)
+        ]
         return self._stored(cell, of_set) or evaluate(
             distilled, dataset, cell.arch, device=self._device, **self._options
         )

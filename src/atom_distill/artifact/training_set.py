@@ -1,0 +1,53 @@
+"""What networks are trained on: the images that stored values decode to, and their labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from atom_distill.artifact import folder as files
+
+
+class TrainingSet(NamedTuple):
+    """What networks are trained on.
+
+    Attributes:
+        images: in model space, float32 [M, C, H, W].
+        labels: int64 [M].
+        soft_labels: float32 [M, K], probabilities to learn instead of the labels; None for most sets.
+    """
+
+    images: Tensor
+    labels: Tensor
+    soft_labels: Tensor | None
+
+    @property
+    def targets(self) -> Tensor:
+        """What a network is trained to predict: the soft labels if there are any, else the labels."""
+        return self.labels if self.soft_labels is None else self.soft_labels
+
+
+def images_per_stored(
+    settings: Mapping[str, Any], images: int, num_classes: int, image_shape: Sequence[int]
+) -> float | None:
+    """Return the decoded images for each image of the size in the settings, `ipc` or `budget`; None without one.
+
+    An image of a size in `bytes` is the bytes of an uncompressed one.
+    """
+    ipc, budget, size = (settings.get(name) for name in ("ipc", "budget", "bytes"))
+    if size:
+        return max(1.0, images / num_classes * math.prod(image_shape) / int(size))
+    stored = budget or (ipc or 0) * num_classes
+    return images / stored if stored else None
+
+
+def decoded(values: files.StoredValues) -> TrainingSet:
+    """Return the training set that stored values decode to."""
+    parameterization = values.decoder()
+    with torch.no_grad():
+        images = parameterization.decode(values.stored)
+    return TrainingSet(images, values.row_labels.repeat_interleave(parameterization.images_per_row), values.soft_labels)
