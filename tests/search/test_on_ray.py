@@ -68,7 +68,7 @@ def test_a_trial_that_always_kills_its_worker_fails_alone(on_ray, make_plan, mak
     assert all("its worker died 2 times" in failure for failure in failures.values())
 
 
-def test_a_trial_whose_worker_is_killed_is_run_again_and_no_finished_one_with_it(on_ray, make_plan, make_search, tmp_path):
+def test_only_the_trial_of_a_killed_worker_is_run_again(on_ray, make_plan, make_search, tmp_path):
     finished = str(tmp_path / "trials")
 
     def dies_when_others_are_done(image_shape, num_classes, shape):
