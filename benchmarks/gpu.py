@@ -41,9 +41,10 @@ _HIDDEN = frozenset({"score", "set", "began", "ended", "places", "all"})
 def main() -> None:
     """Run the session, or one part of it."""
     options = _options()
+    results = options.json or Path("runs/gpu-small.json" if options.small else "results/gpu.json")
     identity = identity_of(options.device, small=options.small)
     session = Session(
-        results=options.json,
+        results=results,
         runs=options.runs / "-".join([identity["sources"], *(["small"] if options.small else [])]),
         device=options.device,
         small=options.small,
@@ -148,7 +149,7 @@ PARTS = {
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="after which the session is over")
-    parser.add_argument("--json", type=Path, default=Path("results/gpu.json"), help="file of the results")
+    parser.add_argument("--json", type=Path, help="file of the results: results/gpu.json; runs/gpu-small.json if small")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run")
     parser.add_argument("--skip", nargs="+", choices=PARTS, default=[], help="parts not to run")
     parser.add_argument("--runs", type=Path, default=Path("runs/gpu"), help="folder for runs and logs")

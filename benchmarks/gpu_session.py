@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -18,10 +17,10 @@ from typing import Any
 
 import torch
 
-import atom_distill
 from atom_distill.base.files import write_json
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
+from atom_distill.base.sources import sources_digest
 
 _TO_STOP = 5.0
 """Seconds that a part has to end by itself after its time."""
@@ -143,17 +142,10 @@ class Part:
 
 
 def identity_of(device: str, *, small: bool) -> dict[str, Any]:
-    """Return what results must share to stand for each other: the package's sources, the card, the size of the cases.
-
-    A digest of the sources, as there may be no repository, and commits that do not change them do not matter.
-    """
-    folder = Path(atom_distill.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    """Return what results must share to stand for each other: the package's sources, the card, the size of cases."""
     on_gpu = torch.device(device).type == "cuda"
     card = torch.cuda.get_device_name(device) if on_gpu else f"{device}: {run_record()['machine']}"
-    return {"sources": digest.hexdigest()[:12], "card": card, "small": small}
+    return {"sources": sources_digest(), "card": card, "small": small}
 
 
 @contextlib.contextmanager

@@ -80,6 +80,7 @@ def test_the_sample_is_listed(atom, runs):
         ("--sample 2 --on process --ray-address auto", "--ray-address is for Ray"),
         ("--sample 2 --on process --dashboard", "--dashboard is for Ray"),
         ("--sample 2 --on process --gpus-per-task 0.5", "--gpus-per-task is for Ray"),
+        ("--sample 2 --on process --gpus-per-task 0", "--gpus-per-task is for Ray"),
         ("--sample 2 --epochs 8 --halving", "epochs must be 9 or more"),
         ("--space {here}.yaml", "cannot be read"),
         ("--sample 2 --on process --device cuda:77", "device 'cuda:77' is not available"),

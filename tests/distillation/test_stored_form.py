@@ -161,6 +161,7 @@ def test_a_size_that_holds_nothing_is_refused_before_anything_is_written(tmp_pat
         except ConfigError:
             least += 1
     assert tiny.stored_bytes <= 3 * least
+    assert any(bool(values.any()) for values in tiny.stored.values())
 
 
 def test_defaults_follow_from_the_size_and_the_images():

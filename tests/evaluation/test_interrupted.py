@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
@@ -16,6 +19,7 @@ from atom_distill.base.tensors import write_tensors
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.evaluation import interrupted
 from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.training.training_execution import ExecutionOptions
 from distillation.toys import go, toy_dataset
 
 DATA = toy_dataset((12, 12, 12), test_per_class=15)
@@ -33,15 +37,15 @@ def watched(monkeypatch, tmp_path):
     monkeypatch.setenv("ATOM_DATA", str(tmp_path))
     monkeypatch.setattr(interrupted, "_SECONDS_BETWEEN_SAVES", 0.0)
     told = {"epochs": 0, "after": -1}
-    save = interrupted.KeptNetwork.save_if_due
+    save = interrupted.KeptNetworks.save_if_due
 
-    def counted(kept):
-        save(kept)
+    def counted(kept, networks):
+        save(kept, networks)
         told["epochs"] += 1
         if told["epochs"] == told["after"]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(interrupted.KeptNetwork, "save_if_due", counted)
+    monkeypatch.setattr(interrupted.KeptNetworks, "save_if_due", counted)
     return told
 
 
@@ -76,10 +80,12 @@ def test_the_seconds_of_both_parts_count(watched):
     stop(watched, evaluation(repeats=1), after=3)
     (path,) = (cache_root() / "evaluations").rglob("*.safetensors")
     with safe_open(path, framework="pt") as file:
-        facts = json.loads(file.metadata()["facts"])
+        metadata = file.metadata()
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    facts = json.loads(metadata["facts"])
     assert 0 < facts["seconds"] < 60
-    write_tensors(path, tensors, {"facts": json.dumps(facts | {"seconds": 1000})})
+    changed = json.dumps(facts | {"seconds": 1000})
+    write_tensors(path, tensors, {"facts": changed, "crc32": str(interrupted._checksum(changed, tensors))})
     assert 1000 < of_random(evaluation(repeats=1)).seconds < 1060
 
 
@@ -124,16 +130,59 @@ def test_other_images_begin_anew(watched):
     assert watched["epochs"] == 18
 
 
-def test_a_damaged_file_is_noted_and_its_network_trained_again(watched, capsys):
+@pytest.mark.parametrize(("number", "epochs"), [(0, 14), (1, 12)])
+def test_a_damaged_file_is_noted_and_its_network_trained_again(watched, capsys, number, epochs):
+    """Of a network in training, and of one that is finished, whose accuracy is all that the file has."""
     whole = of_random(evaluation())
     stop(watched, evaluation(), after=10)
-    for path in (cache_root() / "evaluations").rglob("1.safetensors"):
+    for path in (cache_root() / "evaluations").rglob(f"{number}.safetensors"):
         content = bytearray(path.read_bytes())
-        content[-5] ^= 64
+        place = content.index(b"seconds") - 6 if number == 0 else len(content) - 5
+        content[place] ^= 1
         path.write_bytes(content)
     assert of_random(evaluation()).runs == whole.runs
-    assert watched["epochs"] == 12
-    assert "1.safetensors of an interrupted evaluation is damaged" in capsys.readouterr().err
+    assert watched["epochs"] == epochs
+    assert f"{number}.safetensors of an interrupted evaluation is damaged" in capsys.readouterr().err
+
+
+def test_networks_that_train_together_continue_together(watched):
+    together = evaluation(repeats=3, execution=ExecutionOptions(at_once=2))
+    whole = of_random(together)
+    stop(watched, together, after=4)
+    assert kept() == ["0-1.safetensors"]
+    assert of_random(together).runs == whole.runs
+    assert watched["epochs"] == 8  # two of the first group, and six of the other
+
+
+def test_a_smaller_evaluation_leaves_the_networks_of_a_larger_one(watched):
+    stop(watched, evaluation(), after=14)
+    of_random(evaluation(repeats=1))
+    assert kept() == ["1.safetensors", "2.safetensors"]
+    watched["epochs"] = 0
+    of_random(evaluation())
+    assert (watched["epochs"], kept()) == (6 + 4, [])
+
+
+def test_what_is_kept_is_forgotten_with_all_or_after_a_month(watched):
+    files: list[Path] = []
+    of_random(evaluation(kept=files))
+    assert len(files) == len(kept()) == 3
+    stop(watched, evaluation(seed=1), after=10)
+    (other,) = {path.parent for path in (cache_root() / "evaluations").rglob("*") if path.is_file()} - {files[0].parent}
+    long_ago = time.time() - 31 * 24 * 3600
+    os.utime(other, (long_ago, long_ago))
+    interrupted.forget(files)
+    assert kept() == []
+
+
+def test_finished_networks_of_a_long_evaluation_are_kept_however_short_each_was(watched, monkeypatch):
+    """Half a minute counts from the begin of the evaluation."""
+    monkeypatch.setattr(interrupted, "_SECONDS_BETWEEN_SAVES", 30.0)
+    clock = iter(range(10**6))
+    monkeypatch.setattr(interrupted.time, "time", lambda: float(next(clock)))
+    stop(watched, evaluation(repeats=10), after=50)
+    assert kept()
+    assert all(name != "0.safetensors" for name in kept())
 
 
 def test_a_full_disk_does_not_end_an_evaluation(watched, monkeypatch, capsys):

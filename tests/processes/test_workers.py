@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -16,6 +17,7 @@ import torch
 from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import LostWorkerError, NonFiniteError
 from atom_distill.base.progress import note
+from atom_distill.processes.neighbors import host
 from atom_distill.processes.packed import pack
 from atom_distill.processes.workers import run_tasks
 
@@ -94,6 +96,17 @@ def test_a_request_to_stop_lets_all_save_before_it_is_raised():
             stop_requested=lambda: len(began) == 2,
         )
     assert sorted(began) == [0, 1]  # the third was not begun
+
+
+@pytest.mark.slow
+def test_tensors_of_a_killed_process_are_removed_by_the_next():
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    folders = [cache_root() / f"workers-{host()}-{number}-abc" for number in (int(ended.stdout), os.getpid())]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    ran([("add", torch.ones(1))] * 2)
+    assert [folder.exists() for folder in folders] == [False, True]
+    folders[1].rmdir()
 
 
 def test_one_task_or_core_needs_no_process():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from atom_distill.reproduce.cell import Cell, Effort, Result
 from atom_distill.reproduce.cell_runner import CellRunner
 from atom_distill.reproduce.cells_at_once import run_here, tasks_of
 from atom_distill.reproduce.cells_on_ray import run_on_ray
+from distillation.toys import toy_dataset
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,8 +75,25 @@ def test_a_cell_that_fails_costs_the_others_nothing(cluster, tmp_path):
     assert [one.row for one in sorted(kept, key=lambda one: one.row)] == ["atom", "dm"]
 
 
+def test_a_cell_is_run_though_one_of_the_same_set_failed(cluster, tmp_path):
+    """The first is scored with an architecture that does not fit; the second waits for it and has the same set."""
+    wrong, right = cell("dm"), cell("dm", "again")
+    kept: list[Result] = []
+    tasks = tasks_of([replace(wrong, arch="vgg11"), right], lambda _: None)
+    with pytest.raises(AtomError, match=r"cell 1 of 2: dm/digits failed: .*The others are finished"):
+        run_on_ray(runner(tmp_path), tasks, kept.append, cluster, tmp_path)
+    assert [one.column for one in kept] == ["again"]
+
+
+def test_another_machine_s_data_of_the_same_name_are_refused(cluster, tmp_path):
+    made = runner(tmp_path)
+    made._datasets["digits"] = toy_dataset()
+    with pytest.raises(AtomError, match=r"the data set digits of .* has other contents"):
+        run_on_ray(made, tasks_of([cell("dm")], lambda _: None), pytest.fail, cluster, tmp_path)
+
+
 def test_a_machine_without_the_folder_says_so(cluster, tmp_path, monkeypatch):
     run = cells_on_ray._run
-    monkeypatch.setattr(cells_on_ray, "_run", lambda *task, mark, place: run(*task, mark=mark / "no", place=place))
+    monkeypatch.setattr(cells_on_ray, "_run", lambda *task, mark, **more: run(*task, mark=mark / "no", **more))
     with pytest.raises(AtomError, match=r"does not see .*: `out` must be a folder that all machines"):
         run_on_ray(runner(tmp_path), tasks_of([cell("dm")], lambda _: None), pytest.fail, cluster, tmp_path)

@@ -57,22 +57,6 @@ def test_the_accuracies_are_those_of_this_process(on_ray, make_plan, make_search
     assert len(list((tmp_path / "there").rglob("*.json"))) == 12
 
 
-def test_a_trial_whose_worker_is_killed_is_run_again(on_ray, make_plan, make_search, tmp_path):
-    mark = str(tmp_path / "died")
-
-    def dies_once(image_shape, num_classes, shape):
-        if not Path(mark).exists():
-            Path(mark).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return build_model("convnet", image_shape, num_classes, NetworkShape(1, 4))
-
-    plan = make_plan([Candidate("mortal", builder=dies_once), *CANDIDATES], names="dm whole")
-    search = make_search(plan, on_ray()).run()
-    assert Path(mark).exists()
-    assert len(search.outcomes) == 8
-    assert all(one.failure is None for one in search.outcomes)
-
-
 def test_a_trial_that_always_kills_its_worker_fails_alone(on_ray, make_plan, make_search):
     def dies(*_):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -84,7 +68,7 @@ def test_a_trial_that_always_kills_its_worker_fails_alone(on_ray, make_plan, mak
     assert all("its worker died 2 times" in failure for failure in failures.values())
 
 
-def test_a_killed_worker_takes_no_finished_trial_with_it(on_ray, make_plan, make_search, tmp_path):
+def test_only_the_trial_of_a_killed_worker_is_run_again(on_ray, make_plan, make_search, tmp_path):
     finished = str(tmp_path / "trials")
 
     def dies_when_others_are_done(image_shape, num_classes, shape):

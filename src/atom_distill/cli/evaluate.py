@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from pydantic import BaseModel, Field
 
-from atom_distill.base.errors import ArtifactError, ConfigError, InterruptedRunError
+from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, group, parse, settings_options, shown
@@ -74,8 +74,8 @@ class MachineOptions(BaseModel):
     )
     at_once: int = Field(
         default=0,
-        description="Number of networks that train together in this process; 0: all on a GPU, and on a CPU one a core, "
-        "each in a process of its own.",
+        description="Number of networks that train together in this process; 0: all on a GPU, and on a CPU one; in a "
+        "long evaluation one on each core, in a process of its own.",
     )
 
 
@@ -134,6 +134,8 @@ class EvaluateCommand(BaseModel):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom evaluate`."""
     options = parse(EvaluateCommand, command="evaluate", description=_DESCRIPTION, arguments=arguments)
+    from atom_distill.evaluation.interrupted import forget
+
     if options.random and options.whole:
         raise ConfigError("--random and --whole exclude each other; give one")
     if not options.arch:
@@ -155,15 +157,13 @@ def command(arguments: Sequence[str]) -> None:
     if options.same_compute:
         assert scored is not None  # `_run_folder` has made sure
         evaluations = _at_same_compute(evaluations, scored)
-    scores = []
-    for evaluation in evaluations:
-        try:
-            score = _score(options, evaluation, scored, dataset)
-        except KeyboardInterrupt:
-            raise InterruptedRunError("stopped; the same command continues this evaluation") from None
+    scores, kept = [], list[Path]()
+    for evaluation in evaluations:  # if one is interrupted, the command continues with all that is kept
+        score = _score(options, replace(evaluation, kept=kept), scored, dataset)
         scores.append(score)
         if distilled is not None:
             distilled.scores = evaluation.ranks.broadcast_from_rank0(partial(distilled.add_score, score))
+    forget(kept)
     _print(scores, as_json=options.json_output)
 
 

@@ -36,6 +36,8 @@ _OVER_RANKS = ("distill", "evaluate")
 
 _COMPUTING = ("distill", "evaluate", "reproduce", "search")
 """Commands that use all cores for long, two of which disturb each other."""
+_CONTINUED = ("evaluate", "reproduce", "search")
+"""Commands that keep what is finished, and need no option to continue."""
 _QUICK = {"-h", "--help", "--dry-run"}
 """Options with which they do not."""
 
@@ -114,7 +116,8 @@ def _command(name: str, arguments: list[str]) -> None:
 def _told(name: str, error: BaseException) -> int:
     """Print an error for the user and return the exit code."""
     command = f"atom {name}" if name in _COMMANDS else "atom"
-    told = "stopped" if isinstance(error, KeyboardInterrupt) else as_options(str(error), flags_of(name))
+    stopped = "stopped; the same command continues" if name in _CONTINUED else "stopped"
+    told = stopped if isinstance(error, KeyboardInterrupt) else as_options(str(error), flags_of(name))
     if isinstance(error, LostRankError):
         print(f"{command}: {told}", file=sys.stderr)  # noqa: T201 (whichever rank is left says so)
         return 1

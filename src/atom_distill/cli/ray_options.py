@@ -26,7 +26,8 @@ class RayOptions(BaseModel):
 
     def of_ray(self) -> list[str]:
         """Return the names of the options that were given, and mean something on Ray only."""
-        return [name for name in RayOptions.model_fields if getattr(self, name)]
+        values = {name: getattr(self, name) for name in RayOptions.model_fields}
+        return [name for name, value in values.items() if value is not None and value is not False]
 
     def refuse_ray_options(self) -> None:
         """Refuse options of Ray where it is not used.

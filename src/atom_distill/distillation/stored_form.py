@@ -9,6 +9,7 @@ from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.packing import packed_size, packed_size_of_zeros
+from atom_distill.base.progress import note
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.method import RunPlan
@@ -40,7 +41,10 @@ def fitted_form(plan: RunPlan, preprocessing: Preprocessing) -> Parameterization
 
 def rounded_form(plan: RunPlan, form: Parameterization, stored: Stored) -> Parameterization:
     """Return a fitted parameterization that rounds as the settings ask: with steps fitted to initial values."""
-    steps = _steps(plan, form, form.values(stored))
+    values = form.values(stored)
+    steps = _steps(plan, form, values)
+    if steps is not None and not any(bool(counts.any()) for counts in integers(values, steps).values()):
+        note(f"{plan.settings.size} leaves nothing of the initial images: all values are rounded to zero. Give more")
     return form if steps is None else Quantized(form, steps)
 
 
@@ -62,10 +66,11 @@ def require_room(settings: DistillConfig, parameterization: Parameterization, nu
     """Make sure, before anything is written or trained, that a size in bytes can be kept.
 
     Raises:
-        ConfigError: it is less than the set takes if all of its values are rounded to zero.
+        ConfigError: it is less than the set takes if all of its values are rounded to zero, and a bit for each image.
     """
     left = bytes_for_values(settings, parameterization.image_shape, num_classes)
-    least = STEP_BYTES + packed_size_of_zeros(settings.images(num_classes) * parameterization.values_per_row())
+    images = settings.images(num_classes)
+    least = STEP_BYTES + packed_size_of_zeros(images * parameterization.values_per_row()) + math.ceil(images / 8)
     if left < least:
         raise ConfigError(
             f"`bytes={settings.bytes}` leaves {left} bytes for the values of all classes, which take {least} at "

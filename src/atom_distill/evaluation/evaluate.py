@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from atom_distill import __version__
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, Subject
 from atom_distill.artifact.training_set import TrainingSet
@@ -24,7 +24,7 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation.interrupted import forget, place
-from atom_distill.evaluation.train_and_test import Task, TrainAndTest, in_groups
+from atom_distill.evaluation.train_and_test import Task, TrainAndTest, file_of, in_groups
 from atom_distill.models.build import build_model
 from atom_distill.ops.parameterization import Parameterization
 from atom_distill.ops.preprocessing import Preprocessing
@@ -60,6 +60,8 @@ class Evaluation:
         seed: of all random draws.
         device: where they are trained.
         execution: precision, compilation and networks at once, where they are not left to the machine.
+        kept: takes the files of finished networks, for a caller who removes them with `forget` once all of several
+            evaluations are finished; None removes them with this one.
         ranks: the processes that share the networks; all of them make the same calls.
         show_progress: draw a bar.
     """
@@ -72,6 +74,7 @@ class Evaluation:
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    kept: list[Path] | None = None
     ranks: Ranks = field(default_factory=Ranks)
     show_progress: bool = True
 
@@ -202,8 +205,14 @@ class Evaluation:
         groups = list(in_groups(mine, execution.at_once))
         network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
         test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
-        folder = place(__version__, dataset.fingerprint, self._identity(preprocessing, execution), identity)
-        job = TrainAndTest(self.protocol, self.seed, execution, network, test, folder, first if shared else None)
+        folder = place(dataset.fingerprint, self._identity(preprocessing, execution), identity)
+        files = [folder / file_of(group) for group in groups]
+        begun = sum(path.exists() for path in files)
+        if begun:
+            note(f"continuing an interrupted evaluation: {begun} of {len(files)} trainings were finished or begun")
+        job = TrainAndTest(
+            self.protocol, self.seed, execution, network, test, folder, time.time(), first if shared else None
+        )
         tasks = (Task(group, [] if shared else [images_of(number) for number in group]) for group in groups)
         started = time.perf_counter()
         found: dict[int, float] = {}
@@ -228,7 +237,10 @@ class Evaluation:
             self.ranks.run_on_all(train_mine)
         everything = {repeat: accuracy for part in self.ranks.gather(found) for repeat, accuracy in part.items()}
         in_order = tuple(everything[repeat] for repeat in numbers)
-        forget(folder)
+        if self.kept is None:
+            forget(files)
+        else:
+            self.kept.extend(files)
         return _Runs(in_order, earlier + time.perf_counter() - started, execution.dtype)
 
     def _identity(self, preprocessing: Preprocessing, execution: TrainingExecution) -> list[object]:

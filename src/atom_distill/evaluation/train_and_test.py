@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.evaluation.interrupted import read
 from atom_distill.models.network import Network
 from atom_distill.training.networks import Networks, networks_for
-from atom_distill.training.train import TrainingState, accuracies, train
+from atom_distill.training.train import accuracies, train
 from atom_distill.training.training_execution import TrainingExecution
 from atom_distill.training.training_images import Pixels, TrainingImages
 
@@ -52,7 +51,8 @@ class TrainAndTest:
         execution: on this machine.
         network: what each is like.
         test: images to test on.
-        folder: where a single network is kept if the evaluation is interrupted.
+        folder: where networks are kept if the evaluation is interrupted.
+        began: when the evaluation began, seconds since the epoch.
         shared: images to train on, where all networks have the same.
     """
 
@@ -62,51 +62,46 @@ class TrainAndTest:
     network: Network
     test: Pixels
     folder: Path
+    began: float
     shared: TrainingImages | None
     _built: dict[int, Networks] = field(default_factory=dict)
 
     def __call__(self, task: Task, report: Callable[[int], None], _: object) -> Tested:
-        """Return the test accuracies of networks.
+        """Return the test accuracies of networks, trained from where an interrupted evaluation left them.
 
         Args:
             task: which networks.
             report: takes how many epochs more are done.
         """
-        if len(task.numbers) not in self._built:  # only the last group can be of another size
-            self._built = {len(task.numbers): networks_for(self.network, self.execution, len(task.numbers))}
-        (networks,) = self._built.values()
-        return self._one(networks, task, report) if len(task.numbers) == 1 else self._several(networks, task, report)
-
-    def _one(self, networks: Networks, task: Task, report: Callable[[int], None]) -> Tested:
-        """Train a network from where an interrupted evaluation left it."""
-        kept = read(self.folder / f"{task.numbers[0]}.safetensors", self.network)
+        size = len(task.numbers)
+        if size not in self._built:  # only the last group can be of another size
+            self._built = {size: networks_for(self.network, self.execution, size)}
+        networks = self._built[size]
+        kept = read(self.folder / file_of(task.numbers), networks, self.began)
         report(kept.state.epochs)
-        if kept.accuracy is None:
+        if kept.accuracies is None:
 
             def on_epoch() -> None:
-                kept.save_if_due()
+                kept.save_if_due(networks)
                 report(1)
 
-            self._train(networks, task, on_epoch, kept.state)
-            kept.finish(accuracies(networks, self.test)[0])
-        assert kept.accuracy is not None
-        return Tested([kept.accuracy], kept.seconds)
+            train(
+                networks,
+                task.images if self.shared is None else [self.shared] * size,
+                self.protocol,
+                seed=self.seed,
+                repeats=task.numbers,
+                on_epoch=on_epoch,
+                state=kept.state,
+            )
+            kept.finish(accuracies(networks, self.test))
+        assert kept.accuracies is not None
+        return Tested(kept.accuracies, kept.seconds)
 
-    def _several(self, networks: Networks, task: Task, report: Callable[[int], None]) -> Tested:
-        """Train networks together from the beginning: that is for GPUs, where it does not take long."""
-        self._train(networks, task, partial(report, 1), TrainingState())
-        return Tested(accuracies(networks, self.test))
 
-    def _train(self, networks: Networks, task: Task, on_epoch: Callable[[], None], state: TrainingState) -> None:
-        train(
-            networks,
-            task.images if self.shared is None else [self.shared] * len(task.numbers),
-            self.protocol,
-            seed=self.seed,
-            repeats=task.numbers,
-            on_epoch=on_epoch,
-            state=state,
-        )
+def file_of(numbers: range) -> str:
+    """Return the name of the file in which networks that train together are kept."""
+    return f"{'-'.join(map(str, numbers))}.safetensors"
 
 
 def in_groups(numbers: range, at_once: int) -> Iterator[range]:

@@ -28,8 +28,8 @@ def announced(command: str) -> Iterator[None]:
         return
     for other in _others():
         note(
-            f"atom {other} is computing on this machine, too: two at once can be several times slower than one after "
-            "the other"
+            f"atom {other} is computing on this machine, too: they share its cores, and a distillation, whose threads "
+            "wait for each other, can become several times slower"
         )
     with _locked_file(command):
         yield
@@ -39,7 +39,7 @@ def _folder() -> Path:
     return writable_cache(quiet=True) / "running"
 
 
-def _host() -> str:
+def host() -> str:
     """Return the name of this machine: others may share the cache."""
     return "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
 
@@ -48,7 +48,7 @@ def _others() -> list[str]:
     """Return the commands of other processes that live; files of those that are dead are removed."""
     found = []
     with suppress(OSError, CacheError):
-        for path in sorted(_folder().glob(f"{_host()}.*")):
+        for path in sorted(_folder().glob(f"{host()}.*")):
             with suppress(OSError), path.open("r+") as file:
                 if _lock(file):
                     path.unlink()
@@ -61,7 +61,7 @@ def _others() -> list[str]:
 def _locked_file(command: str) -> Iterator[None]:
     """Hold the lock of this process's file, which the system releases however the process ends."""
     try:
-        path = _folder() / f"{_host()}.{os.getpid()}"
+        path = _folder() / f"{host()}.{os.getpid()}"
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     except (OSError, CacheError):
@@ -71,13 +71,15 @@ def _locked_file(command: str) -> Iterator[None]:
         file.write(command)
         file.flush()
         _lock(file)
-        yield
-        with suppress(OSError):
-            path.unlink()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _lock(file: IO[str]) -> bool:
-    """Lock a file for this process; False if another process has."""
+    """Return whether this process could lock a file, which another has not locked."""
     try:
         import fcntl
     except ImportError:  # Windows, where nothing is noted

@@ -77,11 +77,9 @@ class Failure:
     """What came of a task that failed.
 
     Attributes:
-        cause: the error that it raised; None where its worker died.
-        reason: of the failure, in one line.
+        reason: the error that it raised, or how its worker died, in one line.
     """
 
-    cause: BaseException | None
     reason: str
 
 
@@ -153,7 +151,7 @@ class RayCluster:
             job: from a task and what is shared to a result; a function that can be pickled.
             tasks: what it is done with.
             shared: passed to all; a handle of `put` is replaced by its object.
-            after: from the number of a task to that of an earlier one, which must have succeeded before it begins.
+            after: from the number of a task to that of an earlier one, which must be over before it begins.
 
         Raises:
             AtomError: the connection to the cluster was lost.
@@ -185,13 +183,12 @@ class RayCluster:
         try:
             return self._ray.get(done)
         except errors.RayTaskError as error:
-            cause = getattr(error, "cause", error)
-            return Failure(cause, f"{type(cause).__name__}: {' '.join(str(cause).split())[-300:]}")
+            return _failure(getattr(error, "cause", error))
         except errors.RayError as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             if not isinstance(error, errors.WorkerCrashedError | errors.OutOfMemoryError | errors.NodeDiedError):
                 raise AtomError(f"Ray was lost ({reason}). Give the same command again to continue") from None
-            return Failure(None, f"its worker died {self._settings.retries + 1} times, at last with: {reason}")
+            return Failure(f"its worker died {self._settings.retries + 1} times, at last with: {reason}")
 
 
 def _start(ray: ModuleType, settings: RaySettings) -> None:
@@ -235,10 +232,25 @@ def _gpus_per_task(ray: ModuleType, settings: RaySettings) -> float:
 
 
 def _run_in_worker(job: Callable[[Any, Any], Any], task: Any, shared: Any, threads: int, _before: Any) -> Any:
-    """Do a task in a process of Ray's; `_before` is the result of the task that it waits for."""
+    """Return the result of a task, or its failure: an error would pass on to the tasks that wait for this one.
+
+    Args:
+        job: what is done.
+        task: with what.
+        shared: what all tasks share.
+        threads: that it computes with.
+        _before: of the task that it waits for.
+    """
     tune_process()
     torch.set_num_threads(threads)
-    return job(task, shared)
+    try:
+        return job(task, shared)
+    except Exception as error:
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> Failure:
+    return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}")
 
 
 def _as_array(tensor: Tensor) -> np.ndarray[Any, Any]:

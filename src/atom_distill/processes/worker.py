@@ -62,7 +62,8 @@ def main() -> None:
     """Run until the input ends, which it does where the process that started this one has ended."""
     tasks, answers = _take_pipes()
     sys.stdout = sys.stderr = _Printed(answers)
-    signal.signal(signal.SIGINT, lambda *_: None)  # for jobs that look at the request to stop; others may change it
+    # A request to stop interrupts the main thread; a job that looks for it must not be ended by that.
+    signal.signal(signal.SIGINT, lambda *_: None)
     tune_process(compiled_code=compiled_code_folder())
     threads, packed = pickle.load(tasks)
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()

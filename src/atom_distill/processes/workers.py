@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 from atom_distill.base.cache_folder import writable_cache
 from atom_distill.base.errors import LostWorkerError
 from atom_distill.base.progress import note
+from atom_distill.processes.neighbors import host
 from atom_distill.processes.packed import pack
 from atom_distill.processes.worker import STOP
 
@@ -39,6 +41,8 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 """How often a request to stop is looked for."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")
 """Variables that say how many threads a process may have."""
+_FOLDERS = "workers-"
+"""How the names of folders for large tensors begin; machine and process follow."""
 _HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -91,7 +95,8 @@ def run_tasks(
         return
     cache = writable_cache()
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="workers-", dir=cache) as folder:
+    _remove_leftovers(cache)
+    with tempfile.TemporaryDirectory(prefix=f"{_FOLDERS}{host()}-{os.getpid()}-", dir=cache) as folder:
         team = _Team(pack(job, Path(folder)), size, cores // size)
         try:
             packed = (pack(task, Path(folder)) for task in tasks)
@@ -239,6 +244,17 @@ class _Team:
                 worker.send(STOP)
 
 
+def _remove_leftovers(cache: Path) -> None:
+    """Remove the tensors that processes of this machine left which were killed."""
+    for folder in cache.glob(f"{_FOLDERS}{host()}-*") if os.name == "posix" else ():
+        try:
+            os.kill(int(folder.name.rsplit("-", 2)[1]), 0)  # nothing is sent
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, OSError):  # it lives, as another user's process
+            continue
+
+
 def _never() -> bool:
     return False
 
@@ -247,8 +263,8 @@ def _lost(worker: _Worker) -> LostWorkerError:
     code = worker.process.wait()
     reason = f"signal {-code}" if code < 0 else f"exit code {code}"
     return LostWorkerError(
-        f"a worker process died ({reason}), perhaps because memory ran out: use fewer cores at once, e.g. with "
-        "OMP_NUM_THREADS=1, or free some memory"
+        f"a worker process died ({reason}), perhaps because memory ran out: free some memory, or use fewer cores at "
+        "once, e.g. with OMP_NUM_THREADS=1. What was finished is kept: the same command continues"
     )
 
 

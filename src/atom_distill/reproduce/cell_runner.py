@@ -13,7 +13,7 @@ from atom_distill.api import distill, evaluate, plan_distillation
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores, save_scores
 from atom_distill.base.device import pick_device
-from atom_distill.base.errors import ArtifactError
+from atom_distill.base.errors import ArtifactError, InterruptedRunError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.config.training_protocol import PROTOCOLS
@@ -58,6 +58,10 @@ class CellRunner:
         runner = copy(self)
         runner._datasets = {}
         return runner
+
+    def fingerprints(self, names: Sequence[str] = ()) -> dict[str, str]:
+        """Return the fingerprints of data sets by name: of those given, or of all that are loaded."""
+        return {name: self._dataset(name).fingerprint for name in names or [*self._datasets]}
 
     def check(self, cells: Sequence[Cell]) -> None:
         """Make sure that every cell can be run, before the first one takes its hours.
@@ -120,6 +124,8 @@ class CellRunner:
             distilled = distill(dataset, out=out, resume=not is_new, **cell.settings)
         except ArtifactError as error:
             raise ArtifactError(f"{error}. Or remove {out}: the table then makes that set again") from None
+        except InterruptedRunError:
+            raise InterruptedRunError(f"stopped while {out} was distilled; the same command continues") from None
         return distilled, time.perf_counter() - started if is_new else None
 
     def _score(self, cell: Cell, distilled: DistilledDataset, dataset: ImageDataset) -> Score:

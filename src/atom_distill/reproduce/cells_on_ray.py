@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import pairwise
@@ -40,7 +40,7 @@ def run_on_ray(
     failures: dict[int, Failure] = {}
     note(f"{len(tasks)} cells {cluster.description}")
     with _mark(folder) as mark, Progress("reproduce", total=len(tasks), unit="cells") as bar:
-        job = partial(_run, mark=mark, place=Path.cwd())
+        job = partial(_run, mark=mark, place=Path.cwd(), fingerprints=runner.fingerprints())
         running = cluster.run(job, tasks, cluster.put(runner.without_data()), after)
         with closing(running):
             for number, found in running:
@@ -66,8 +66,16 @@ def _mark(folder: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _run(task: Task, runner: CellRunner, *, mark: Path, place: Path) -> Result:
-    """Run a cell on the machine that it has come to, in the folder that relative paths of data sets start from."""
+def _run(task: Task, runner: CellRunner, *, mark: Path, place: Path, fingerprints: Mapping[str, str]) -> Result:
+    """Run a cell on the machine that it has come to.
+
+    Args:
+        task: the cell.
+        runner: without data.
+        mark: file by which the folder is known to be the same.
+        place: folder that relative paths of data sets start from.
+        fingerprints: of the data sets that the cells were checked with, by name.
+    """
     if not mark.exists():
         raise ConfigError(
             f"the machine {socket.gethostname()} does not see {mark.parent}: `out` must be a folder that all machines "
@@ -75,6 +83,9 @@ def _run(task: Task, runner: CellRunner, *, mark: Path, place: Path) -> Result:
         )
     if place.is_dir():
         os.chdir(place)
+    name = task.cell.dataset
+    if runner.fingerprints([name])[name] != fingerprints[name]:
+        raise ConfigError(f"the data set {name} of {socket.gethostname()} has other contents than that of the driver")
     return runner.run(task.cell, task.before)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import torch
@@ -55,6 +55,16 @@ class Networks(Protocol):
 
     def parameters(self) -> list[Tensor]:
         """Return the tensors that the optimizer updates."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all parameters and buffers by name; not copies."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take parameters and buffers that `state` returned, in place.
+
+        Raises:
+            RuntimeError: a shape differs.
+        """
 
     def diverged(self) -> list[int]:
         """Return the indices of the networks that have NaN or infinite weights."""
@@ -109,6 +119,14 @@ class OneNetwork:
     def parameters(self) -> list[Tensor]:
         """See `Networks.parameters`."""
         return list(self._network.parameters())
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Networks.state`."""
+        return dict(self._network.state_dict())
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """See `Networks.load_state`."""
+        self._network.load_state_dict(state)
 
     def diverged(self) -> list[int]:
         """See `Networks.diverged`."""
@@ -172,6 +190,18 @@ class StackedNetworks:
     def parameters(self) -> list[Tensor]:
         """See `Networks.parameters`."""
         return list(self._parameters.values())
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Networks.state`."""
+        return {**self._parameters, **self._buffers}
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """See `Networks.load_state`."""
+        for name, values in self.state().items():
+            if values.shape != state[name].shape:
+                raise RuntimeError(f"{name} must be of shape {tuple(values.shape)}, got {tuple(state[name].shape)}")
+            values.copy_(state[name])
 
     def diverged(self) -> list[int]:
         """See `Networks.diverged`."""

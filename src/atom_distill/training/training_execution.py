@@ -13,7 +13,7 @@ from atom_distill.config.distill import CompileMode, Precision
 _COMPILE_FROM = 3e7
 """Pixels that pass through training from which compiling pays off: it takes about 15 s on two cores, and saves about a
 microsecond per pixel there."""
-_WORKERS_FROM = 1e8
+_WORKERS_FROM = 3e7
 """Pixels from which worker processes pay off: each takes some seconds to start."""
 _TOGETHER = 10
 """Maximum number of networks that train together on a GPU, because of its memory."""
