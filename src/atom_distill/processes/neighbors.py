@@ -26,17 +26,21 @@ def announced(command: str) -> Iterator[None]:
     if not is_main_process():
         yield
         return
-    for other in _others():
-        note(
-            f"atom {other} is computing on this machine, too: they share its cores, and a distillation, whose threads "
-            "wait for each other, can become several times slower"
-        )
     with _locked_file(command):
+        for other in _others():  # after the lock: of two that start together, one at least sees the other
+            note(
+                f"atom {other} is computing on this machine, too: they share its cores, and a distillation, whose "
+                "threads wait for each other, can become several times slower"
+            )
         yield
 
 
 def _folder() -> Path:
     return writable_cache(quiet=True) / "running"
+
+
+def _own() -> Path:
+    return _folder() / f"{host()}.{os.getpid()}"
 
 
 def host() -> str:
@@ -48,7 +52,7 @@ def _others() -> list[str]:
     """Return the commands of other processes that live; files of those that are dead are removed."""
     found = []
     with suppress(OSError, CacheError):
-        for path in sorted(_folder().glob(f"{host()}.*")):
+        for path in sorted({*_folder().glob(f"{host()}.*")} - {_own()}):
             with suppress(OSError), path.open("r+") as file:
                 if _lock(file):
                     path.unlink()
@@ -61,9 +65,10 @@ def _others() -> list[str]:
 def _locked_file(command: str) -> Iterator[None]:
     """Hold the lock of this process's file, which the system releases however the process ends."""
     try:
-        path = _folder() / f"{host()}.{os.getpid()}"
+        path = _own()
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        hidden = path.with_name(f".{path.name}")
+        file = hidden.open("w")
     except (OSError, CacheError):
         yield
         return
@@ -71,6 +76,8 @@ def _locked_file(command: str) -> Iterator[None]:
         file.write(command)
         file.flush()
         _lock(file)
+        with suppress(OSError):
+            hidden.replace(path)  # it appears when it is locked, or others would take it for that of a dead process
         try:
             yield
         finally:
