@@ -51,6 +51,9 @@ def main() -> None:
         ends=options.ends or time.time() + 60 * options.minutes,
         identity=identity,
     )
+    others = {part["identity"]["card"] for part in session.content()["parts"].values()} - {identity["card"]}
+    if others:
+        sys.exit(f"{results} holds figures of {', '.join(sorted(others))}, which would be lost: give another --json")
     if options.part:
         PARTS[options.part].measure(replace(session, part=options.part))
         return

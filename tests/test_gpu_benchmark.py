@@ -71,6 +71,17 @@ def test_a_part_is_finished_for_its_sources_and_card_alone(session):
     assert state["cases"] == {}  # those of the other card do not stand beside new ones
 
 
+def test_figures_of_another_card_are_not_written_over(session, monkeypatch):
+    import gpu
+
+    session.run(part_of(60), python("pass"))  # on the card "none"
+    before = session.results.read_text()
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--small", "--json", str(session.results)])
+    with pytest.raises(SystemExit, match="holds figures of none, which would be lost: give another --json"):
+        gpu.main()
+    assert session.results.read_text() == before
+
+
 def test_a_part_is_stopped_with_what_it_started(session, tmp_path):
     child = f"import time, pathlib; time.sleep(3); pathlib.Path({str(tmp_path / 'late')!r}).touch()"
     started = time.monotonic()

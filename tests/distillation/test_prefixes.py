@@ -125,7 +125,7 @@ def test_a_part_of_the_images_stands_for_all():
                 ]
                 mean.append((weight, torch.stack(parts).sum(0)))
             total += first / 12 * distance(ours, mean)
-    assert float(loss.detach()) == pytest.approx(float(total), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(float(total.detach()), rel=1e-5)
 
 
 def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes():

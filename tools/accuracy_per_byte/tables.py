@@ -153,7 +153,11 @@ def _made(entry: Entry) -> str:
 
 
 def _accuracy(entries: Iterable[Entry]) -> str:
-    return next((f"{entry.mean:.1f} ± {entry.std:.1f}" for entry in entries), "-")
+    """Return the first accuracy, with its deviation where there are several networks."""
+    entry = next(iter(entries), None)
+    if entry is None:
+        return "-"
+    return f"{entry.mean:.1f} ± {entry.std:.1f}" if len(entry.runs) > 1 else f"{entry.mean:.1f}"
 
 
 def _percent(value: float | None) -> str:

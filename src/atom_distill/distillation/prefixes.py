@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from atom_distill.base.constants import Constant
 from atom_distill.base.errors import ConfigError
 from atom_distill.ops.matching import matching_loss
 
@@ -84,21 +85,16 @@ class Prefixes:
         ]
         return torch.cat(chosen)
 
-    def weights(self, images_per_row: int) -> Tensor:
-        """Return what makes the means of the prefixes of the images of a step, float32 [P, batch * images_per_row].
-
-        Each row is the weights of one prefix, which add up to 1.
-
-        Args:
-            images_per_row: decoded images of a stored row.
-        """
-        table = torch.zeros(len(self.sizes), sum(self.taken))
+    @cached_property
+    def weights(self) -> Constant:
+        """What makes the means of the prefixes of the rows of a step, float32 [P, batch]; each row adds up to 1."""
+        table = torch.zeros(len(self.sizes), self.batch)
         for prefix, size in enumerate(self.sizes):
             start = 0
             for stratum, count in list(zip(self.strata, self.taken, strict=True))[: prefix + 1]:
                 table[prefix, start : start + count] = len(stratum) / size / count
                 start += count
-        return table.repeat_interleave(images_per_row, dim=1) / images_per_row
+        return Constant(table)
 
     def means(self, vectors: Tensor, images_per_row: int) -> Tensor:
         """Return the means of the prefixes of each class, [P, K, D], differentiable; the last is that of all images.
@@ -107,7 +103,8 @@ class Prefixes:
             vectors: of the images of a step, [K, batch * images_per_row, D].
             images_per_row: decoded images of a stored row.
         """
-        return torch.einsum("pn,knd->pkd", self.weights(images_per_row).to(vectors), vectors)
+        of_rows = vectors.unflatten(1, (self.batch, images_per_row)).mean(2)
+        return torch.einsum("pn,knd->pkd", self.weights.like(vectors), of_rows)
 
     def loss(self, means_real: Tensor, means: Sequence[Tensor]) -> Tensor:
         """Return the matching loss of all prefixes but the last, each weighted by its share of the rows.

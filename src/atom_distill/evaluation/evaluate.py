@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -140,6 +141,7 @@ class Evaluation:
             raise ConfigError(f"ipc must be at least 1, got {int(counts.min())}")
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
 
+        @lru_cache(maxsize=1)  # the first is asked for several times: what it is, how large it is, to train on it
         def subset(repeat: int) -> tuple[Tensor, Tensor]:
             indices = random_subset(dataset, counts, derive_seed(self.seed, "random subset", repeat))
             images = preprocessing.apply(dataset.train.images[indices])
