@@ -66,7 +66,7 @@ def test_a_set_with_soft_labels_is_scored_with_either(atom, soft):
     assert "soft labels" not in atom(f"evaluate {EVALUATE} --epochs 1 --hard-labels", soft).out
 
 
-@pytest.mark.parametrize("option", ["--same-compute", "--hard-labels"])
+@pytest.mark.parametrize("option", ["--same-compute", "--hard-labels", "--more"])
 @pytest.mark.parametrize("elsewhere", ["--random", "--whole", "--ddranking"])
 def test_options_of_a_distilled_set_are_refused_elsewhere(refused, run_folder, option, elsewhere):
     assert option in refused(f"evaluate {option} {elsewhere}", run_folder)
@@ -84,3 +84,33 @@ def test_ranking_without_augmentation_is_without_cutmix(atom, run_folder, monkey
     assert (augmented.cutmix, len(augmented.augmentations())) == (0.5, 3)
     assert (bare.cutmix, bare.augmentations()) == (0, [])
     assert bare.name == "idc(epochs=1,augment=none,augment_always=none,cutmix=0.0)"
+
+
+def test_more_networks_continue_a_score(atom, run_folder):
+    line = f"evaluate {EVALUATE} --epochs 2 --json"
+    one = atom(line, run_folder).json
+    answer = atom(f"{line} --repeats 3 --more", run_folder)
+    assert "1 of 3 networks were scored before" in answer.err
+    assert answer.json["runs"][:1] == one["runs"]
+    assert len(load_scores(run_folder)) == 1  # the score of one network is part of the new one
+    assert "2 of 2 networks" in atom(f"{line} --repeats 2 --more", run_folder).err
+    assert atom(f"{line} --repeats 3", run_folder).json["runs"] == answer.json["runs"]
+
+
+def test_scores_under_other_settings_are_not_continued(atom, run_folder):
+    first = atom(f"evaluate {EVALUATE} --epochs 2 --json", run_folder).json
+    for option in ("--seed 1", "--epochs 1", "--width 4", "--lr 0.02"):
+        answer = atom(f"evaluate {EVALUATE} --epochs 2 --repeats 2 --json --more {option}", run_folder)
+        assert "scored before" not in answer.err
+        assert len(answer.json["runs"]) == 2
+    assert load_scores(run_folder)[0].runs == tuple(first["runs"])
+
+
+def test_the_first_images_have_a_score_of_their_own_to_continue(atom, tmp_path):
+    atom("distill digits --method random --ipc 2 --width 8 --device cpu --out", tmp_path / "two")
+    line = f"evaluate {EVALUATE} --epochs 2 --json"
+    atom(line, tmp_path / "two")
+    part = atom(f"{line} --ipc 1", tmp_path / "two").json
+    answer = atom(f"{line} --ipc 1 --repeats 2 --more", tmp_path / "two")
+    assert answer.json["runs"][:1] == part["runs"]
+    assert "1 of 2 networks" in answer.err

@@ -320,14 +320,15 @@ class DistilledDataset:
     def add_score(self, score: Score) -> list[Score]:
         """Keep a score with the set, where it is stored also in `scores.json` and on the card; return all scores.
 
+        It replaces a score of its first networks under the same settings.
+
         Of several processes, call it in the main one only.
         """
         if self.folder is None:
             self.scores = [*self.scores, score]
             return self.scores
         stored = load_scores(self.folder)  # another process may have added some
-        again = [old for old in stored if old.model_copy(update={"seconds": score.seconds}) == score]
-        self.scores = [*(old for old in stored if old not in again), score]
+        self.scores = [*(old for old in stored if not score.includes(old)), score]
         with noting_failure(self.folder, "the score"):
             save_scores(self.folder, self.scores)
             # The card is that of the last images, whichever were scored.

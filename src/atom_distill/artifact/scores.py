@@ -80,6 +80,14 @@ class Score(Runs):
     seed: int
     seconds: float
 
+    def settings(self) -> dict[str, Any]:
+        """Return all but what was found: scores of the same settings differ in the number of networks only."""
+        return self.model_dump(exclude={"runs", "seconds", "mean", "std"})
+
+    def includes(self, other: Score) -> bool:
+        """True if another score is of the first networks of this one, or of all."""
+        return other.settings() == self.settings() and other.runs == self.runs[: len(other.runs)]
+
     def __str__(self) -> str:
         return f"{self.mean:.1f} +- {self.std:.1f} % (n={len(self.runs)}, {self.arch}, protocol {self.protocol.name})"
 

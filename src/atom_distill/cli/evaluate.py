@@ -111,6 +111,11 @@ class EvaluateCommand(BaseModel):
         description="Architectures, one or more: convnet, alexnet, vgg11, resnet18, vit, timm:NAME.",
     )
     repeats: int = Field(default=5, description="Number of networks per architecture.")
+    more: Flag = Field(
+        default=False,
+        description="Keep the networks of a score that the run has under the same settings, and train only those that "
+        "are missing.",
+    )
     seed: int = Field(default=0, description="Seed of every random draw.")
     protocol: str = Field(
         default="dm",
@@ -154,6 +159,7 @@ def command(arguments: Sequence[str]) -> None:
     scored = distilled
     if distilled is not None and options.ipc is not None and not options.random:
         scored = distilled.head(options.ipc)
+        scored.scores = [score for score in distilled.scores if score.first == options.ipc]
     if options.same_compute:
         assert scored is not None  # `_run_folder` has made sure
         evaluations = _at_same_compute(evaluations, scored)
@@ -174,7 +180,8 @@ def _refuse_stray_options(options: EvaluateCommand) -> None:
     if options.preprocess is not None and not (options.random or options.whole):
         raise ConfigError("--preprocess is for --random and --whole; a distilled set lives in its own")
     elsewhere = options.random or options.whole or options.ranking.ddranking
-    for option, value in (("--same-compute", options.same_compute), ("--hard-labels", options.hard_labels)):
+    of_run = {"--same-compute": options.same_compute, "--hard-labels": options.hard_labels, "--more": options.more}
+    for option, value in of_run.items():
         if value and elsewhere:
             raise ConfigError(f"{option} is for the scores of a distilled set: not with --random, --whole, --ddranking")
     options.ranking.check(run_only=not (options.random or options.whole))
@@ -266,7 +273,7 @@ def _score(
     if not (options.random or options.whole):
         assert distilled is not None  # `_run_folder` has made sure
         images = replace(distilled, soft_labels=None) if options.hard_labels else distilled
-        return evaluation.of_distilled(images, dataset)
+        return evaluation.of_distilled(images, dataset, more=options.more)
     if options.random and distilled is not None and options.ipc is None and options.preprocess is None:
         return evaluation.of_random_like(distilled, dataset)
     per_class = distilled.per_class if distilled is not None and options.ipc is None else options.ipc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -86,8 +86,13 @@ class Evaluation:
             raise ConfigError(f"first must be at least 0, got {self.first}")
         SCHEDULES.get(self.protocol.schedule)  # an unknown one is refused here, before the first network is trained
 
-    def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
+    def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset, *, more: bool = False) -> Score:
         """Return the score of networks trained on a distilled set and tested on the real test split.
+
+        Args:
+            distilled: set to train on.
+            dataset: real images, of the set's classes and size.
+            more: keep the networks of a score that the set has under the same settings, and train those still missing.
 
         Raises:
             ShapeError, ConfigError: the two do not belong together.
@@ -102,10 +107,35 @@ class Evaluation:
                 f"the distilled set has classes {', '.join(distilled.class_names[:5])}..., and {dataset.name} has "
                 f"{', '.join(dataset.class_names[:5])}...; evaluate on the data set it was distilled from"
             )
+        known = self._known(distilled, dataset) if more else None
+        if known is None:
+            return self._of_distilled(distilled, dataset)
+        done = len(known.runs)
+        note(f"{min(done, self.repeats)} of {self.repeats} networks were scored before, and are kept")
+        if done >= self.repeats:
+            return known
+        missing = replace(self, first=done, repeats=self.repeats - done)._of_distilled(distilled, dataset)
+        facts = {"runs": known.runs + missing.runs, "seconds": known.seconds + missing.seconds}
+        return known.model_copy(update=facts)
+
+    def _of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
         score = self._of_set(distilled.training_set(), distilled.preprocessing, dataset, _identity(distilled))
-        labels = "hard" if distilled.soft_labels is None else "soft"
-        facts = {"ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps, "first": distilled.first}
-        return score.model_copy(update={**facts, "labels": labels})
+        return score.model_copy(update=_facts(distilled))
+
+    def _known(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score | None:
+        """Return the set's score of most networks that this evaluation would train, too; None if there is none."""
+        # A score does not say which version of the data it is of: where that changed, no score counts.
+        if self.first or dataset.fingerprint != distilled.dataset.get("fingerprint"):
+            return None
+        images = distilled.training_set()
+        runs = _Runs((0.0,), 0.0, self._plan(len(images.images), dataset).dtype)
+        score = self._score("distilled", dataset, distilled.preprocessing, runs)
+        wanted = score.model_copy(update={**_facts(distilled), "images": len(images.images)})
+        return max(
+            (score for score in distilled.scores if score.settings() == wanted.settings()),
+            key=lambda score: len(score.runs),
+            default=None,
+        )
 
     def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:
         """Return the score of networks trained on images in model space and tested on the real test split."""
@@ -275,6 +305,13 @@ class Evaluation:
             runs=runs.accuracies,
             seconds=runs.seconds,
         )
+
+
+def _facts(distilled: DistilledDataset) -> dict[str, object]:
+    """Return what a score says of the set that was scored."""
+    labels = "hard" if distilled.soft_labels is None else "soft"
+    taken = {"ipc": distilled.ipc, "which": distilled.which, "steps": distilled.steps, "first": distilled.first}
+    return {**taken, "labels": labels}
 
 
 def _identity(distilled: DistilledDataset) -> list[object]:
