@@ -85,7 +85,7 @@ class Score(Runs):
         return self.model_dump(exclude={"runs", "seconds", "mean", "std"})
 
     def includes(self, other: Score) -> bool:
-        """True if another score is of the first networks of this one, or of all."""
+        """Return whether another score is of the first networks of this one, or of all of them."""
         return other.settings() == self.settings() and other.runs == self.runs[: len(other.runs)]
 
     def __str__(self) -> str:
