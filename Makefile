@@ -16,14 +16,20 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-install: $(VENV)/.installed  ## make the virtual environment with pinned dependencies
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+install: $(VENV)/.installed  ## make the virtual environment with pinned dependencies and all extras
+
+$(VENV)/.package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,ray,report,tensorboard]'
+	$(PIP) -e .
 	@touch $@
 
-demo: install  ## distill DATA (digits; cifar10 is the real one) and compare with random images
+$(VENV)/.installed: $(VENV)/.package
+	$(PIP) -e '.[dev,docs,ray,report,tensorboard]'
+	@touch $@
+
+demo: $(VENV)/.package  ## distill DATA (digits; cifar10 is the real one) and compare with random images
 	$(BIN)/python examples/demo.py $(DATA)
 
 test: install lint  ## everything that CI checks

@@ -106,3 +106,22 @@ def test_a_protocol_is_frozen_and_refuses_strangers():
         DM.epochs = 2
     with pytest.raises(ValueError, match="Extra inputs"):
         TrainingProtocol(name="x", epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("quick", {"drop_at": 0.4}),
+        ("idc", {"drop_at": 0.4}),
+        ("dm", {"schedule": "cosine", "drop_to": 0.2}),
+        ("dm", {"schedule": "constant", "drop_to": 0.2}),
+    ],
+)
+def test_what_the_schedule_does_not_read_is_refused(name, changes):
+    with pytest.raises(ConfigError, match=r"`drop_\w+` changes nothing with `schedule` [\w-]+: leave it out"):
+        PROTOCOLS.get(name).changed(**changes)
+
+
+def test_what_the_schedule_reads_is_taken():
+    assert PROTOCOLS.get("idc").changed(drop_to=0.3).drop_to == 0.3
+    assert PROTOCOLS.get("idc").changed(schedule="step", drop_at=0.4).drop_at == 0.4

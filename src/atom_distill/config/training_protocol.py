@@ -6,11 +6,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
 from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 from atom_distill.config.presets import validated
 
 Loss = Literal["cross-entropy", "mse"]
+
+_IGNORED_BY = {"drop_at": ("two-steps", "cosine", "constant"), "drop_to": ("cosine", "constant")}
+"""Schedules that do not read a setting."""
 
 
 class TrainingProtocol(BaseModel):
@@ -74,13 +78,17 @@ class TrainingProtocol(BaseModel):
         """Return the protocol with other values, and with the changes in its name, so that scores stay apart.
 
         Raises:
-            ConfigError: values are out of range.
+            ConfigError: values are out of range, or the schedule does not read one that is changed.
             UnknownNameError: a value's name does not exist.
         """
         own = self.model_dump()
         changes = {name: value for name, value in values.items() if name not in own or value != own[name]}
         if not changes:
             return self
+        schedule = changes.get("schedule", self.schedule)
+        for name in sorted(changes.keys() & _IGNORED_BY.keys()):
+            if schedule in _IGNORED_BY[name]:
+                raise ConfigError(f"`{name}` changes nothing with `schedule` {schedule}: leave it out, or use step")
         label = ",".join(f"{name}={value}" for name, value in changes.items())
         return validated(TrainingProtocol, {**own, **changes, "name": f"{self.name}({label})"})
 
