@@ -69,6 +69,9 @@ def test_the_sample_is_listed(atom, runs):
     assert len(listed["architectures"]) == 5
     assert len(listed["unfit"]) == 120
     assert "pools 8x8 images to nothing" in listed["unfit"][0]["reason"]
+    printed = atom(f"search {runs[1]} --sample 5 --dry-run").out
+    assert printed.count("pools 8x8 images to nothing") == 1
+    assert "120 do not fit, e.g. convnet-d4" in printed
 
 
 @pytest.mark.parametrize(

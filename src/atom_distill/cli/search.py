@@ -113,8 +113,12 @@ def _list(candidates: list[Candidate], unfit: list[Unfit], *, as_json: bool) -> 
         print_json({"architectures": [candidate.name for candidate in candidates], "unfit": refused})
         return
     print_table(f"{len(candidates)} architectures", ["architecture"], [[candidate.name] for candidate in candidates])
+    of_reason: dict[str, list[str]] = {}
     for one in unfit:
-        print_line(f"- does not fit: {one.candidate.name}: {one.reason}")
+        of_reason.setdefault(one.reason, []).append(one.candidate.name)
+    for reason, names in of_reason.items():
+        which = f"does not fit: {names[0]}" if len(names) == 1 else f"{len(names)} do not fit, e.g. {names[0]}"
+        print_line(f"- {which}: {reason}")
 
 
 def _print_result(result: SearchResult, options: SearchCommand) -> None:
