@@ -125,6 +125,12 @@ class DistillConfig(BaseModel):
         default=False,
         description="Order the images of each class: the first 1, 2, 5, 10, ... are good sets of these sizes, too.",
     )
+    extend: str | None = Field(
+        default=None,
+        description="Folder of a finished run of fewer images: they come first and stay as they are, and others are "
+        "added. Settings that are left out are those of that run.",
+        json_schema_extra=default_text("not used"),
+    )
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
     image_lr: float = Field(
         gt=0,
