@@ -43,3 +43,13 @@ def test_images_are_added(atom, run, tmp_path, monkeypatch):
 )
 def test_what_does_not_fit_is_refused(refused, run, line, told):
     assert told in refused(line.format(run=run))
+
+
+def test_classes_are_added(atom, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert atom(f"distill digits --classes 9 --method dm --ipc 1 {QUICK} --out nine").code == 0
+    answer = atom("distill digits --add-classes nine --device cpu")
+    assert answer.code == 0, answer.err
+    base, whole = (DistilledDataset.load(tmp_path / name) for name in ("nine", "runs/nine-more-classes"))
+    assert torch.equal(whole.images[:9], base.images)
+    assert (len(whole), whole.settings["method"], whole.settings["width"]) == (10, "dm", 8)

@@ -69,7 +69,7 @@ class DistillCommand(BaseModel):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom distill`."""
     options, settings, flags = _read(arguments)
-    if not settings.keys() & (_SIZES | {"extend"}) and not (options.resume and options.out):
+    if not settings.keys() & (_SIZES | {"extend", "add_classes"}) and not (options.resume and options.out):
         raise ConfigError(
             "how many images? Give --ipc N a class, e.g. --ipc 1 or --ipc 10, or --budget M in all, or "
             "--bytes N a class"
@@ -99,6 +99,8 @@ def command(arguments: Sequence[str]) -> None:
 
 def _run_name(dataset_name: str, settings: Mapping[str, Any]) -> str:
     """Return the name of the folder of a run where `--out` is left out."""
+    if "add_classes" in settings:
+        return f"{Path(settings['add_classes']).resolve().name}-more-classes"
     sizes = ("budget", "bytes", "pictures", "ipc")
     size = next((f"{name}{settings[name]}" for name in sizes if name in settings), "ipcNone")
     if "extend" in settings:
@@ -149,13 +151,14 @@ def _method(arguments: Sequence[str]) -> Method:
     from atom_distill.distillation.methods import find_method
     from atom_distill.distillation.resolve import DEFAULT_METHOD
 
-    found = {"config": "", "method": "", "extend": ""}
+    found = {"config": "", "method": "", "extend": "", "add-classes": ""}
     for place, argument in enumerate(arguments):
         name, equals, value = argument.removeprefix("--").partition("=")
         if argument.startswith("--") and name in found:
             found[name] = value if equals else " ".join(arguments[place + 1 : place + 2])
     config = Path(found["config"]) if found["config"] else None
-    extended = Path(found["extend"]) / CONFIG_FILE if found["extend"] else None
+    folder = found["extend"] or found["add-classes"]
+    extended = Path(folder) / CONFIG_FILE if folder else None
     for file in (config, extended):
         if not found["method"] and file is not None and file.is_file():
             found["method"] = str(_from_file(file).get("method", ""))

@@ -131,6 +131,12 @@ class DistillConfig(BaseModel):
         "added. Settings that are left out are those of that run.",
         json_schema_extra=default_text("not used"),
     )
+    add_classes: str | None = Field(
+        default=None,
+        description="Folder of a finished run of some classes of the data set: their images stay as they are, and "
+        "those of the others are added, by the settings of that run.",
+        json_schema_extra=default_text("not used"),
+    )
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
     image_lr: float = Field(
         gt=0,
@@ -309,6 +315,11 @@ class DistillConfig(BaseModel):
         """The number of images, for people."""
         sizes = {"ipc": self.ipc, "budget": self.budget, "bytes": self.bytes}
         return next(f"{name} {size}" for name, size in sizes.items() if size is not None)
+
+    @property
+    def extended_run(self) -> str | None:
+        """The folder of the finished run that this one extends, if it does."""
+        return self.extend or self.add_classes
 
     @property
     def rows_per_class(self) -> int | None:

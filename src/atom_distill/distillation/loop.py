@@ -53,7 +53,7 @@ class Loop:
         folder: where checkpoints go; None for a run in memory.
         held_out_accuracy: evaluates a set every `eval_every` steps.
         recorder: keeps snapshots of the images; None keeps none.
-        frozen: which rows stay as they are, bool [r]; None for none.
+        frozen: which rows stay as they are, bool [r], on the device; None for none.
         show_progress: draw a bar.
     """
 
@@ -119,10 +119,9 @@ class Loop:
         """Drop the gradients of the rows that stay as they are; without one, no optimizer ever moves a row."""
         if self.frozen is None:
             return
-        frozen = self.frozen.to(self.device)
         for values in stored.values():
             if values.grad is not None:
-                values.grad.masked_fill_(frozen.view(-1, *[1] * (values.ndim - 1)), 0)
+                values.grad.masked_fill_(self.frozen.view(-1, *[1] * (values.ndim - 1)), 0)
 
     def _evaluate(self, state: RunState, loss: float, terms: Mapping[str, float], metrics: MetricLogger) -> RunState:
         """Log the step; where an evaluation is due, log it as well and keep the set if it is the best."""

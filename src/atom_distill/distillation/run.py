@@ -102,7 +102,7 @@ def _begin(plan: RunPlan) -> Mapping[str, Any]:
         require_writable(plan.out, "out")
         stored = files.load_config(plan.out)["record"]
         if stored.get("extended") != record.get("extended"):
-            raise ArtifactError(f"{plan.settings.extend} is another set than when the run in {plan.out} began")
+            raise ArtifactError(f"{plan.settings.extended_run} is another set than when the run in {plan.out} began")
         _note_differences(plan.out, stored, record)
         record = {"method": method, **stored}
     files.save_config(plan.out, settings=plan.all_settings, dataset=plan.dataset.identity(), record=record)

@@ -73,7 +73,10 @@ def _added(content: CardContent) -> str:
     if extended is None:
         return ""
     name = markdown.escaped(str(extended["folder"]).rpartition("/")[2])
-    return f" which added images to the {extended['images']} of {name}, left as they are,"
+    what, had = "images", extended["images"]
+    if extended["classes"] < len(content.class_names):
+        what, had = "classes", extended["classes"]
+    return f" which added {what} to the {had} of {name}, left as they are,"
 
 
 def _how(content: CardContent) -> str:
