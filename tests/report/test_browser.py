@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.report.html_page import make_report
 from report.browser import Opened, started, window
 
@@ -148,6 +149,53 @@ def test_what_stands_beside_can_be_put_away_and_images_enlarged(opened):
 
 def column(page: Any, index: int) -> list[str]:
     return page.locator(f"#runs-table tbody tr > :nth-child({index + 1})").all_inner_texts()  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def sized(running: Any, copied, tmp_path: Path) -> Iterator[Opened]:
+    """A run whose first images were scored, on a phone."""
+    folder = copied("atom")
+    run = DistilledDataset.load(folder)
+    run.add_score(run.scores[0].model_copy(update={"first": 1}))
+    (tmp_path / "sized.html").write_text(make_report([folder]).html, "utf-8")
+    with window(running, width=390, height=844) as page:
+        page.open(tmp_path / "sized.html")
+        yield page
+
+
+def test_the_first_images_of_each_class_are_shown_alone(sized):
+    page = sized.page
+    shown = lambda: page.locator(".cell:visible").count()  # noqa: E731
+    assert (shown(), page.locator("#size-text").inner_text()) == (20, "2 of 2")
+    page.locator(".cell").nth(3).focus()
+    page.locator("#size").focus()
+    sized.press("Home")
+    sized.tells("#size-text", "1 of 2")
+    assert shown() == 10
+    assert page.locator("#size").get_attribute("aria-valuetext") == "1 of 2 images per class"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    name = "document.activeElement.title"
+    page.locator(".cell[tabindex='0']").focus()
+    page.wait_for_function(f"{name} === '0 1'")  # the image that had the focus is hidden
+    sized.press("ArrowRight")
+    page.wait_for_function(f"{name} === '1 1'")
+    sized.press("Enter")
+    sized.press("ArrowLeft")
+    page.wait_for_selector("#lightbox-body[data-index='0']")
+    sized.press("ArrowLeft")
+    page.wait_for_selector("#lightbox-body[data-index='18']")
+    sized.press("Escape")
+    page.locator("#size").focus()
+    sized.press("End")
+    sized.tells("#size-text", "2 of 2")
+    assert shown() == 20
+    assert not page.locator("#chart-sizes canvas").evaluate(UNIFORM)
+    assert sized.said == []
+
+
+def test_runs_without_sizes_have_no_slider_for_them(opened):
+    assert opened.page.locator("#sizes").is_hidden()
+    assert opened.page.locator("[data-chart=sizes]").is_hidden()
 
 
 def test_the_table_sorts_by_click_and_by_key(three):

@@ -17,8 +17,9 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.sources.digits import load_digits
 from atom_distill.ops.attention import channel_attention, spatial_attention
+from atom_distill.report.charts import curve_charts
 from atom_distill.report.comparison import Column, comparison
-from atom_distill.report.curves import loss_points, term_points
+from atom_distill.report.curves import Point, loss_points, size_points, term_points
 from atom_distill.report.fixed_network import FixedNetwork, class_means, concatenated
 from atom_distill.report.gallery import gallery, images_to_show
 from atom_distill.report.neighbors import nearest
@@ -182,6 +183,50 @@ def test_a_long_curve_is_averaged_over_equal_parts(tmp_path):
     assert all(math.isfinite(point.value) for point in terms)
     assert {point.series for point in terms} == {"a", "b"}
     assert {point.value for point in terms if point.series == "a"} == {1.0}
+
+
+def test_a_curve_by_size_has_comparable_scores(made):
+    view = read_run(made / "atom", RealDatasets())
+    score = view.scores[0]
+    assert size_points([view]) == []  # one size is no curve
+    first = score.model_copy(update={"first": 1, "runs": (30.0, 31.0)})
+    view.scores = [
+        score,
+        first,
+        first.model_copy(update={"runs": (40.0, 41.0)}),  # evaluated again
+        first.model_copy(update={"runs": (1.0,)}),
+        first.model_copy(update={"subject": "random", "runs": (2.0, 2.0, 2.0)}),
+        first.model_copy(update={"which": "best", "runs": (3.0, 3.0, 3.0)}),
+    ]
+    assert size_points([view]) == [Point("atom", 1, 40.5), Point("atom", 2, round(score.mean, 2))]
+    view.scores += [score.model_copy(update={"arch": "vit", "first": first}) for first in (1, None)]
+    assert {point.series for point in size_points([view])} == {"atom, convnet, dm(epochs=2)", "atom, vit, dm(epochs=2)"}
+    axis = curve_charts([view])["sizes"]["layer"][0]["encoding"]["x"]
+    assert (axis["title"], axis["axis"]["values"], axis["scale"]["type"]) == ("images per class", [1, 2], "log")
+
+
+@pytest.mark.parametrize(
+    ("settings", "scored", "sizes"),
+    [
+        ({"ipc": 4}, [], None),
+        ({"ipc": 4}, [3], [3, 4]),
+        ({"ipc": 4, "nested": True}, [3], [1, 2, 3, 4]),
+        ({"ipc": 2, "parameterization": "tiles-2"}, [1], [2, 4]),
+        ({"ipc": None, "bytes": 100, "pictures": 4}, [3], [3, 4]),
+        ({"ipc": None, "budget": 12, "nested": True}, [], None),
+    ],
+)
+def test_sizes_are_those_of_a_nested_run_and_of_scores(made, settings, scored, sizes):
+    score = read_run(made / "atom", RealDatasets()).scores[0]
+    view = RunView(
+        made,
+        settings=settings,
+        class_names=("a", "b", "c"),
+        labels=torch.arange(3).repeat_interleave(4),
+        pictures=noise(12, 1, 4, 4),
+        scores=[score.model_copy(update={"first": first}) for first in scored],
+    )
+    assert gallery(view, None, count=12).sizes == sizes
 
 
 def test_scores_of_two_protocols_or_networks_never_share_a_column(made):

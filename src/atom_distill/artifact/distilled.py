@@ -226,9 +226,15 @@ class DistilledDataset:
             soft_labels=soft,
             first=ipc,
         )
-        if head.settings.get("bytes"):
-            head.settings = {**head.settings, "bytes": math.ceil(head.stored_bytes / len(self.class_names))}
-        return head
+        return head.with_measured_size()
+
+    def with_measured_size(self) -> DistilledDataset:
+        """Return the set with what it takes as its size, and the best one beside it, where the size is in bytes."""
+        if not self.settings.get("bytes"):
+            return self
+        best = None if self.best is None else self.best.with_measured_size()
+        settings = {**self.settings, "bytes": math.ceil(self.stored_bytes / len(self.class_names))}
+        return replace(self, settings=settings, best=best)
 
     def _size_of_head(self, ipc: int, rows: int) -> dict[str, Any]:
         """Return the settings that say how large the first stored images of each class are."""

@@ -69,7 +69,7 @@ class DistillCommand(BaseModel):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom distill`."""
     options, settings, flags = _read(arguments)
-    if not settings.keys() & _SIZES and not (options.resume and options.out):
+    if not settings.keys() & (_SIZES | {"extend", "add_classes"}) and not (options.resume and options.out):
         raise ConfigError(
             "how many images? Give --ipc N a class, e.g. --ipc 1 or --ipc 10, or --budget M in all, or "
             "--bytes N a class"
@@ -88,16 +88,25 @@ def command(arguments: Sequence[str]) -> None:
     if options.dry_run:
         _print_plan(plan_distillation(dataset, settings), flags, as_json=options.json_output)
         return
-    size = next((f"{name}{settings[name]}" for name in ("budget", "bytes") if name in settings), None)
-    size = size or f"ipc{settings.get('ipc')}"
-    method = str(settings.get("method", "atom")).rpartition(":")[2]
-    out = options.out or Path("runs") / f"{dataset.name}-{method}-{size}"
+    out = options.out or Path("runs") / _run_name(dataset.name, settings)
     started = time.perf_counter()
     with PeakMemory(pick_device(settings.get("device", "auto"))) as peak:
         distilled = distill(dataset, out=out, resume=options.resume, **settings)
     peaks = ranks.gather((peak.mib, peak.own_mib))
     took = Took(time.perf_counter() - started, *map(max, zip(*peaks, strict=True)))
     _print_result(distilled, out, took, as_json=options.json_output)
+
+
+def _run_name(dataset_name: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of the folder of a run where `--out` is left out."""
+    if "add_classes" in settings:
+        return f"{Path(settings['add_classes']).resolve().name}-more-classes"
+    sizes = ("budget", "bytes", "pictures", "ipc")
+    size = next((f"{name}{settings[name]}" for name in sizes if name in settings), "ipcNone")
+    if "extend" in settings:
+        return f"{Path(settings['extend']).resolve().name}-{size}"
+    method = str(settings.get("method", "atom")).rpartition(":")[2]
+    return f"{dataset_name}-{method}-{size}"
 
 
 def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dict[str, Any]]:
@@ -136,19 +145,25 @@ def _frequency(corners: Sequence[int], flags: Mapping[str, Any]) -> str:
 
 
 def _method(arguments: Sequence[str]) -> Method:
-    """Return the method that the arguments name, in an option or a file of settings; ATOM if in none."""
+    """Return the method that the arguments name: in an option, a file of settings or a run to extend; else ATOM."""
+    from atom_distill.artifact.card.content import IMPORTED
+    from atom_distill.base.own_folders import CONFIG_FILE
     from atom_distill.distillation.methods import find_method
     from atom_distill.distillation.resolve import DEFAULT_METHOD
 
-    found = {"config": "", "method": ""}
+    found = {"config": "", "method": "", "extend": "", "add-classes": ""}
     for place, argument in enumerate(arguments):
         name, equals, value = argument.removeprefix("--").partition("=")
         if argument.startswith("--") and name in found:
             found[name] = value if equals else " ".join(arguments[place + 1 : place + 2])
     config = Path(found["config"]) if found["config"] else None
-    if not found["method"] and config is not None and config.is_file():
-        found["method"] = str(_from_file(config).get("method", ""))
-    return find_method(found["method"] or DEFAULT_METHOD)
+    folder = found["extend"] or found["add-classes"]
+    extended = Path(folder) / CONFIG_FILE if folder else None
+    for file in (config, extended):
+        if not found["method"] and file is not None and file.is_file():
+            found["method"] = str(_from_file(file).get("method", ""))
+    # An imported set has no method here; it is refused later.
+    return find_method(DEFAULT_METHOD if found["method"] in ("", IMPORTED) else found["method"])
 
 
 def method_settings() -> list[type[BaseModel]]:

@@ -125,6 +125,18 @@ class DistillConfig(BaseModel):
         default=False,
         description="Order the images of each class: the first 1, 2, 5, 10, ... are good sets of these sizes, too.",
     )
+    extend: str | None = Field(
+        default=None,
+        description="Folder of a finished run of fewer images: they come first and stay as they are, and others are "
+        "added. Settings that are left out are those of that run.",
+        json_schema_extra=default_text("not used"),
+    )
+    add_classes: str | None = Field(
+        default=None,
+        description="Folder of a finished run of some classes of the data set: their images stay as they are, and "
+        "those of the others are added, by the settings of that run.",
+        json_schema_extra=default_text("not used"),
+    )
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
     image_lr: float = Field(
         gt=0,
@@ -303,6 +315,11 @@ class DistillConfig(BaseModel):
         """The number of images, for people."""
         sizes = {"ipc": self.ipc, "budget": self.budget, "bytes": self.bytes}
         return next(f"{name} {size}" for name, size in sizes.items() if size is not None)
+
+    @property
+    def extended_run(self) -> str | None:
+        """The folder of the finished run that this one extends, if it does."""
+        return self.extend or self.add_classes
 
     @property
     def rows_per_class(self) -> int | None:

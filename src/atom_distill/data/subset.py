@@ -16,6 +16,8 @@ from atom_distill.base.registry import unknown_name
 from atom_distill.base.seeding import generator
 from atom_distill.data.dataset import ImageDataset, Split
 
+_OF_CLASSES = "-classes-"
+"""Before what the fingerprint of some classes adds to that of the whole set."""
 _SHOWN = 5
 """Classes named in a message."""
 
@@ -91,8 +93,13 @@ def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDat
         train=cut(dataset.train),
         test=cut(dataset.test),
         class_names=tuple(names),
-        fingerprint=f"{dataset.fingerprint}-classes-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}",
+        fingerprint=f"{dataset.fingerprint}{_OF_CLASSES}{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}",
     )
+
+
+def whole_fingerprint(fingerprint: str) -> str:
+    """Return the fingerprint of the set of which `only_classes` took some, from that of what it returned."""
+    return fingerprint.partition(_OF_CLASSES)[0]
 
 
 def _chosen_names(dataset_name: str, known: list[str], wanted: int | Sequence[str]) -> list[str]:

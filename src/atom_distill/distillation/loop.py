@@ -53,6 +53,7 @@ class Loop:
         folder: where checkpoints go; None for a run in memory.
         held_out_accuracy: evaluates a set every `eval_every` steps.
         recorder: keeps snapshots of the images; None keeps none.
+        frozen: which rows stay as they are, bool [r], on the device; None for none.
         show_progress: draw a bar.
     """
 
@@ -64,6 +65,7 @@ class Loop:
     folder: Path | None = None
     held_out_accuracy: HeldOutAccuracy | None = None
     recorder: SnapshotRecorder | None = None
+    frozen: Tensor | None = None
     show_progress: bool = True
 
     def run(self, state: RunState, metrics: MetricLogger) -> RunState:
@@ -90,6 +92,7 @@ class Loop:
                     loss = math.fsum(terms)
                     if not math.isfinite(loss):
                         raise self._not_finite(f"the loss became {loss}", step)
+                    self._freeze(stored)
                     optimizer.step()
                     optimizer.zero_grad()
                 # The next step changes the tensors of this state.
@@ -111,6 +114,14 @@ class Loop:
                 if stopped:
                     raise self._interrupted(step + 1)
         return state.map_rows(self.shard.gather)
+
+    def _freeze(self, stored: Stored) -> None:
+        """Drop the gradients of the rows that stay as they are; without one, no optimizer ever moves a row."""
+        if self.frozen is None:
+            return
+        for values in stored.values():
+            if values.grad is not None:
+                values.grad.masked_fill_(self.frozen.view(-1, *[1] * (values.ndim - 1)), 0)
 
     def _evaluate(self, state: RunState, loss: float, terms: Mapping[str, float], metrics: MetricLogger) -> RunState:
         """Log the step; where an evaluation is due, log it as well and keep the set if it is the best."""

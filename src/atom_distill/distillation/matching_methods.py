@@ -113,6 +113,7 @@ class MatchingMethod(Method):
             batch=plan.settings.batch_synthetic,
             prefixes=_prefixes(plan.settings),
             classifier=Classifier(pool, seed, weight, execution) if pool is not None and weight else None,
+            growing=None if mixing or plan.extension is None else plan.extension.growing(plan.shard.classes),
         )
         return optimize(step, plan, start, show_progress=show_progress)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the settings of methods are options of the command line, wh
 
     from atom_distill.config.presets import SetFacts
     from atom_distill.data.dataset import ImageDataset
+    from atom_distill.distillation.extension import Extension
     from atom_distill.distillation.matching_execution import MatchingExecution
     from atom_distill.distillation.network_sources import NetworkSource
     from atom_distill.distillation.real_clusters import RealClusters
@@ -38,8 +39,8 @@ class RunPlan:
         settings: general settings, nothing in them left to the machine.
         method: what is computed in a step.
         method_settings: the method's own settings.
-        origins: where each setting comes from: "given", "preset", "paper", "data set and size", "default", or
-            "machine".
+        origins: where each setting comes from: "given", "extended set", "preset", "paper", "data set and size",
+            "default", or "machine".
         dataset: the real set.
         training: the images to distill; where the run evaluates, its test split is held out of them.
         network: the matching network.
@@ -48,6 +49,7 @@ class RunPlan:
         execution: device, precision, compilation, chunk.
         shard: this process's share of the classes, and the ranks.
         pool: trained networks, not trained yet; None if the run has none.
+        extension: of a finished set; None for a run that begins anew.
         out: the run's folder; None keeps the result in memory.
     """
 
@@ -63,6 +65,7 @@ class RunPlan:
     execution: MatchingExecution
     shard: Shard
     pool: Pool | None = None
+    extension: Extension | None = None
     out: Path | None = None
 
     @property

@@ -36,6 +36,7 @@ def optimize(matching: Matching, plan: RunPlan, start: RunStart, *, show_progres
         folder=plan.out,
         held_out_accuracy=lambda stored: held_out_accuracy(plan, start.preprocessing, stored),
         recorder=_recorder(plan, start),
+        frozen=None if plan.extension is None else plan.shard.take(plan.extension.frozen).to(plan.execution.device),
         show_progress=show_progress,
     )
     with MetricLogger(writes_to, start.state.step, tensorboard=settings.tensorboard) as metrics:

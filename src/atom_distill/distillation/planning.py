@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.network_shape import NetworkShape
@@ -19,6 +20,7 @@ from atom_distill.config.presets import SetFacts, size_in_bytes
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.original import difference_from
 from atom_distill.data.subset import hold_out, require_images
+from atom_distill.distillation.extension import Extension, preprocessed_by, taken_settings
 from atom_distill.distillation.images_per_class import images_per_class
 from atom_distill.distillation.matching_execution import plan_execution
 from atom_distill.distillation.method import ChunkRequest, Method, RunPlan
@@ -33,6 +35,9 @@ from atom_distill.models.build import build_model
 from atom_distill.ops.parameterization import build_parameterization
 from atom_distill.processes.ranks import Ranks, require_device_for_each
 from atom_distill.training.pool import Pool, PoolRecipe
+
+_EXTENDING = ("extend", "add_classes")
+"""Settings that name the run of a finished set."""
 
 
 def plan_run(
@@ -51,6 +56,7 @@ def plan_run(
         ConfigError, UnknownNameError: the settings do not hold together, or not with the data.
         ArtifactError: the run in `out` is another one.
     """
+    given = _with_whole_path(given)
     resolved = ranks.broadcast_from_rank0(lambda: _settings(dataset, given, out, resume=resume, ranks=ranks.size))
     settings = resolved.general
     ranks.run_on_all(lambda: require_device_for_each(pick_device(settings.device), ranks))
@@ -63,7 +69,7 @@ def plan_run(
         )
     training = _training_images(dataset, settings, method)
     parameterization = build_parameterization(settings.form, dataset.image_shape)
-    if settings.bytes is not None:
+    if settings.bytes is not None and settings.extended_run is None:
         require_room(settings, parameterization, dataset.num_classes)
     execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, parameterization.images_per_row)
     network = build_model(settings.arch, dataset.image_shape, dataset.num_classes, settings.network_shape())
@@ -71,6 +77,9 @@ def plan_run(
     if ranks.size > 1 and mixes_images(network):
         synchronized(network, execution.device)
     _require_initial_images(training, settings, method, shard.rows_per_class * parameterization.images_per_row)
+    extension = ranks.run_on_all(lambda: _extension(dataset, settings, method, shard.rows_per_class))
+    if extension is not None and settings.users_of_pool:
+        training = preprocessed_by(extension.base, dataset, training)
     pool = _pool(training, settings, network.shape, execution.device)
     return RunPlan(
         settings=settings,
@@ -85,6 +94,7 @@ def plan_run(
         execution=execution,
         shard=shard,
         pool=pool if method.uses_pool(settings) else None,
+        extension=extension,
         out=out,
     )
 
@@ -98,12 +108,36 @@ def _settings(
             raise ConfigError("`resume` needs the run's folder: give it with `out`")
         if files.holds_run(out):
             return _resumed(dataset, given, out, ranks)
-        if given.keys() & {"ipc", "budget", "bytes"}:
+        if given.keys() & {"ipc", "budget", "bytes", *_EXTENDING}:
             note(f"{out} holds no run yet; starting one")
         else:
             raise ConfigError(f"{out} holds no run to resume; to start one there, give `ipc`, `budget` or `bytes`")
-    resolved = resolve(_facts(dataset), given)
-    return _for_this_machine(dataset, resolved, ranks)
+    return _for_this_machine(dataset, _resolved(dataset, given), ranks)
+
+
+def _resolved(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
+    """Return the settings of a new run, those among them that it takes from the set that it extends."""
+    if given.keys() >= set(_EXTENDING):
+        raise ConfigError("`extend` adds images and `add_classes` classes: give one, and the other in a second run")
+    folder = given.get("extend") or given.get("add_classes")
+    taken = None if folder is None else taken_settings(DistilledDataset.load(folder), dataset, given)
+    return resolve(_facts(dataset), given, taken)
+
+
+def _with_whole_path(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings in which the path of a run to extend does not depend on the present folder."""
+    found = {name: path for name in _EXTENDING if isinstance(path := given.get(name), str | Path)}
+    return {**given, **{name: str(Path(path).resolve()) for name, path in found.items()}}
+
+
+def _extension(dataset: ImageDataset, settings: DistillConfig, method: Method, rows: Tensor) -> Extension | None:
+    """Return the finished set that the run extends, if it does."""
+    if settings.extended_run is None:
+        return None
+    if not method.takes_steps:
+        name = "extend" if settings.extend else "add_classes"
+        raise ConfigError(f"{method.name} chooses real images anew: `{name}` is for methods that optimize images")
+    return Extension.of(DistilledDataset.load(settings.extended_run), dataset.class_names, rows)
 
 
 def _facts(dataset: ImageDataset) -> SetFacts:

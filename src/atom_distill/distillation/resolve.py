@@ -38,7 +38,8 @@ class Resolved:
     Attributes:
         general: those that every method has.
         own: those of the method.
-        origins: where each comes from: "given", "preset", "paper", "data set and size", "default" or "machine".
+        origins: where each comes from: "given", "extended set", "preset", "paper", "data set and size", "default" or
+            "machine".
     """
 
     general: DistillConfig
@@ -51,12 +52,13 @@ class Resolved:
         return {**self.general.model_dump(), **self.own.model_dump()}
 
 
-def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
+def resolve(facts: SetFacts, given: Mapping[str, Any], taken: Mapping[str, Any] | None = None) -> Resolved:
     """Return the settings of a new run.
 
     Args:
         facts: of the data set.
         given: settings by name; at least ipc, budget or bytes. None stands for one that is not given.
+        taken: settings of the finished set that the run extends; what is given counts before them.
 
     Raises:
         ConfigError: all problems of the settings at once.
@@ -64,8 +66,9 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
     """
     given = {name: value for name, value in given.items() if value is not None}
     given, size = size_in_bytes(facts, given)
-    wanted = {**given, **size}
-    method = find_method(str(given.get("method", DEFAULT_METHOD)))
+    taken = {name: value for name, value in (taken or {}).items() if name not in given}
+    wanted = {**taken, **given, **size}
+    method = find_method(str(wanted.get("method", DEFAULT_METHOD)))
     paper = {
         **paper_settings(facts, images_wanted_per_class(facts, wanted)),
         **method.data_defaults(facts),
@@ -74,11 +77,11 @@ def resolve(facts: SetFacts, given: Mapping[str, Any]) -> Resolved:
     preset, sized = {**size, **preset_settings(facts, wanted)}, settings_for_bytes(facts, wanted)
     default: dict[str, Any] = {}
     paper = {name: value for name, value in paper.items() if name not in sized}
-    if {**preset, **given}.get("image_optimizer") == "adam":
+    if {**preset, **taken, **given}.get("image_optimizer") == "adam":
         del paper["image_lr"]  # it is for SGD
         default["image_lr"] = ADAM_LR
-    general, own = validated_pair(method, {**default, **sized, **paper, **preset, **given})
-    sources = {"given": given, "preset": preset, "paper": paper, "data set and size": sized}
+    general, own = validated_pair(method, {**default, **sized, **paper, **preset, **taken, **given})
+    sources = {"given": given, "extended set": taken, "preset": preset, "paper": paper, "data set and size": sized}
     names = [*DistillConfig.model_fields, *method.settings_model.model_fields]
     origins = {
         name: next((source for source, settings in sources.items() if name in settings), "default") for name in names

@@ -12,6 +12,7 @@ from typing import Any
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores
+from atom_distill.base.errors import ArtifactError
 from atom_distill.base.progress import note
 from atom_distill.base.record import numerical_differences, run_record
 from atom_distill.base.writable import require_writable
@@ -69,6 +70,8 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
     distilled = _as_set(plan, start.preprocessing, {**record, **result.record}, result)
     if plan.settings.soft_labels:
         distilled = _with_soft_labels(distilled, plan)
+    if plan.extension is not None:
+        distilled = distilled.with_measured_size()
     # All but the pool; of a resumed run, the steps of the earlier processes included.
     distilled.record = {**distilled.record, "run_seconds": round(time.monotonic() - started, 1)}
     if out is not None:
@@ -91,11 +94,15 @@ def _begin(plan: RunPlan) -> Mapping[str, Any]:
         note(f"{plan.out} lies in the folder of the data: being a run, it is not taken for data")
     method = {"title": plan.method.title, "paper": plan.method.paper}
     record: Mapping[str, Any] = {**run_record(), "method": method}
+    if plan.extension is not None:
+        record = {**record, "extended": plan.extension.record}
     if plan.out is None:
         return record
     if files.holds_run(plan.out):
         require_writable(plan.out, "out")
         stored = files.load_config(plan.out)["record"]
+        if stored.get("extended") != record.get("extended"):
+            raise ArtifactError(f"{plan.settings.extended_run} is another set than when the run in {plan.out} began")
         _note_differences(plan.out, stored, record)
         record = {"method": method, **stored}
     files.save_config(plan.out, settings=plan.all_settings, dataset=plan.dataset.identity(), record=record)
@@ -128,6 +135,8 @@ def _initial_state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress
         plan.training, preprocessing, init=init, per_class=per_class, seed=seed, embeddings=embeddings
     )
     stored = form.encode(images)
+    if plan.extension is not None:
+        stored = plan.extension.beginning(form, stored)
     return RunState(0, stored, form=rounded_form(plan, form, stored).tensors())
 
 
@@ -154,10 +163,13 @@ def _embeddings(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: b
 
 
 def _preprocessing(plan: RunPlan) -> Preprocessing:
-    """Load the run's transform, or fit it on all training images: it sees no labels and favors nothing."""
+    """Load the run's transform, or take that of the set that is extended, or fit it on all training images."""
     if plan.out is not None and files.has_preprocessing(plan.out):
         return files.load_preprocessing(plan.out)
-    preprocessing = fit_preprocessing(plan.settings.preprocess, plan.dataset)
+    if plan.extension is not None:
+        preprocessing = plan.extension.base.preprocessing
+    else:
+        preprocessing = fit_preprocessing(plan.settings.preprocess, plan.dataset)
     if plan.out is not None:
         files.save_preprocessing(plan.out, preprocessing)
     return preprocessing
@@ -194,6 +206,8 @@ def _with_soft_labels(distilled: DistilledDataset, plan: RunPlan) -> DistilledDa
     pool, ranks = plan.pool, plan.shard.ranks
     assert pool is not None  # the settings are refused without
     labels = ranks.broadcast_from_rank0(lambda: soft_labels_of(pool.last_networks(), distilled.images))
+    if plan.extension is not None:
+        labels = plan.extension.kept_labels(labels)
     best = None if distilled.best is None else _with_soft_labels(distilled.best, plan)
     return replace(distilled, soft_labels=labels, best=best)
 

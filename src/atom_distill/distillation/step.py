@@ -38,6 +38,8 @@ class MatchingStep:
         batch: stored rows of each class in a step, drawn anew each time; 0 for all.
         prefixes: first rows of each class that are matched as sets of their own, too; None for none.
         classifier: a second network, whose loss of the synthetic images is added; None for none.
+        growing: places in the shard of the classes whose loss is computed, int64 ascending; None for all. What images
+            pass the network together stays as it is for all, so that no result depends on it to the last bit.
     """
 
     shard: Shard
@@ -50,6 +52,7 @@ class MatchingStep:
     batch: int = 0
     prefixes: Prefixes | None = None
     classifier: Classifier | None = None
+    growing: Tensor | None = None
 
     @property
     def num_classes(self) -> int:
@@ -88,6 +91,8 @@ class MatchingStep:
         Returns:
             The terms of the loss of these classes, detached, shape [T]; their sum is the loss.
         """
+        if self.growing is not None and not len(self.growing):
+            return torch.zeros(len(self.term_names(stored)))
         terms = self.encoder.terms(lambda: self._probe(stored))
         self.encoder.load(step)
         if self.classifier is not None:
@@ -102,12 +107,13 @@ class MatchingStep:
             # Leaves of their own: the gradient of a slice of all rows would be as large as all of them.
             part = {name: values.detach()[rows].requires_grad_() for name, values in stored.items()}
             (*of_prefixes, means_syn), losses = self._synthetic_means(part, draw, first, last)
-            loss = matching_loss(means_real[first:last], means_syn)
-            parts = matching_terms(means_real[first:last], means_syn, terms)
+            of_range = means_real[first:last][self._growing_in(first, last)]
+            loss = matching_loss(of_range, means_syn)
+            parts = matching_terms(of_range, means_syn, terms)
             if losses is not None:
                 loss, parts = loss + losses.sum(), torch.cat([parts, losses.detach()])
             if self.prefixes is not None:
-                smaller = self.prefixes.loss(means_real[first:last], of_prefixes)
+                smaller = self.prefixes.loss(of_range, of_prefixes)
                 loss, parts = loss + smaller, torch.cat([parts, smaller.detach().view(1)])
             self.encoder.backward(loss)
             _add_gradients(stored, part, rows)
@@ -127,6 +133,8 @@ class MatchingStep:
             if draw is not None:
                 images = augment(images, draw, labels)
             for part, part_labels in zip(images.split(self.chunk), labels.split(self.chunk), strict=True):
+                if not self._has_growing(part_labels):
+                    continue
                 vectors = self.encoder.real(part)
                 if sums is None:
                     sums = vectors.new_zeros(self.num_classes, vectors.shape[1])
@@ -157,13 +165,17 @@ class MatchingStep:
         return self.parameterization.decode({name: values.detach()[:2] for name, values in stored.items()})[:2]
 
     def _blocks(self, step: int) -> list[tuple[Tensor, Tensor]]:
-        """Return a step's real images in the blocks that are prepared at once: indices and labels, both int64 [b]."""
+        """Return a step's real images in the blocks that are prepared at once: indices and labels, both int64 [b].
+
+        Blocks without a growing class are left out.
+        """
         chosen = self.sampler.draw(generator(self.seed, "real", step))
         size = self.chunk * CHUNKS_PREPARED
-        return list(zip(chosen.split(size), self.sampler.labels.split(size), strict=True))
+        blocks = zip(chosen.split(size), self.sampler.labels.split(size), strict=True)
+        return [(indices, labels) for indices, labels in blocks if self._has_growing(labels)]
 
     def _synthetic_means(self, part: Stored, draw: Draw | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
-        """Return class means [P, last - first, D] and losses [L] of classes first..last-1, differentiable.
+        """Return class means [P, g, D] and losses [L] of the g growing classes of first..last-1, differentiable.
 
         The means are those of all images of a step, P = 1, or of the prefixes, of which the last is all images. A loss
         is averaged over the images of a class and summed over the classes, as the matching loss is.
@@ -185,9 +197,10 @@ class MatchingStep:
             means = class_means(vectors, within, last - first).unsqueeze(0)
         else:
             means = self.prefixes.means(vectors.unflatten(0, (last - first, -1)), self.parameterization.images_per_row)
+        growing = self._growing_in(first, last)
         if losses is None:
-            return means, None
-        return means, class_means(losses[: len(images)], within, last - first).sum(0)
+            return means[:, growing], None
+        return means[:, growing], class_means(losses[: len(images)], within, last - first)[growing].sum(0)
 
     def _padded(self, images: Tensor) -> Tensor:
         """Where classes differ in size, repeat the last image up to a multiple of a chunk, or of the largest range.
@@ -201,7 +214,7 @@ class MatchingStep:
 
     @cached_property
     def _largest_range(self) -> int:
-        return max(int(self.images_per_class[first:last].sum()) for first, last in self._class_ranges())
+        return max(int(self.images_per_class[first:last].sum()) for first, last in self._all_ranges())
 
     def _draw(self, step: int) -> Draw | None:
         if not self.operations:
@@ -209,7 +222,21 @@ class MatchingStep:
         classes = len(self.shard.rows_per_class)
         return draw_per_class(classes, self.operations, generator(self.seed, "augment", step)).take(self.shard.classes)
 
+    def _has_growing(self, labels: Tensor) -> bool:
+        """Return whether a growing class is among places of classes in the shard."""
+        return self.growing is None or bool(torch.isin(labels, self.growing).any())
+
+    def _growing_in(self, first: int, last: int) -> Tensor | slice:
+        """Return which of the classes first..last-1 are growing: their places among them, or all."""
+        if self.growing is None:
+            return slice(None)
+        return torch.isin(torch.arange(first, last), self.growing).nonzero().flatten()
+
     def _class_ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield those ranges of classes that have a growing one."""
+        return (span for span in self._all_ranges() if self._has_growing(torch.arange(*span)))
+
+    def _all_ranges(self) -> Iterator[tuple[int, int]]:
         """Yield ranges of classes with at most `chunk` images, or of one class.
 
         The loss is a sum over classes, so each range can be differentiated, and its memory freed, alone. Where all

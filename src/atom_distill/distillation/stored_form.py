@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from atom_distill.ops.parameterization.quantized import (
     integers,
     steps_for_bits,
     steps_for_bytes,
+    within_bits,
 )
 from atom_distill.ops.preprocessing import Preprocessing
 
@@ -51,15 +53,20 @@ def rounded_form(plan: RunPlan, form: Parameterization, stored: Stored) -> Param
 def finished(plan: RunPlan, stored: Stored) -> tuple[Parameterization, Stored]:
     """Return what a file holds of the run's values, in its units, and what decodes it.
 
-    The steps are fitted again, so that the file has the size that was asked for.
+    The steps are fitted again, so that the file has the size that was asked for; those of a set that is extended stay
+    as they are, as its rows do.
     """
-    form = plan.parameterization
+    form, extension = plan.parameterization, plan.extension
     inner = form.inner if isinstance(form, Quantized) else form
     values, plain = inner.values(stored), build_parameterization(plan.settings.form, plan.dataset.image_shape)
     steps = _steps(plan, inner, values)
-    if steps is None:
-        return plain, values
-    return Quantized(plain, steps), from_integers(integers(values, steps), steps)
+    if steps is not None:
+        counts = integers(values, steps)
+        if extension is not None and plan.settings.bytes is None:
+            counts = within_bits(counts, plan.settings.value_bits)
+        values = from_integers(counts, steps)
+    kept = values if extension is None else extension.kept(values)
+    return plain if steps is None else Quantized(plain, steps), kept
 
 
 def require_room(settings: DistillConfig, parameterization: Parameterization, num_classes: int) -> None:
@@ -99,9 +106,11 @@ def bytes_for_values(settings: DistillConfig, image_shape: tuple[int, int, int],
     return left
 
 
-def _steps(plan: RunPlan, inner: Parameterization, values: Stored) -> dict[str, Tensor] | None:
+def _steps(plan: RunPlan, inner: Parameterization, values: Stored) -> Mapping[str, Tensor] | None:
     """Return rounding steps of values in the units of a file; None where they are stored as float32."""
     settings = plan.settings
+    if plan.extension is not None:
+        return plan.extension.steps
     values = {name: tensor.detach().cpu() for name, tensor in values.items()}
     if settings.bytes is None:
         return None if settings.value_bits == 32 else steps_for_bits(inner, values, settings.value_bits)

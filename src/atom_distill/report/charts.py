@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from atom_distill.base.optional import require
-from atom_distill.report.curves import Point, accuracy_points, loss_points, term_points
+from atom_distill.report.curves import Point, accuracy_points, loss_points, size_points, term_points
 from atom_distill.report.reading import RunView
 
 Spec = dict[str, Any]
@@ -17,6 +17,7 @@ CALLER = "a report"
 """Who needs the packages of the extra [report], for the error where one is not installed."""
 BARS = "bars"
 """Name of the data that the page fills in when a layer is chosen: rank, channel, real, synthetic."""
+SIZE = "images per class"
 _HEIGHT = 260
 
 
@@ -38,21 +39,23 @@ def _bundle(version: str) -> str:
 
 
 def curve_charts(views: Sequence[RunView]) -> dict[str, Any]:
-    """Return the charts of loss and accuracy of all runs, and of each run's terms; None for one without values."""
+    """Return the charts of loss and accuracies of all runs, and of each run's terms; None for one without values."""
     return {
         "loss": _curve_chart(loss_points(views), unit="loss", logarithmic=True),
         "terms": [_curve_chart(term_points(view), unit="term of the loss", logarithmic=True) for view in views],
         "accuracy": _curve_chart(accuracy_points(views), unit="accuracy on held-out images, %", logarithmic=False),
+        "sizes": _curve_chart(size_points(views), unit="test accuracy, %", logarithmic=False, along=SIZE),
     }
 
 
-def _curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool) -> Spec | None:
-    """Return curves by step, or None if there are no points.
+def _curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool, along: str = "step") -> Spec | None:
+    """Return curves by step or by size, or None if there are no points.
 
     Args:
         points: of all curves.
         unit: what the values are.
         logarithmic: True for values over several orders of magnitude; those that are not positive are left out.
+        along: what `Point.step` is; sizes are on a logarithmic axis.
     """
     if not points:
         return None
@@ -63,13 +66,13 @@ def _curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool) -> Sp
     scale = alt.Scale(type="log", nice=False, padding=6) if logarithmic else alt.Scale(zero=False, nice=True)
     hover = alt.selection_point(on="pointerover", nearest=True, empty=False, clear="pointerout")
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, format="d")),
+        x=_by_size(points) if along == SIZE else alt.X("step:Q", title=along, axis=alt.Axis(tickMinStep=1, format="d")),
         y=alt.Y("value:Q", title=unit, scale=scale, axis=alt.Axis(tickCount=5, labelOverlap=True, format="~g")),
         color=alt.Color("series:N", sort=names, title=None, legend=alt.Legend() if len(names) > 1 else None),
         opacity=alt.condition(chosen, alt.value(1), alt.value(0.12)),
         tooltip=[
             alt.Tooltip("series:N", title=" "),
-            alt.Tooltip("step:Q", format=",d"),
+            alt.Tooltip("step:Q", title=along, format=",d"),
             alt.Tooltip("value:Q", title=unit, format=".4~g"),
         ],
     )
@@ -80,6 +83,13 @@ def _curve_chart(points: Sequence[Point], *, unit: str, logarithmic: bool) -> Sp
         .add_params(hover)
     )
     return _spec(lines + dots)
+
+
+def _by_size(points: Sequence[Point]) -> Any:
+    """Return a logarithmic axis with a tick for each size."""
+    alt, sizes = _altair(), sorted({point.step for point in points})
+    scale = alt.Scale(type="log", nice=False, padding=12)
+    return alt.X("step:Q", title=SIZE, scale=scale, axis=alt.Axis(values=sizes, format="d", labelOverlap=True))
 
 
 def channel_chart(_views: Sequence[RunView]) -> Spec:

@@ -68,7 +68,7 @@ _REFERENCES = {"random": "random real images", "whole": "the whole training set"
 def comparison(views: Sequence[RunView]) -> Table:
     """Return the table of some runs, and of the references that were scored with them."""
     scores = [score for view in views for score in view.scores]
-    table = Table(_HEADS, list(dict.fromkeys(_column(score) for score in scores)), [])
+    table = Table(_HEADS, list(dict.fromkeys(column_of(score) for score in scores)), [])
 
     def add_row(facts: dict[str, Cell], found: Sequence[Score], steps: int | None) -> None:
         cells = [_cell(found, column, steps) for column in table.columns]
@@ -100,7 +100,8 @@ def network_name(score: Score) -> str:
     return f"{score.arch} ({', '.join(changes)})" if changes else score.arch
 
 
-def _column(score: Score) -> Column:
+def column_of(score: Score) -> Column:
+    """Return the column of a score: all that it must share with those that it is compared with."""
     return Column(score.dataset, network_name(score), score.protocol.name, score.labels)
 
 
@@ -163,7 +164,7 @@ def _reference_facts(score: Score) -> dict[str, Cell]:
 
 def _cell(scores: Sequence[Score], column: Column, steps: int | None) -> Cell:
     """Return the score of most networks, the latest of several, with the others in the hint."""
-    found = [score for score in scores if _column(score) == column]
+    found = [score for score in scores if column_of(score) == column]
     if not found:
         return EMPTY
     chosen = max(reversed(found), key=lambda score: len(score.runs))

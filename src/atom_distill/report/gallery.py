@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.distillation.images_per_class import first_of_each
+from atom_distill.distillation.prefixes import usual_sizes
 from atom_distill.report.network_analysis import Analysis, Analyzer
 from atom_distill.report.reading import RunView
 from atom_distill.report.sprites import Sprite, sprite
@@ -64,6 +65,8 @@ class Gallery:
         total: images of the set, shown or not.
         optimized: False if the images are selected or imported.
         steps: steps done.
+        sizes: numbers of first images of each class that are sets of their own, ascending, and that of all; None where
+            there are no others.
         tiles: the images, lossless; None if there are none.
         frames: the images at some steps, ascending.
         initial: the images before the first step.
@@ -82,6 +85,7 @@ class Gallery:
     total: int
     optimized: bool
     steps: int
+    sizes: list[int] | None = None
     tiles: Sprite | None = None
     frames: list[Frame] | None = None
     initial: Sprite | None = None
@@ -136,6 +140,7 @@ def gallery(view: RunView, analyzer: Analyzer | None, count: int) -> Gallery:
     if view.pictures is None:
         return shown
     shown.tiles = sprite(view.pictures[rows], "exact")
+    shown.sizes = _sizes(view)
     _add_evolution(shown, view, rows)
     if analyzer is not None and view.images is not None:
         analysis = view.attempt("Attention and nearest real images", lambda: analyzer.analyze(view, rows))
@@ -143,6 +148,18 @@ def gallery(view: RunView, analyzer: Analyzer | None, count: int) -> Gallery:
             _add_neighbors(shown, view, analysis, rows)
             shown.network, shown.layers = analysis.network, _layers(analysis)
     return shown
+
+
+def _sizes(view: RunView) -> list[int] | None:
+    """Return the numbers of first images of each class that a run is nested for, or that were scored."""
+    whole = view.stored_per_class
+    if whole is None:
+        return None
+    scored = {score.first for score in view.scores if score.subject == "distilled" and score.first is not None}
+    nested = usual_sizes(whole) if view.settings.get("nested") else []
+    per_stored = int(view.per_class.max()) // whole
+    sizes = [size * per_stored for size in sorted({*nested, *scored, whole}) if size <= whole]
+    return sizes if len(sizes) > 1 else None
 
 
 def _add_evolution(shown: Gallery, view: RunView, rows: Tensor) -> None:

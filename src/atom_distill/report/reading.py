@@ -94,6 +94,12 @@ class RunView:
         return torch.bincount(self.labels, minlength=len(self.class_names))
 
     @property
+    def stored_per_class(self) -> int | None:
+        """Stored images of each class; None where it is not known, or the classes differ."""
+        stored = self.settings.get("pictures") or self.settings.get("ipc")
+        return stored if isinstance(stored, int) and len(set(self.per_class.tolist())) == 1 else None
+
+    @property
     def images_per_stored(self) -> float:
         """Images for each of the size in the settings; 1 where it is not known."""
         if self.images is None or not self.class_names:

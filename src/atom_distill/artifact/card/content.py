@@ -25,7 +25,8 @@ class CardContent:
         preprocess: kind of transform between pixels and model space.
         settings: final settings of the run, by name.
         dataset: name, source, fingerprint and loading request of the real data set.
-        record: versions and command; `method`, the title and paper of the method; `imported`, the files of an import.
+        record: versions and command; `method`, the title and paper of the method; `imported`, the files of an import;
+            `extended`, the finished set that the run added images to.
         steps: steps done when the images were taken.
         which: the last images, or the best on held-out training images.
         has_soft_labels: whether there are probabilities to train on.

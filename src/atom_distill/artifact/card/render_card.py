@@ -61,10 +61,22 @@ def _made(content: CardContent) -> str:
     imported = content.record.get("imported")
     if imported is None:
         best = ", the best of its run on held-out training images" if content.which == "best" else ""
-        return f"made by {content.method_title} in {content.steps} steps{best}"
+        return f"made by {content.method_title} in {content.steps} steps{best}{_added(content)}"
     by = "" if content.method == IMPORTED else f"made by {content.method_title}, "
     files = ", ".join(map(markdown.escaped, imported["files"]))
     return f"{by}imported from {files} ({imported['format']})"
+
+
+def _added(content: CardContent) -> str:
+    """Return to which finished set the images were added, if to any."""
+    extended = content.record.get("extended")
+    if extended is None:
+        return ""
+    name = markdown.escaped(str(extended["folder"]).rpartition("/")[2])
+    what, had = "images", extended["images"]
+    if extended["classes"] < len(content.class_names):
+        what, had = "classes", extended["classes"]
+    return f" which added {what} to the {had} of {name}, left as they are,"
 
 
 def _how(content: CardContent) -> str:

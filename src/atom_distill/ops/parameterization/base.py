@@ -42,6 +42,10 @@ class Parameterization(ABC):
         """Return the stored values in the units of a file, each of its shape."""
         return stored
 
+    def from_values(self, values: Stored) -> Stored:
+        """Return stored values from those in the units of a file: the inverse of `values`, but for rounding."""
+        return values
+
     @abstractmethod
     def images(self, values: Stored) -> Tensor:
         """Return the images of values in the units of a file: see `decode`."""

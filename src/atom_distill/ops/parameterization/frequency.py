@@ -71,6 +71,11 @@ class Frequency(Parameterization):
         coefficients = stored["coefficients"]
         return {"coefficients": coefficients * self._scales.like(coefficients)}
 
+    def from_values(self, values: Stored) -> Stored:
+        """See `Parameterization.from_values`."""
+        coefficients = values["coefficients"]
+        return {"coefficients": coefficients / self._scales.like(coefficients)}
+
     def images(self, values: Stored) -> Tensor:
         """See `Parameterization.images`."""
         coefficients = values["coefficients"].flatten(0, 1)

@@ -48,6 +48,10 @@ class Quantized(Parameterization):
         exact = self.inner.values(stored)
         return {name: _rounded(values, self._steps[name].like(values)) for name, values in exact.items()}
 
+    def from_values(self, values: Stored) -> Stored:
+        """See `Parameterization.from_values`."""
+        return self.inner.from_values(values)
+
     def images(self, values: Stored) -> Tensor:
         """See `Parameterization.images`."""
         return self.inner.images(values)
@@ -93,8 +97,18 @@ def steps_for_bits(inner: Parameterization, values: Stored, bits: int) -> dict[s
         values: in the units of a file.
         bits: of a number, 2 to 16.
     """
-    most = 2 ** (bits - 1) - 1
+    most = _largest_integer(bits)
     return {name: _float16_from(inner.largest(tensor) / most) for name, tensor in values.items()}
+
+
+def within_bits(counts: Stored, bits: int) -> dict[str, Tensor]:
+    """Return integers clipped to those that signed numbers of so many bits hold, without the most negative one."""
+    most = _largest_integer(bits)
+    return {name: count.clamp(-most, most) for name, count in counts.items()}
+
+
+def _largest_integer(bits: int) -> int:
+    return (1 << (bits - 1)) - 1
 
 
 def steps_for_bytes(values: Stored, packed_size: Callable[[Stored], int], limit: int) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ async function drawCharts() {
   bars = null;
   await draw("loss", data.curves.loss);
   await draw("accuracy", data.curves.accuracy);
+  await draw("sizes", data.curves.sizes);
   await drawTerms();
 }
 

@@ -3,7 +3,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const state = { run: 0, frame: -1, layer: -1, klass: 0, zoom: 0, companions: true };
+const state = { run: 0, frame: -1, size: -1, layer: -1, klass: 0, zoom: 0, companions: true };
 let cells = [];
 
 /** The run whose images are shown. */
@@ -84,6 +84,19 @@ async function drawGrid() {
   });
 }
 
+/** The cells of the images that are shown: the first of each class, as many as the slider says. */
+const shownCells = () => cells.filter((cell) => !cell.hidden);
+
+/** The number of images of each class that are shown; all but for runs with sizes. */
+const chosenSize = (run) => run.sizes?.[state.size] ?? Infinity;
+
+/** Show the first images of each class, and hide the others. */
+function showFirst() {
+  const run = chosenRun(), size = chosenSize(run);
+  cells.forEach((cell, index) => { cell.hidden = index - run.labels.indexOf(run.labels[index]) >= size; });
+  if (!shownCells().some((cell) => cell.tabIndex === 0)) cells.forEach((cell, index) => { cell.tabIndex = index ? -1 : 0; });
+}
+
 /** Set the size of the images, and show or hide what is beside them. */
 function styleGrid() {
   const run = chosenRun(), beside = Boolean(run.initial || run.neighbors);
@@ -105,24 +118,24 @@ function fittingSize(run, beside) {
 
 /** Move the focus from image to image with the arrow keys; up and down go by position on the page. */
 function moveInGrid(event) {
-  const at = cells.indexOf(document.activeElement);
+  const shown = shownCells(), at = shown.indexOf(document.activeElement);
   if (at < 0) return;
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  let target = step === undefined ? undefined : cells[at + step];
-  if (event.key === "Home") target = cells[0];
-  if (event.key === "End") target = cells[cells.length - 1];
-  if (event.key === "ArrowUp" || event.key === "ArrowDown") target = neighborRow(at, event.key === "ArrowDown");
+  let target = step === undefined ? undefined : shown[at + step];
+  if (event.key === "Home") target = shown[0];
+  if (event.key === "End") target = shown[shown.length - 1];
+  if (event.key === "ArrowUp" || event.key === "ArrowDown") target = neighborRow(shown, at, event.key === "ArrowDown");
   if (target) {
     event.preventDefault();
     target.focus();
   }
 }
 
-/** The nearest cell in the next row of cells below, or above. */
-function neighborRow(at, down) {
-  const here = cells[at].getBoundingClientRect();
+/** The nearest of the shown cells in the next row of cells below, or above. */
+function neighborRow(shown, at, down) {
+  const here = shown[at].getBoundingClientRect();
   let best = null, distance = Infinity;
-  for (const cell of cells) {
+  for (const cell of shown) {
     const there = cell.getBoundingClientRect(), dy = down ? there.top - here.top : here.top - there.top;
     if (dy < 4) continue;
     const far = dy * 1000 + Math.abs(there.left - here.left);

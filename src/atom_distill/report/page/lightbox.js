@@ -9,10 +9,10 @@ function openLightbox(index) {
   if (!byId("lightbox").open) byId("lightbox").showModal();
 }
 
-/** Show the next image, or the previous one. */
+/** Enlarge the next of the shown images, or the previous one. */
 function moveInLightbox(step) {
-  const count = chosenRun().labels.length;
-  enlarged = (enlarged + step + count) % count;
+  const shown = shownCells(), at = shown.indexOf(cells[enlarged]);
+  enlarged = cells.indexOf(shown[(at + step + shown.length) % shown.length]);
   fillLightbox();
 }
 

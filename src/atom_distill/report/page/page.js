@@ -9,6 +9,7 @@ async function change(what) {
   remember();
   if ("run" in what) await showRun();
   if ("frame" in what || "layer" in what || "run" in what) await drawGrid();
+  if ("size" in what || "run" in what) showFirst();
   if ("zoom" in what || "companions" in what || "run" in what) styleGrid();
   if ("layer" in what || "klass" in what || "run" in what) await drawAttention();
   showControls();
@@ -27,6 +28,8 @@ async function showRun() {
   const frames = run.frames?.length ?? 0;
   byId("evolution").hidden = frames < 2;
   byId("step").max = String(Math.max(0, frames - 1));
+  byId("sizes").hidden = !run.sizes;
+  byId("size").max = String((run.sizes?.length ?? 1) - 1);
   byId("beside").hidden = !(run.initial || run.neighbors);
   byId("beside-what").textContent = `Beside: ${[run.initial && "initial image", run.neighbors && "nearest real image"].filter(Boolean).join(" above ")}`;
   await drawTerms();
@@ -38,6 +41,15 @@ function showControls() {
   byId("step-text").textContent = `${chosenFrame(run).step} of ${run.steps}`;
   slider.setAttribute("aria-valuetext", `step ${chosenFrame(run).step}`);
   byId("companions").checked = state.companions;
+  showSize(run);
+}
+
+function showSize(run) {
+  if (!run.sizes) return;
+  const slider = byId("size"), all = run.sizes[run.sizes.length - 1];
+  slider.value = state.size < 0 ? slider.max : String(state.size);
+  byId("size-text").textContent = `${Math.min(all, chosenSize(run))} of ${all}`;
+  slider.setAttribute("aria-valuetext", `${byId("size-text").textContent} images per class`);
 }
 
 /** Play the evolution of the images from the first step to the last. */
@@ -102,6 +114,10 @@ function addListeners() {
     const at = Number(event.target.value);
     change({ frame: at === Number(event.target.max) ? -1 : at });
   });
+  byId("size").addEventListener("input", (event) => {
+    const at = Number(event.target.value);
+    change({ size: at === Number(event.target.max) ? -1 : at });
+  });
   byId("play").addEventListener("click", play);
   for (const id of ["layer", "layer-2"]) byId(id).addEventListener("change", (event) => changeLayer(Number(event.target.value)));
   byId("class").addEventListener("change", (event) => change({ klass: Number(event.target.value) }));
@@ -115,7 +131,7 @@ function addListeners() {
   byId("previous").addEventListener("click", () => moveInLightbox(-1));
   byId("next").addEventListener("click", () => moveInLightbox(1));
   document.querySelectorAll("#runs-table thead button").forEach((button) => button.addEventListener("click", () => sortTable(button.parentNode)));
-  document.querySelectorAll("[data-run]").forEach((tab) => tab.addEventListener("click", () => change({ run: Number(tab.dataset.run), frame: -1 })));
+  document.querySelectorAll("[data-run]").forEach((tab) => tab.addEventListener("click", () => change({ run: Number(tab.dataset.run), frame: -1, size: -1 })));
   document.querySelector(".tabs")?.addEventListener("keydown", moveInTabs);
   byId("all-settings")?.addEventListener("change", (event) => byId("settings-table").classList.toggle("differing", !event.target.checked));
   document.querySelectorAll(".copy").forEach((button) => button.addEventListener("click", () => copy(button)));
