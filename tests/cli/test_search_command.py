@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import types
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.machinery import ModuleSpec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -103,37 +102,33 @@ def test_a_folder_that_is_no_run_and_no_folder_at_all(atom, runs, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # Ray starts twice, beside other tests
-@pytest.mark.parametrize("on", ["process", "ray"])
-def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, monkeypatch, on):
-    if on == "ray":
-        pytest.importorskip("ray", reason="Ray is not installed: pip install 'atom-distill[ray]'")
+def test_a_killed_search_repeats_no_finished_trial(runs, space, tmp_path, monkeypatch):
+    """Nor does one on Ray: tests/search/test_on_ray.py."""
     out = tmp_path / "out"
-    line = ["search", str(runs[1]), "--space", str(space), "--on", on]
+    line = ["search", str(runs[1]), "--space", str(space), "--on", "process"]
     line += ["--proxies", "dm,random", "--epochs", "200", "--whole-epochs", "1", "--out", str(out)]
     monkeypatch.setenv("ATOM_DATA", str(tmp_path / "cache"))
-    search = start(line, tmp_path / "told", on)
-    deadline = time.monotonic() + 400
+    search = start(line, tmp_path / "told")
+    deadline = time.monotonic() + 200
     while len(list(out.glob("trials/*.json"))) < 2:
-        assert exit_code(search) is None, f"the search ended before it could be killed: {told_in(tmp_path)}"
+        assert search.exitcode is None, f"the search ended before it could be killed: {told_in(tmp_path)}"
         assert time.monotonic() < deadline
         time.sleep(0.02)
     search.kill()
-    assert exit_code(search, 60) == -signal.SIGKILL
+    search.join(60)
+    assert search.exitcode == -signal.SIGKILL
     finished = {path: path.stat().st_mtime_ns for path in out.glob("trials/*.json")}
     assert 2 <= len(finished) < 6
-    assert exit_code(start(line, tmp_path / "told", on), 200) == 0, told_in(tmp_path)
+    again = start(line, tmp_path / "told")
+    again.join(200)
+    assert again.exitcode == 0, told_in(tmp_path)
     assert f"{len(finished)} of 6 trials were finished before" in told_in(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert len(list(out.glob("trials/*.json"))) == 6
 
 
-def start(line: list[str], told: Path, on: str) -> BaseProcess | subprocess.Popen[bytes]:
-    """Start a command line in a process of its own, whose messages go into a file; Ray wants one that is not forked."""
-    if on == "ray":
-        command = [sys.executable, "-m", "atom_distill", *line]
-        with told.open("w") as file:
-            return subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def start(line: list[str], told: Path) -> BaseProcess:
+    """Start a command line in a process of its own, whose messages go into a file."""
     process = fork_context().Process(target=run, args=(line, told, Path.cwd()))
     process.start()
     return process
@@ -147,16 +142,6 @@ def run(line: list[str], told: Path, folder: Path) -> None:
     with told.open("w") as file, redirect_stderr(file), redirect_stdout(file):
         code = main(line)
     raise SystemExit(code)
-
-
-def exit_code(process: BaseProcess | subprocess.Popen[bytes], seconds: float = 0) -> int | None:
-    """Return the exit code of a process that ends within some seconds, else None."""
-    if isinstance(process, BaseProcess):
-        process.join(seconds)
-        return process.exitcode
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    return process.returncode
 
 
 def told_in(folder: Path) -> str:

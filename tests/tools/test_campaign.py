@@ -183,12 +183,12 @@ def test_the_page_says_what_the_campaign_found(tmp_path):
 @pytest.mark.slow
 def test_a_small_part_of_the_campaign_finds_nothing(tmp_path):
     counts = tmp_path / "counts.json"
-    line = ["tools/campaign.py", "--kills", "1", "--damaged", "50", "--every", "200", "--out", str(counts)]
+    line = ["tools/campaign.py", "--kills", "1", "--damaged", "20", "--every", "400", "--out", str(counts)]
     done = subprocess.run([sys.executable, *line], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(counts.read_text())
     assert found["kills"]["runs"] == 1
     assert found["kills"]["killed_while"]
-    assert found["damaged"]["inputs"] == 50
-    assert sum(kind["refused"] for kind in found["damaged"]["by_kind"].values()) > 20
-    assert found["faults"]["failures"] > 10
+    assert found["damaged"]["inputs"] == 20
+    assert sum(kind["refused"] for kind in found["damaged"]["by_kind"].values()) > 8
+    assert found["faults"]["failures"] > 5
