@@ -74,9 +74,10 @@ def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[
         features = network.features(pair)
         out = matching_vector(statistics_of(features))
     maps = [layer.numel() * layer.element_size() for layer in features.maps]
+    largest = max(kept.values())  # a map; in a transformer the values between the two layers of a block's MLP
     return Footprint(
-        trained=(sum(kept.values()) + _BACKWARD_COPIES * max(kept.values())) // 2,
-        seen=(sum(maps) + 2 * max(maps)) // 2,
+        trained=(sum(kept.values()) + _BACKWARD_COPIES * largest) // 2,
+        seen=(sum(maps) + 2 * largest) // 2,
         matching_vector=out.shape[1] * out.element_size(),
     )
 

@@ -16,7 +16,7 @@ from atom_distill.base.seeding import generator
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
-from atom_distill.ops.attention import channel_attention, spatial_attention
+from atom_distill.ops.matching import where, which_channels
 from atom_distill.ops.preprocessing import Preprocessing
 
 _BATCH = 32
@@ -109,10 +109,15 @@ class FixedNetwork:
     @torch.no_grad()
     def _responses(self, batch: Tensor) -> Responses:
         features = self._network.features(batch.float())
-        maps = [layer for layer in features.maps if layer.shape[2] * layer.shape[3] > 1]
+        layers = [
+            (maps, places, channels)
+            # Not strict: tokens that a network of the user's does not show as maps have no places to be drawn at.
+            for maps, places, channels in zip(features.maps, features.places, features.channels, strict=False)
+            if maps.shape[2] * maps.shape[3] > 1
+        ]
         return Responses(
-            [_as_maps(spatial_attention(layer, power=self._spatial_power), layer) for layer in maps],
-            [channel_attention(layer, power=self._channel_power) for layer in maps],
+            [_as_maps(where(places, power=self._spatial_power), maps) for maps, places, _ in layers],
+            [which_channels(channels, power=self._channel_power) for *_, channels in layers],
             features.embedding.flatten(1),
         )
 
