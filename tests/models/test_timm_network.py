@@ -200,7 +200,9 @@ def test_a_transformer_shows_what_its_class_token_or_else_all_tokens_attend_to(n
     features = network.features(images)
     inputs = torch.cat([network.model.others.expand(2, -1, -1), network.model.stem(images).flatten(2).mT], 1)
     weights = weights_by_hand(inputs)[..., others:]
-    torch.testing.assert_close(features.of_kind("attention")[0], weights[:, :, :1] if others == 2 else weights[:, :, 1:])
+    torch.testing.assert_close(
+        features.of_kind("attention")[0], weights[:, :, :1] if others == 2 else weights[:, :, 1:]
+    )
     assert torch.equal(features.maps[0].flatten(2).mT, features.of_kind("tokens")[0])
     assert features.of_kind("tokens")[0].shape == (2, 6, 6)
     assert all(block.attn.fused_attn for block in network.model.blocks)  # for training, as timm chose

@@ -215,7 +215,9 @@ def transformer(randn, images: int, seed: int = 40) -> Features:
     maps = [randn(seed + block, images, 4, 2, 3) for block in range(3)]
     attention = [randn(seed + 3, images, 2, 6, 6).softmax(-1), lambda: randn(seed + 4, images, 2, 1, 6).softmax(-1)]
     unused = lambda: pytest.fail("the last block's attention is not matched")  # noqa: E731
-    return Features.of_transformer(maps, [*attention, unused], randn(seed + 5, images, 4), lambda: pytest.fail("unused"))
+    return Features.of_transformer(
+        maps, [*attention, unused], randn(seed + 5, images, 4), lambda: pytest.fail("unused")
+    )
 
 
 @pytest.mark.parametrize("powers", [(4.0, 4.0), (1.0, 8.0), (3.0, 2.0)])

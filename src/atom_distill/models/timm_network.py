@@ -26,8 +26,8 @@ class TimmNetwork(Network):
     """A timm model as a `Network`.
 
     Maps are the stages or blocks that timm's `forward_intermediates` returns; the embedding is what `forward_head`
-    returns before the logits. A vision transformer, i.e. a model whose blocks attend to all places, shows its tokens and
-    attention as well: that of its class token, or of all tokens where it has none.
+    returns before the logits. A transformer whose blocks attend to all places shows its tokens and attention as well:
+    that of its class token, or of all tokens where it has none.
 
     Args:
         name: with the prefix, for messages.
@@ -39,6 +39,7 @@ class TimmNetwork(Network):
         self.name = name
         self._build = build
         self.model: Any = build()
+        self.is_transformer = bool(_attentions(self.model))
 
     def features(self, images: Tensor) -> Features:
         """See `Network.features`.
@@ -97,9 +98,7 @@ class TimmNetwork(Network):
 def _explicit_attention(model: Any) -> Iterator[list[Tensor]]:
     """Collect the attention weights of a transformer's blocks, which timm's fused attention would not compute."""
     found: list[Tensor] = []
-    attentions = [getattr(block, "attn", None) for block in getattr(model, "blocks", ())]
-    if not all(hasattr(attention, name) for attention in attentions for name in ("fused_attn", "attn_drop")):
-        attentions = []  # no attention of timm's usual kind
+    attentions = _attentions(model)
     fused = [attention.fused_attn for attention in attentions]
     hooks = [attention.attn_drop.register_forward_hook(lambda *call: found.append(call[2])) for attention in attentions]
     try:
@@ -111,6 +110,13 @@ def _explicit_attention(model: Any) -> Iterator[list[Tensor]]:
             attention.fused_attn = before
         for hook in hooks:
             hook.remove()
+
+
+def _attentions(model: Any) -> list[Any]:
+    """Return the attention layers of a transformer's blocks; none of a model that has others than timm's usual kind."""
+    found = [getattr(block, "attn", None) for block in getattr(model, "blocks", ())]
+    usual = all(hasattr(attention, name) for attention in found for name in ("fused_attn", "attn_drop"))
+    return found if usual else []
 
 
 def timm_network(name: str, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> TimmNetwork:

@@ -59,6 +59,8 @@ class VisionTransformer(Network):
     half its depth.
     """
 
+    is_transformer = True
+
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> None:
         super().__init__()
         shape.allow("vit", "depth", "width")

@@ -13,6 +13,7 @@ from torch import Tensor
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress
 from atom_distill.base.seeding import generator
+from atom_distill.config.distill import architectures_of
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
@@ -63,7 +64,7 @@ class FixedNetwork:
     same network a channel means the same for real and synthetic images, and in all runs.
 
     Args:
-        settings: of the run; one without an architecture gets a ConvNet.
+        settings: of the run; one without an architecture gets a ConvNet, one with several the first.
         image_shape: (C, H, W).
         num_classes: K.
 
@@ -77,7 +78,7 @@ class FixedNetwork:
 
     def __init__(self, settings: Mapping[str, Any], image_shape: tuple[int, int, int], num_classes: int) -> None:
         shape = NetworkShape(**{field.name: settings.get(field.name) for field in fields(NetworkShape)})
-        self.architecture = str(settings.get("arch") or "convnet")
+        self.architecture = architectures_of(str(settings.get("arch") or "convnet"))[0]
         self._spatial_power, self._channel_power = (
             float(settings.get(name) or 4.0) for name in ("spatial_power", "channel_power")
         )
