@@ -159,7 +159,8 @@ def test_training_equals_adamw_by_hand(changes):
                     value.mul_(1 - rate * protocol.weight_decay).sub_(rate * mean / (square.sqrt() + 1e-8))
     ours = trained(protocol, dtype=torch.float64)
     for name, value in theirs.state_dict().items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-8, atol=1e-10)
+        # A bias before a norm has no gradient but rounding, about 1e-17, which AdamW divides by no less than 1e-8.
+        torch.testing.assert_close(ours[name], value, rtol=1e-7, atol=1e-8)
 
 
 def test_seed_and_repeat_decide_everything():
