@@ -283,8 +283,14 @@ def test_a_stopped_training_of_an_earlier_version_continues_with_its_momenta(mon
     whole = weights(trained_pool(recipe), 0, 3)
     (path,) = cache_root().glob("pools/*/0.safetensors")
     path.unlink()
+    presses = [signal.SIGINT]  # once: a second Ctrl-C would stop at once
+
+    def press(*_: Any) -> None:
+        while presses:
+            signal.raise_signal(presses.pop())
+
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_accuracy", lambda *_: signal.raise_signal(signal.SIGINT) or 50.0)
+        patch.setattr(module, "_accuracy", press)
         with pytest.raises(InterruptedRunError):
             trained_pool(recipe)
     tensors = files()["0.safetensors"]

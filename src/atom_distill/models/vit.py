@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -90,7 +92,7 @@ class VisionTransformer(Network):
         """See `Network.features`; attention weights are computed where they are used, beside the fused blocks."""
         tokens = self.positions(self.patches(images).flatten(2).mT)
         maps, attention = [], []
-        for block in self.blocks:
+        for block in cast(Iterable[nn.TransformerEncoderLayer], self.blocks):
             attention.append(partial(_attention_weights, block, tokens))
             tokens = block(tokens)
             maps.append(tokens.mT.unflatten(2, (_GRID, _GRID)))
@@ -104,7 +106,8 @@ def _attention_weights(block: nn.TransformerEncoderLayer, tokens: Tensor) -> Ten
     size, heads = attention.embed_dim, attention.num_heads
     weight, bias = attention.in_proj_weight[: 2 * size], attention.in_proj_bias[: 2 * size]
     query, key = F.linear(block.norm1(tokens), weight, bias).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
-    return (query @ key.mT / math.sqrt(size // heads)).softmax(-1)
+    scores: Tensor = query @ key.mT / math.sqrt(size // heads)
+    return scores.softmax(-1)
 
 
 MODELS.register("vit")(VisionTransformer)
