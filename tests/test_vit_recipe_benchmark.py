@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.data.dataset import Split
 from atom_distill.evaluation.evaluate import Evaluation
 from distillation.toys import toy_dataset
 
@@ -23,10 +22,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Run the benchmark on a toy set, and return what it writes."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     script = runpy.run_path(str(ROOT / "benchmarks" / "vit_recipe.py"))
-    data = toy_dataset((20, 20, 20))
-    # Were its test split used, the images would not fit the network.
-    data = type(data)(**{**vars(data), "test": Split(data.test.images[:, :1], data.test.labels)})
-    monkeypatch.setattr("atom_distill.load_dataset", lambda _: data)
+    monkeypatch.setattr("atom_distill.load_dataset", lambda _: toy_dataset((20, 20, 20)), raising=False)
 
     def run(options: str) -> dict:
         path = tmp_path / "recipe.json"
@@ -49,7 +45,13 @@ def test_it_scores_every_recipe_on_held_out_images_and_continues(benchmark, monk
 
     scored = []
     of_random = Evaluation.of_random
-    monkeypatch.setattr(Evaluation, "of_random", lambda self, *of: scored.append(of[1]) or of_random(self, *of))
+
+    def watched(self, data, ipc, preprocess):
+        assert (len(data.train), len(data.test)) == (54, 6)  # of 20 training images of each class
+        scored.append(ipc)
+        return of_random(self, data, ipc, preprocess)
+
+    monkeypatch.setattr(Evaluation, "of_random", watched)
     assert benchmark(f"{SMALL} --lr 0.001 0.002")["rows"][:4] == found["rows"]
     assert scored == [1, 1, 2, 2]  # those of the second learning rate
     with pytest.raises(SystemExit, match="another networks: give another --json"):
