@@ -315,6 +315,23 @@ def test_the_matching_network_has_a_name_of_its_own(atom):
         assert settings["arch"] == "vit"
 
 
+@pytest.mark.parametrize(
+    ("line", "arch"),
+    [
+        ("digits --matching-arch convnet vit", "convnet+vit"),
+        ("digits --arch convnet+vit --seed 1", "convnet+vit"),
+        ("--arch vit digits", "vit"),
+        ("--arch=convnet+vit digits", "convnet+vit"),
+    ],
+)
+def test_several_matching_networks_and_a_data_set_that_follows(atom, line, arch):
+    pool = "--pool 2 --networks snapshot --pool-epochs 1"
+    answer = atom(f"distill {line} --ipc 1 --image-size 16 --dry-run --json {pool}")
+    assert answer.json["settings"]["arch"] == arch
+    assert answer.json["pool"] == {"networks": 4 if "+" in arch else 2, "cached": 0}
+    assert answer.json["settings"]["depth"] == ("3 (convnet), 6 (vit)" if "+" in arch else 6)
+
+
 def test_a_run_on_some_classes_is_scored_on_them(atom, tmp_path):
     made = atom("distill digits --classes 3 8 --ipc 1 --method random --out", tmp_path / "run")
     assert made.code == 0, made.err

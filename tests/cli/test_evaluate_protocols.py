@@ -53,6 +53,14 @@ def test_protocols_by_name(atom, run_folder, protocol):
     assert facts["protocol"] == f"{protocol}(epochs=2)"
 
 
+def test_transformers_are_trained_by_their_own_protocol(atom, run_folder):
+    options = "--protocol vit --arch vit --depth 1 --width 64 --epochs 2 --repeats 1 --device cpu --json"
+    facts = atom(f"evaluate {options}", run_folder).json
+    assert (facts["protocol"], facts["arch"]) == ("vit(epochs=2)", "vit")
+    settings = facts["protocol_settings"]
+    assert (settings["optimizer"], settings["schedule"], settings["warmup"]) == ("adamw", "cosine", 0.1)
+
+
 def test_a_set_with_soft_labels_is_scored_with_either(atom, soft):
     answers = [atom(f"evaluate {EVALUATE} --epochs 2 {option} --json", soft) for option in ("", "--hard-labels")]
     assert [answer.json["labels"] for answer in answers] == ["soft", "hard"]

@@ -23,6 +23,16 @@ def test_idc_is_what_the_idc_code_does():
     assert idc.augmentations() == [("flip",), ("color",), ("crop", "scale", "rotate")]
 
 
+def test_vit_is_the_recipe_for_transformers():
+    vit, pool = PROTOCOLS.get("vit"), PROTOCOLS.get("pool-vit")
+    assert {vit.optimizer, pool.optimizer} == {"adamw"}
+    assert {vit.schedule, pool.schedule} == {"cosine"}
+    assert (vit.warmup, vit.cutmix) == (0.1, 0.5)
+    assert vit.augmentations() == [("flip",), ("color",), ("crop", "cutout", "scale", "rotate")]
+    others = [PROTOCOLS.get(name) for name in PROTOCOLS if name not in ("vit", "pool-vit")]
+    assert {(other.optimizer, other.warmup) for other in others} == {("sgd", 0.0)}
+
+
 def test_augmentations_in_order():
     assert DM.augmentations() == [DM.operations()]
     assert DM.changed(augment="none").augmentations() == []

@@ -10,20 +10,30 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from atom_distill.artifact.scores import Score
 from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.network_shape import NetworkShape
+from atom_distill.base.seeding import generator
 from atom_distill.base.tensors import write_tensors
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.evaluation import interrupted
 from atom_distill.evaluation.evaluate import Evaluation
-from atom_distill.training.training_execution import ExecutionOptions
+from atom_distill.evaluation.interrupted import KeptNetworks, read
+from atom_distill.models.build import build_model
+from atom_distill.training.networks import Networks, networks_for
+from atom_distill.training.train import train
+from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
+from atom_distill.training.training_images import StoredTensors
 from distillation.toys import go, toy_dataset
 
 DATA = toy_dataset((12, 12, 12), test_per_class=15)
 PROTOCOL = TrainingProtocol(name="quick", epochs=6, batch_size=16, lr=0.05)
+ADAMW = PROTOCOL.model_copy(update={"optimizer": "adamw", "lr": 0.005, "warmup": 0.7, "schedule": "cosine"})
+CPU = torch.device("cpu")
 
 
 def evaluation(**changes) -> Evaluation:
@@ -64,15 +74,46 @@ def stop(told: dict[str, int], of: Evaluation, after: int, score: Callable[[Eval
     told.update(epochs=0, after=-1)
 
 
-def test_an_interrupted_evaluation_finds_what_one_at_a_stretch_does(watched):
+@pytest.mark.parametrize("protocol", [PROTOCOL, ADAMW], ids=["sgd", "adamw"])
+def test_an_interrupted_evaluation_finds_what_one_at_a_stretch_does(watched, protocol):
     """To the last bit: weights, running statistics, momenta and the order of the images are those of that epoch."""
-    whole = of_random(evaluation())
+    whole = of_random(evaluation(protocol=protocol))
     assert (watched["epochs"], kept()) == (18, [])
     assert len(set(whole.runs)) > 1
-    stop(watched, evaluation(), after=10)
+    stop(watched, evaluation(protocol=protocol), after=10)
     assert kept() == ["0.safetensors", "1.safetensors"]
-    assert of_random(evaluation()).runs == whole.runs
+    assert of_random(evaluation(protocol=protocol)).runs == whole.runs
     assert (watched["epochs"], kept()) == (8, [])  # the first is not trained again, the second from its fifth epoch
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOL, ADAMW], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_continued_training_has_the_weights_of_an_uninterrupted_one(tmp_path, protocol, count):
+    """Bit for bit, also where networks are stacked: the whole state of the optimizer is read from the file."""
+    images = [StoredTensors(torch.randn(20, 3, 8, 8, generator=generator(0, "x")), torch.arange(20) % 3, CPU)] * count
+    execution = TrainingExecution(CPU, torch.float32, compiled=False, at_once=count)
+
+    def group() -> Networks:
+        return networks_for(build_model("convnet", (3, 8, 8), 3, NetworkShape(width=8)), execution, count)
+
+    def go_on(networks: Networks, kept: KeptNetworks, updates: int | None = None) -> dict[str, Tensor]:
+        repeats, ended = range(count), {"updates": updates, "state": kept.state}
+        train(networks, images, protocol, seed=0, repeats=repeats, on_epoch=lambda: None, **ended)
+        return {name: values.clone() for name, values in networks.state().items()}
+
+    path = tmp_path / "kept.safetensors"
+    whole = go_on(group(), KeptNetworks(path, began=0.0))
+    begun, first = group(), KeptNetworks(path, began=0.0)
+    go_on(begun, first, updates=6)  # three epochs of two updates
+    first._saved = 0.0
+    first.save_if_due(begun)
+    other = group()
+    second = read(path, other, 0.0)
+    assert second.state.epochs == 3
+    keys = {name.split(".")[1] for name in second.state.optimizer}
+    assert keys == ({"momentum_buffer"} if protocol is PROTOCOL else {"step", "exp_avg", "exp_avg_sq"})
+    for name, values in go_on(other, second).items():
+        assert torch.equal(values, whole[name]), name
 
 
 def test_the_seconds_of_both_parts_count(watched):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import oracles.attention as attention_oracle
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NORMS, NetworkShape
 from atom_distill.models.build import build_model
@@ -218,7 +219,29 @@ def test_a_transformer_block_by_hand(training):
     features = network.features(images)
     maps, embedding = features.maps, features.embedding
     torch.testing.assert_close(maps[0][:, :, 2, 5], tokens[:, 2 * 8 + 5])
+    torch.testing.assert_close(features.of_kind("tokens")[0], tokens)
     torch.testing.assert_close(embedding, normal(tokens, network.norm).mean(1))
+
+
+@torch.no_grad()
+def test_the_attention_of_a_transformer_is_that_of_its_blocks():
+    """Against a twin in float64 loops, and against the attention layer itself, asked for its weights."""
+    network = build_model("vit", (3, 8, 8), 4, NetworkShape(width=128, depth=2)).double().train()
+    for parameter in network.parameters():
+        parameter.add_(0.2 * torch.randn_like(parameter))
+    features = network.features(torch.randn(2, 3, 8, 8, dtype=torch.float64))
+    first, second = features.of_kind("attention")
+    assert first.shape == second.shape == (2, 2, 64, 64)
+    block, tokens = network.blocks[1], features.of_kind("tokens")[0]
+    inputs = block.norm1(tokens)
+    _, theirs = block.self_attn(inputs, inputs, inputs, need_weights=True, average_attn_weights=False)
+    torch.testing.assert_close(second, theirs)
+    # A bias is that of one more input, which is 1.
+    extended = torch.cat([inputs[0], torch.ones(64, 1, dtype=torch.float64)], 1).numpy()
+    query, key, _ = torch.cat([block.self_attn.in_proj_weight, block.self_attn.in_proj_bias[:, None]], 1).split(128)
+    by_hand = attention_oracle.attention_weights(extended, query.numpy(), key.numpy(), heads=2)
+    torch.testing.assert_close(second[0], torch.from_numpy(by_hand))
+    assert second.std(3).max() > 0.01
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg11", "resnet18"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import functools
 import sys
 import types
 from importlib.machinery import ModuleSpec
@@ -45,13 +46,72 @@ class Shown(Opaque):
         return pooled if pre_logits else self.fc(pooled)
 
 
+class Attention(nn.Module):
+    """The interface of timm's attention layers: weights pass through `attn_drop`, unless they are fused away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused_attn = True
+        self.attn_drop = nn.Identity()
+
+    def forward(self, tokens):
+        heads = tokens.unflatten(2, (2, 3)).transpose(1, 2)
+        weights = (heads @ heads.mT).softmax(-1)
+        if not self.fused_attn:
+            weights = self.attn_drop(weights)
+        return (weights @ heads).transpose(1, 2).flatten(2)
+
+
+class Transformer(nn.Module):
+    """Two blocks; tokens of no place, of which the first may be a class token, come before the others."""
+
+    def __init__(self, num_classes: int, in_chans: int, *, class_token: bool = True, others: int = 2) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_chans, 6, 4, stride=4)
+        self.num_prefix_tokens = others
+        self.others = nn.Parameter(torch.randn(1, others, 6))
+        self.cls_token = self.others if class_token else None
+        self.blocks = nn.ModuleList(nn.Module() for _ in range(2))
+        for block in self.blocks:
+            block.attn = Attention()
+        self.fc = nn.Linear(6, num_classes)
+
+    def forward_intermediates(self, images, output_fmt):
+        assert output_fmt == "NCHW"
+        stem, maps = self.stem(images), []
+        tokens = torch.cat([self.others.expand(len(images), -1, -1), stem.flatten(2).mT], 1)
+        for block in self.blocks:
+            tokens = tokens + block.attn(tokens)
+            maps.append(tokens[:, self.num_prefix_tokens :].mT.unflatten(2, stem.shape[2:]))
+        return tokens, maps
+
+    def forward_head(self, last, pre_logits=False):
+        return last[:, 0] if pre_logits else self.fc(last[:, 0])
+
+    def forward(self, images):
+        return self.forward_head(self.forward_intermediates(images, "NCHW")[0])
+
+
+class OfChannels(Transformer):
+    """Whose blocks attend to channels, not to places."""
+
+    def forward_intermediates(self, images, output_fmt):
+        last, maps = super().forward_intermediates(images, output_fmt)
+        for block in self.blocks:
+            block.attn.attn_drop(torch.zeros(len(images), 2, 3, 3))
+        return last, maps
+
+
 class Fixed(Shown):
     def __init__(self, img_size: tuple[int, int], **rest: int) -> None:
         super().__init__(**rest)
         self.img_size = img_size
 
 
-MODELS = {"shown18": Shown, "opaque11": Opaque, "fixed_224": Fixed}
+MODELS = {
+    **{"shown18": Shown, "opaque11": Opaque, "fixed_224": Fixed, "vit_a": Transformer, "xcit": OfChannels},
+    "vit_b": functools.partial(Transformer, class_token=False, others=1),
+}
 
 TAGGED = ("shown18.a1_in1k", "shown18.a2_in1k", "shown18.fb_swsl_ig1b_ft_in1k")
 
@@ -124,6 +184,35 @@ def test_a_model_without_features_returns_logits_only():
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
     with pytest.raises(ConfigError, match="timm:opaque11 cannot be the matching network: timm does not offer"):
         network.features(torch.zeros(2, 3, 8, 8))
+
+
+def weights_by_hand(tokens: torch.Tensor) -> torch.Tensor:
+    """Softmax of the scalar products of each head's half of the channels."""
+    halves = torch.stack(tokens.split(3, 2), 1)
+    return (torch.einsum("bhtc,bhsc->bhts", halves, halves)).softmax(-1)
+
+
+@pytest.mark.parametrize(("name", "others"), [("vit_a", 2), ("vit_b", 1)])
+@torch.no_grad()
+def test_a_transformer_shows_what_its_class_token_or_else_all_tokens_attend_to(name, others):
+    network = build_model(f"timm:{name}", (3, 8, 12), 5)
+    images = torch.randn(2, 3, 8, 12)
+    features = network.features(images)
+    inputs = torch.cat([network.model.others.expand(2, -1, -1), network.model.stem(images).flatten(2).mT], 1)
+    weights = weights_by_hand(inputs)[..., others:]
+    torch.testing.assert_close(
+        features.of_kind("attention")[0], weights[:, :, :1] if others == 2 else weights[:, :, 1:]
+    )
+    assert torch.equal(features.maps[0].flatten(2).mT, features.of_kind("tokens")[0])
+    assert features.of_kind("tokens")[0].shape == (2, 6, 6)
+    assert all(block.attn.fused_attn for block in network.model.blocks)  # for training, as timm chose
+    assert not any(block.attn.attn_drop._forward_hooks for block in network.model.blocks)
+    torch.testing.assert_close(features.logits, network(images))
+
+
+def test_attention_that_is_not_between_places_is_left_out():
+    features = build_model("timm:xcit", (3, 8, 8), 5).features(torch.randn(2, 3, 8, 8))
+    assert [layer.kind for layer in features.layers] == ["map", "map"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ import torch
 
 import oracles.attention as oracle
 from atom_distill.base.errors import ShapeError
-from atom_distill.ops.attention import channel_attention, spatial_attention
+from atom_distill.ops.attention import (
+    attention_to_places,
+    channel_attention,
+    spatial_attention,
+    token_channel_attention,
+)
 
 POWERS = [1.0, 2.0, 3.0, 4.0, 8.0]
 BOTH = [
@@ -107,3 +112,65 @@ def test_wrong_input_is_explained(name):
         ours(torch.zeros(3, 4, 5))
     with pytest.raises(ValueError, match=rf"{name} needs power >= 1, got 0.5"):
         ours(torch.zeros(1, 3, 4, 5), power=0.5)
+
+
+def weights_of(randn, seed: int, *shape: int) -> torch.Tensor:
+    return randn(seed, *shape).softmax(-1)
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("queries", [1, 7], ids=["class token", "all tokens"])
+def test_attention_to_places_matches_the_oracle(queries, dtype, power, device, randn, near):
+    weights = weights_of(randn, 20, 3, 4, queries, 7).to(dtype)
+    got = attention_to_places(weights.to(device), power=power)
+    assert got.dtype == dtype
+    near(got, np.stack([oracle.attention_to_places(image, power) for image in weights.double().numpy()]), atol=0.0)
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_channels_of_tokens_match_the_oracle(dtype, power, device, randn, near):
+    tokens = randn(21, 3, 7, 5).to(dtype)
+    got = token_channel_attention(tokens.to(device), power=power)
+    assert got.dtype == dtype
+    near(got, np.stack([oracle.token_channel_attention(image, power) for image in tokens.double().numpy()]), atol=0.0)
+
+
+def test_low_precision_is_averaged_and_raised_in_float32(randn, near):
+    weights, tokens = weights_of(randn, 22, 2, 3, 5, 5).bfloat16(), randn(23, 2, 5, 4).bfloat16()
+    places, channels = attention_to_places(weights), token_channel_attention(tokens)
+    assert places.dtype == channels.dtype == torch.float32
+    near(places, np.stack([oracle.attention_to_places(image, 4.0) for image in weights.double().numpy()]))
+    near(channels, np.stack([oracle.token_channel_attention(image, 4.0) for image in tokens.double().numpy()]))
+
+
+def test_weights_of_many_places_do_not_vanish(randn):
+    """(1 / 3136)^8 squared is far below what float32 can hold."""
+    found = attention_to_places(weights_of(randn, 24, 2, 1, 1, 3136).float(), power=8.0)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
+
+
+def test_all_heads_and_queries_count_alike(randn, near):
+    weights = weights_of(randn, 25, 2, 4, 6, 6)
+    near(attention_to_places(weights[:, torch.tensor([2, 0, 3, 1])]), attention_to_places(weights).numpy())
+    near(attention_to_places(weights.flip(2)), attention_to_places(weights).numpy())
+    near(attention_to_places(weights.flip(3)), attention_to_places(weights).flip(1).numpy())
+
+
+@pytest.mark.parametrize("power", [1.0, 4.0])
+def test_gradcheck_of_the_counterparts(power, randn):
+    tokens = randn(26, 2, 3, 2)
+    tokens = (tokens + 0.2 * tokens.sign()).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: token_channel_attention(x, power=power), tokens)
+    scores = randn(27, 2, 2, 3, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: attention_to_places(x.softmax(-1), power=power), scores)
+
+
+def test_wrong_weights_and_tokens_are_explained():
+    with pytest.raises(ShapeError, match=r"attention_to_places expects .*\[B, heads, Q, T\], got \(3, 4, 4\)"):
+        attention_to_places(torch.zeros(3, 4, 4))
+    with pytest.raises(ShapeError, match=r"token_channel_attention expects .*\[B, T, D\], got \(1, 3, 4, 4\)"):
+        token_channel_attention(torch.zeros(1, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"power >= 1, got 0.5"):
+        attention_to_places(torch.zeros(1, 2, 3, 3), power=0.5)

@@ -8,14 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import oracles.attention as attention_oracle
 import oracles.convnet as convnet_oracle
 import oracles.matching as oracle
 from atom_distill.base.errors import ShapeError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models.build import build_model
 from atom_distill.models.network import Network
-from atom_distill.ops.attention import channel_attention, spatial_attention
-from atom_distill.ops.features import Features
+from atom_distill.ops.attention import (
+    attention_to_places,
+    channel_attention,
+    spatial_attention,
+    token_channel_attention,
+)
+from atom_distill.ops.features import Features, Layer
 from atom_distill.ops.matching import (
     LOSS_SCALE,
     Statistic,
@@ -202,6 +208,48 @@ def test_atom_mixes_both_attentions_of_every_layer_but_the_last(randn):
     assert len(statistics) == 2 * 2 + 1
     assert torch.equal(statistics[2].values, spatial_attention(features.maps[1], power=1.0))
     assert torch.equal(statistics[3].values, channel_attention(features.maps[1], power=8.0))
+
+
+def transformer(randn, images: int, seed: int = 40) -> Features:
+    """Three blocks of two heads, the first without a class token; what the last attends to is never asked for."""
+    maps = [randn(seed + block, images, 4, 2, 3) for block in range(3)]
+    attention = [randn(seed + 3, images, 2, 6, 6).softmax(-1), lambda: randn(seed + 4, images, 2, 1, 6).softmax(-1)]
+    unused = lambda: pytest.fail("the last block's attention is not matched")  # noqa: E731
+    return Features.of_transformer(
+        maps, [*attention, unused], randn(seed + 5, images, 4), lambda: pytest.fail("unused")
+    )
+
+
+@pytest.mark.parametrize("powers", [(4.0, 4.0), (1.0, 8.0), (3.0, 2.0)])
+def test_in_a_transformer_atom_matches_attention_and_channels_of_tokens(powers, randn, near):
+    features = transformer(randn, 3)
+    statistics = attention_mixer(features, spatial_power=powers[0], channel_power=powers[1], second_moments=0.5)
+    names = ["spatial 1", "channel 1", "squares 1", "spatial 2", "channel 2", "squares 2"]
+    assert [statistic.name for statistic in statistics] == [*names, "embedding", "embedding squares"]
+    for block in range(2):
+        spatial, channel, squares = (statistic.values for statistic in statistics[3 * block : 3 * block + 3])
+        weights, maps = features.layers_of("attention")[block].values.numpy(), features.maps[block].numpy()
+        tokens = np.einsum("bchw->bhwc", maps).reshape(3, 6, 4)
+        energy = (np.einsum("bhqt->bht", weights) / weights.shape[2]) ** powers[0]
+        near(spatial, energy.sum(1) / np.sqrt((energy.sum(1) ** 2).sum(1, keepdims=True)))
+        near(channel, np.stack([attention_oracle.token_channel_attention(each, powers[1]) for each in tokens]))
+        near(squares, np.einsum("btc,btc->bc", tokens, tokens) / 6)
+
+
+def test_dm_and_channels_alone_ask_a_transformer_for_no_attention(randn):
+    embedding = randn(0, 2, 4)
+    unused = lambda: pytest.fail("no attention is matched")  # noqa: E731
+    features = Features.of_transformer([randn(1, 2, 4, 2, 2)] * 2, [unused] * 2, embedding, unused)
+    assert [statistic.name for statistic in attention_mixer(features, spatial=False)] == ["channel 1", "embedding"]
+
+
+def test_tokens_and_attention_without_maps_are_matched_too(randn):
+    """As an architecture of the user's may show them."""
+    tokens, weights = randn(0, 2, 5, 4), randn(1, 2, 3, 5, 5).softmax(-1)
+    layers = [Layer("attention 1", "attention", weights), Layer("tokens 1", "tokens", tokens)] * 2
+    spatial, channel, _ = attention_mixer(Features(layers, randn(3, 2, 4), lambda: pytest.fail("unused")))
+    assert torch.equal(spatial.values, attention_to_places(weights))
+    assert torch.equal(channel.values, token_channel_attention(tokens))
 
 
 @pytest.mark.parametrize("terms", SETTINGS)

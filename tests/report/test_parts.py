@@ -16,7 +16,7 @@ from atom_distill.api import distill
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.sources.digits import load_digits
-from atom_distill.ops.attention import channel_attention, spatial_attention
+from atom_distill.ops.attention import attention_to_places, channel_attention, spatial_attention
 from atom_distill.report.charts import curve_charts
 from atom_distill.report.comparison import Column, comparison
 from atom_distill.report.curves import Point, loss_points, size_points, term_points
@@ -100,6 +100,14 @@ def test_the_network_shows_the_attention_that_is_matched():
     assert torch.equal(
         FixedNetwork({"width": 8}, (3, 8, 8), 4).responses(images).embedding, seen.embedding
     )  # the same each time
+
+
+def test_of_a_transformer_it_shows_the_attention_that_tokens_pay():
+    network, images = FixedNetwork({"arch": "vit", "width": 64, "depth": 2}, (3, 8, 8), 4), torch.randn(3, 3, 8, 8)
+    seen, features = network.responses(images), network._network.features(images)
+    torch.testing.assert_close(seen.spatial[1].flatten(1), attention_to_places(features.of_kind("attention")[1]))
+    assert seen.spatial[0].shape == (3, 8, 8)
+    torch.testing.assert_close(seen.channel[1], channel_attention(features.maps[1]))
 
 
 def test_class_means_over_batches_are_means():

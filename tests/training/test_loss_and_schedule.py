@@ -12,7 +12,7 @@ from atom_distill.base.errors import ConfigError, UnknownNameError
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.training.networks import training_loss
-from atom_distill.training.schedules import SCHEDULES
+from atom_distill.training.schedules import SCHEDULES, warm_up
 
 LOGITS = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 HARD = torch.tensor([0, 3, 1, 1, 2])
@@ -72,6 +72,13 @@ def test_a_single_epoch_has_the_whole_learning_rate():
         assert SCHEDULES.get(name)(0, PROTOCOLS.get("idc").changed(epochs=1)) == 1.0
 
 
+def test_a_warm_up_rises_in_a_line_from_above_zero_to_the_schedule():
+    protocol = PROTOCOLS.get("vit").changed(epochs=10, warmup=0.2)
+    rates = [warm_up(update / 4, protocol) for update in range(1, 41)]  # of four updates an epoch
+    assert rates == pytest.approx([update / 8 for update in range(1, 9)] + [1.0] * 32)
+    assert warm_up(0.01, PROTOCOLS.get("dm")) == 1.0
+
+
 def test_wrong_values_are_refused_before_the_training():
     with pytest.raises(UnknownNameError, match=r"unknown learning-rate schedule 'cosin'. Did you mean 'cosine'"):
         Evaluation(protocol=PROTOCOLS.get("dm").changed(schedule="cosin"))
@@ -79,3 +86,7 @@ def test_wrong_values_are_refused_before_the_training():
         PROTOCOLS.get("dm").changed(temperature=0.0)
     with pytest.raises(ConfigError, match="`loss` must be 'cross-entropy' or 'mse'"):
         PROTOCOLS.get("dm").changed(loss="l1")
+    with pytest.raises(ConfigError, match="`optimizer` must be 'sgd' or 'adamw', got 'adam'"):
+        PROTOCOLS.get("dm").changed(optimizer="adam")
+    with pytest.raises(ConfigError, match=r"`warmup` must be less than 1, got 1\.0"):
+        PROTOCOLS.get("dm").changed(warmup=1.0)

@@ -106,9 +106,10 @@ def test_what_is_cached_is_not_trained_again(monkeypatch):
     assert Pool(RECIPE, toy_dataset((61, 60, 60))).count_cached() == 0
 
 
-@pytest.mark.parametrize("last", [1, 2, 5])
-def test_a_stopped_training_continues_bit_for_bit(last, monkeypatch):
-    trained_pool(replace(RECIPE, networks=2))
+@pytest.mark.parametrize(("last", "trained_by"), [(1, "pool"), (2, "pool"), (5, "pool"), (3, "pool-vit")])
+def test_a_stopped_training_continues_bit_for_bit(last, trained_by, monkeypatch):
+    recipe = replace(RECIPE, trained_by=trained_by)
+    trained_pool(recipe)
     whole = files()
     for path in cache_root().glob("pools/*/*.safetensors"):
         path.unlink()
@@ -131,12 +132,12 @@ def test_a_stopped_training_continues_bit_for_bit(last, monkeypatch):
         patch.setattr(module, "_accuracy", press)
         patch.setattr(module, "StopRequest", Pressed)
         with pytest.raises(InterruptedRunError, match=r"network [12] of the pool, which is kept"):
-            trained_pool()
+            trained_pool(recipe)
     assert len(epochs) == last
     kept = files()
     assert len(kept[f"{(last - 1) // 4}.safetensors"]["weights.classifier.weight"]) == (last - 1) % 4 + 1
-    assert Pool(RECIPE, DATA).count_cached() == (last - 1) // 4
-    trained_pool()
+    assert Pool(recipe, DATA).count_cached() == (last - 1) // 4
+    trained_pool(recipe)
     again = files()
     assert again.keys() == whole.keys()
     for name, tensors in again.items():
@@ -274,6 +275,40 @@ def test_a_damaged_file_of_a_stopped_training_begins_anew(monkeypatch, capsys):
     trained_pool()
     assert "damaged" in capsys.readouterr().err
     assert_same(files()["0.safetensors"], kept["0.safetensors"])
+
+
+def test_a_stopped_training_of_an_earlier_version_continues_with_its_momenta(monkeypatch):
+    """There, the momenta of SGD were numbered."""
+    recipe = replace(RECIPE, networks=1)
+    whole = weights(trained_pool(recipe), 0, 3)
+    (path,) = cache_root().glob("pools/*/0.safetensors")
+    path.unlink()
+    presses = [signal.SIGINT]  # once: a second Ctrl-C would stop at once
+
+    def press(*_: Any) -> None:
+        while presses:
+            signal.raise_signal(presses.pop())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_accuracy", press)
+        with pytest.raises(InterruptedRunError):
+            trained_pool(recipe)
+    tensors = files()["0.safetensors"]
+    assert "momenta.0.momentum_buffer" in tensors
+    save_file({name.removesuffix(".momentum_buffer"): values for name, values in tensors.items()}, path)
+    assert_same(weights(trained_pool(recipe), 0, 3), whole)
+
+
+def test_a_transformer_is_trained_by_its_own_protocol():
+    shape = NetworkShape(depth=1, width=64)
+    recipe = PoolRecipe(1, 6, "vit", shape, "normalize", CPU, trained_by="pool-vit")
+    assert (recipe.protocol.optimizer, recipe.protocol.epochs) == ("adamw", 6)
+    pool = trained_pool(recipe)
+    network = pool.new_network()
+    images = Pixels(DATA.train, PREPROCESSING, CPU)
+    before = module._accuracy(network, images)
+    pool.load(network, 0, 5)
+    assert module._accuracy(network, images) > max(90, before)
 
 
 def test_a_file_without_a_checksum_is_used(capsys):

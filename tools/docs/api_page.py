@@ -70,7 +70,9 @@ def _settings(model: type[BaseModel]) -> str:
 
 def _protocol(name: str) -> str:
     told = ad.PROTOCOLS.get(name)
-    rate = f"learning rate {told.lr:g}, {_schedule(told)}"
+    warm_up = f", after a warm-up of {told.warmup:.0%} of the epochs" if told.warmup else ""
+    optimizer = f"AdamW, weight decay {told.weight_decay:g}, " if told.optimizer == "adamw" else ""
+    rate = f"{optimizer}learning rate {told.lr:g}, {_schedule(told)}{warm_up}"
     always = f", always {told.augment_always.replace('_', ', ')}" if told.augment_always != "none" else ""
     mixed = f", CutMix {told.cutmix:g}" if told.cutmix else ""
     operations = f"DSA {told.augment.replace('_', ', ')}{always}{mixed}"

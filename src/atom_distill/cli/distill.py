@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, create_model
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.parsing import parse_yaml
 from atom_distill.cli.options import (
+    ALIASES,
     DATASET_HELP,
     DataOptions,
     Flag,
@@ -40,6 +41,9 @@ _DESCRIPTION = (
 
 _SIZES = frozenset({"ipc", "budget", "bytes"})
 """Settings of which a run has one."""
+
+_ARCH = ("--arch", *ALIASES["arch"])
+"""The option of the matching networks."""
 
 Settings = settings_options(DistillConfig, "What the run computes, and how.")
 
@@ -114,6 +118,7 @@ def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dic
 
     The method decides which options there are, so it is found first.
     """
+    arguments = _with_joined_architectures(arguments)
     method = _method(arguments)
     own = settings_options(method.settings_model, f"Settings of {method.title}. {method.description}".strip())
     fields: dict[str, Any] = {}
@@ -125,6 +130,24 @@ def _read(arguments: Sequence[str]) -> tuple[DistillCommand, dict[str, Any], dic
     if options.frequency is not None:
         flags = {**flags, "parameterization": _frequency(options.frequency, flags)}
     return options, {**_overridden(_from_file(options.config), flags), **flags}, flags
+
+
+def _with_joined_architectures(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with several architectures, `--arch A B`, as one value, `A+B`.
+
+    Where the data set does not come first, the option takes one value alone, which may be `A+B`: the next may be the
+    data set.
+    """
+    joined: list[str] = []
+    comes_first, inside = not "".join(arguments[:1]).startswith("-"), False
+    for argument in arguments:
+        is_option = argument.startswith("-")
+        if inside and not is_option and joined[-1] not in _ARCH:
+            joined[-1] += f"+{argument}"
+            continue
+        inside = argument in _ARCH if is_option else inside
+        joined.append(argument)
+    return joined if comes_first else list(arguments)
 
 
 def _overridden(content: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +214,11 @@ def _print_plan(plan: RunPlan, flags: Mapping[str, Any], *, as_json: bool) -> No
     """Print the final settings of a plan, and where each comes from."""
     values, origins = _final_settings(plan, flags)
     per_class = plan.images_per_class.tolist()
-    pool = {"networks": plan.pool.recipe.networks, "cached": plan.pool.count_cached()} if plan.pool else None
+    pool = {
+        "networks": sum(pool.recipe.networks for pool in plan.pools),
+        "cached": sum(pool.count_cached() for pool in plan.pools),
+    }
+    pool = pool if plan.pools else {}
     if as_json:
         images = {"images": sum(per_class), "per_class": per_class}
         print_json({"settings": values, "origin": origins, **images, **({"pool": pool} if pool else {})})
@@ -214,9 +241,12 @@ def _final_settings(plan: RunPlan, flags: Mapping[str, Any]) -> tuple[dict[str, 
     for name, origin in origins.items():
         if origin == "given":
             origins[name] = "option" if name in flags else "file"
-    for name, value in asdict(plan.network.shape).items():
-        if values[name] is None and value is not None:
-            values[name], origins[name] = value, "architecture"
+    for name in asdict(plan.network.shape):
+        chosen = {encoder.arch: getattr(encoder.network.shape, name) for encoder in plan.encoders}
+        made = [f"{value} ({arch})" for arch, value in chosen.items() if value is not None]
+        if values[name] is None and made:
+            values[name] = ", ".join(made) if len(chosen) > 1 else chosen[plan.settings.arch]
+            origins[name] = "architecture"
     if plan.settings.bytes is None:
         values["bits"] = plan.settings.value_bits
     else:

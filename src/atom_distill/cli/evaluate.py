@@ -120,7 +120,7 @@ class EvaluateCommand(BaseModel):
     protocol: str = Field(
         default="dm",
         description="Training protocol: dm (the field's usual one), idc (that of IDC: CutMix), quick (ranks sets in a "
-        "fifth of the time) or search.",
+        "fifth of the time), vit (for transformers: AdamW) or search.",
     )
     same_compute: Flag = Field(
         default=False,

@@ -57,7 +57,7 @@ def group(options: type[BaseModel]) -> Any:
     return Field(default_factory=options, description=inspect.getdoc(options))
 
 
-_ALIASES = {"arch": ("--matching-arch",)}
+ALIASES = {"arch": ("--matching-arch",)}
 """Other names of settings: `atom evaluate --arch` names other networks than `atom distill --arch` does."""
 
 
@@ -73,7 +73,7 @@ def settings_options(model: type[BaseModel], title: str, leave_out: Sequence[str
     """
     fields: dict[str, Any] = {
         name: (
-            Annotated[_without_none(info.annotation) | None, shown(_default_text(info), _ALIASES.get(name, ()))],
+            Annotated[_without_none(info.annotation) | None, shown(_default_text(info), ALIASES.get(name, ()))],
             Field(default=None, description=info.description),
         )
         for name, info in model.model_fields.items()

@@ -31,6 +31,11 @@ def stored_form(settings: Mapping[str, Any]) -> str:
     return f"{_FREQUENCY}{luma}-{others[0] if others else luma}-1"
 
 
+def architectures_of(arch: str) -> tuple[str, ...]:
+    """Return the names of the matching networks that a setting `arch` names, joined by "+"."""
+    return tuple(arch.split("+"))
+
+
 def bits_of_values(settings: Mapping[str, Any]) -> int:
     """Return the bits of a stored value of a run by its settings, where these decide them, and not its bytes."""
     by_default = 8 if str(settings.get("parameterization")).startswith(_FREQUENCY) else 32
@@ -157,7 +162,8 @@ class DistillConfig(BaseModel):
     augment: Augmentation = Field(default=DSA_OPERATIONS, description="DSA operations joined by '_', or none.")
     arch: str = Field(
         default="convnet",
-        description="Matching network: convnet, alexnet, vgg11, resnet18, vit, or timm:NAME.",
+        description="Matching network: convnet, alexnet, vgg11, resnet18, vit, or timm:NAME; several (--arch "
+        "convnet vit, in a file convnet+vit) take turns in the steps.",
     )
     depth: int | None = Field(
         default=None,
@@ -357,8 +363,13 @@ class DistillConfig(BaseModel):
         }
         return frozenset(name for name, is_used in used.items() if is_used)
 
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The matching networks, which take turns in the steps."""
+        return architectures_of(self.arch)
+
     def network_shape(self) -> NetworkShape:
-        """Return what the matching network is asked to be; None leaves a choice to the architecture."""
+        """Return what each matching network is asked to be; None leaves a choice to the architecture."""
         return NetworkShape(self.depth, self.width, self.norm, self.activation, self.pooling)
 
     def operations(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, opera
 from atom_distill.config.presets import validated
 
 Loss = Literal["cross-entropy", "mse"]
+Optimizer = Literal["sgd", "adamw"]
 
 _IGNORED_BY = {"drop_at": ("two-steps", "cosine", "constant"), "drop_to": ("cosine", "constant")}
 """Schedules that do not read a setting."""
@@ -25,9 +26,18 @@ class TrainingProtocol(BaseModel):
     name: str = Field(description="Name of the protocol.")
     epochs: int = Field(default=1000, ge=1, description="Passes over the set (epochs).")
     batch_size: int = Field(default=256, ge=1, description="Images per update (images).")
-    lr: float = Field(default=0.01, gt=0, description="Learning rate of the network's SGD.")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of the network's SGD.")
-    weight_decay: float = Field(default=5e-4, ge=0, description="Weight decay of the network's SGD.")
+    optimizer: Optimizer = Field(default="sgd", description="Optimizer of the network: SGD or AdamW.")
+    lr: float = Field(default=0.01, gt=0, description="Learning rate of the network.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD, the first beta of AdamW.")
+    weight_decay: float = Field(
+        default=5e-4, ge=0, description="Weight decay: added to the gradient by SGD, apart from it in AdamW."
+    )
+    warmup: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Part of the training in which the learning rate rises to its schedule (fraction of the epochs).",
+    )
     schedule: str = Field(default="step", description="Learning-rate schedule: step, two-steps, cosine or constant.")
     drop_at: float = Field(
         default=0.5, gt=0, le=1, description="When the schedule step drops the learning rate (fraction of the epochs)."
@@ -116,3 +126,34 @@ PROTOCOLS.register("search")(TrainingProtocol(name="search", epochs=200))
 """The protocol dm for a fifth as long, as many architectures are to be ranked."""
 PROTOCOLS.register("pool")(TrainingProtocol(name="pool", epochs=10, batch_size=128, lr=0.05, schedule="cosine"))
 """How the networks of a pool are trained on all real images."""
+PROTOCOLS.register("vit")(
+    TrainingProtocol(
+        name="vit",
+        epochs=300,
+        batch_size=64,
+        optimizer="adamw",
+        lr=5e-4,
+        weight_decay=0.05,
+        warmup=0.1,
+        schedule="cosine",
+        augment="crop_cutout_scale_rotate",
+        augment_always="flip_color",
+        cutmix=0.5,
+    )
+)
+"""To train transformers on few images: AdamW and a warm-up as DeiT (Touvron et al., ICML 2021) has them, and stronger
+augmentation than dm, of which learning rate, weight decay and strength are chosen by benchmarks/vit_recipe.py on
+held-out training images, with random real images."""
+PROTOCOLS.register("pool-vit")(
+    TrainingProtocol(
+        name="pool-vit",
+        epochs=10,
+        batch_size=128,
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=0.05,
+        warmup=0.1,
+        schedule="cosine",
+    )
+)
+"""The same for transformers, which the learning rate and SGD of pool do not train."""

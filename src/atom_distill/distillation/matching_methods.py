@@ -13,10 +13,12 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.progress import note
 from atom_distill.config.distill import DistillConfig, MethodSettings, default_text
 from atom_distill.config.presets import SetFacts
-from atom_distill.distillation.method import ChunkRequest, Method, RunPlan, RunResult, RunStart
+from atom_distill.distillation.method import ChunkRequest, EncoderPlan, Method, RunPlan, RunResult, RunStart
 
 if TYPE_CHECKING:
     from atom_distill.distillation.prefixes import Prefixes
+    from atom_distill.distillation.sampler import ClassSampler
+    from atom_distill.distillation.step import MatchingStep
     from atom_distill.ops.matching import Objective
 
 ObjectiveOf = Callable[[Any], "Objective"]
@@ -42,6 +44,7 @@ class MatchingMethod(Method):
     defaults: Mapping[str, Any] = field(default_factory=dict)
     data_defaults_of: Callable[[SetFacts], dict[str, Any]] = lambda _: {}
     idle_of: Callable[[Any], Iterable[str]] = lambda _: ()
+    takes_turns: bool = True
 
     def data_defaults(self, facts: SetFacts) -> dict[str, Any]:
         """See `Method.data_defaults`."""
@@ -67,8 +70,8 @@ class MatchingMethod(Method):
         settings, training = plan.settings, plan.training
         assert settings.memory is not None  # without a limit nobody asks
         with torch.device("meta"):  # sizes without memory
-            shape = settings.network_shape()
-            network = build_model(settings.arch, training.image_shape, training.num_classes, shape)
+            shape, of_data = settings.network_shape(), (training.image_shape, training.num_classes)
+            networks = [build_model(arch, *of_data, shape) for arch in settings.architectures]
         rows = int(plan.rows_per_class.sum())
         in_step = plan.rows_per_class.clamp_max(settings.batch_synthetic or rows)
         demand = Demand(
@@ -78,34 +81,46 @@ class MatchingMethod(Method):
             real=training.class_sizes().clamp_max(settings.batch_real),
             ranks=plan.ranks,
             whitened=settings.preprocess == "zca",
-            compiled=plan.execution.compiled,
+            compiled=len(networks) if plan.execution.compiled else 0,
         )
         held = 0 if plan.execution.device.type == "cuda" else held_bytes()
-        of_one = footprint(network, self.objective(own).statistics, training.image_shape)
-        if settings.label_weight:
-            of_one = replace(of_one, trained=2 * of_one.trained)  # synthetic images go through two networks
-        chunk = affordable_chunk(settings.memory, network, of_one, demand, held=held)
+        chunks = []
+        for network in networks:
+            of_one = footprint(network, self.objective(own).statistics, training.image_shape)
+            if settings.label_weight:
+                of_one = replace(of_one, trained=2 * of_one.trained)  # synthetic images go through two networks
+            chunks.append(affordable_chunk(settings.memory, network, of_one, demand, held=held))
+        chunk = min(chunks)
         if chunk < settings.chunk:
             note(f"chunk {settings.chunk} is more than memory {settings.memory:g} allows: it is {chunk}")
         return min(chunk, plan.execution.chunk)
 
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
         """See `Method.distill`."""
+        from atom_distill.distillation.optimize import optimize, real_images
+        from atom_distill.distillation.taking_turns import TakingTurns
+
+        sampler = real_images(plan, start.preprocessing, start.clusters)
+        steps = [self._step(plan, encoder, sampler) for encoder in plan.encoders]
+        matching = steps[0] if len(steps) == 1 else TakingTurns([encoder.arch for encoder in plan.encoders], steps)
+        return optimize(matching, plan, start, show_progress=show_progress)
+
+    def _step(self, plan: RunPlan, encoder: EncoderPlan, sampler: ClassSampler) -> MatchingStep:
+        """Return a step in one of the matching networks."""
         from atom_distill.distillation.classifier import Classifier
         from atom_distill.distillation.encoder import Encoder
-        from atom_distill.distillation.optimize import optimize, real_images
         from atom_distill.distillation.step import MatchingStep
         from atom_distill.models.batch_norm import mixes_images
 
-        execution, mixing = plan.execution, mixes_images(plan.network)
+        execution, mixing = plan.execution, mixes_images(encoder.network)
         if mixing and plan.shard.ranks.size > 1:
             execution = replace(execution, compiled=False)  # compiled code cannot wait for other processes
-        pool, seed, weight = plan.pool, plan.settings.seed, plan.settings.label_weight
+        pool, seed, weight = encoder.pool, plan.settings.seed, plan.settings.label_weight
         whole = plan.training.num_classes * plan.settings.batch_real + int(plan.images_per_class.sum())
-        step = MatchingStep(
+        return MatchingStep(
             shard=plan.shard,
-            sampler=real_images(plan, start.preprocessing, start.clusters),
-            encoder=Encoder(plan.network, self.objective(plan.method_settings), plan.source, execution),
+            sampler=sampler,
+            encoder=Encoder(encoder.network, self.objective(plan.method_settings), encoder.source, execution),
             parameterization=plan.parameterization,
             operations=plan.settings.operations(),
             seed=seed,
@@ -115,7 +130,6 @@ class MatchingMethod(Method):
             classifier=Classifier(pool, seed, weight, execution) if pool is not None and weight else None,
             growing=None if mixing or plan.extension is None else plan.extension.growing(plan.shard.classes),
         )
-        return optimize(step, plan, start, show_progress=show_progress)
 
 
 def _prefixes(settings: DistillConfig) -> Prefixes | None:

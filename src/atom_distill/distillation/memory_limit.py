@@ -74,9 +74,10 @@ def footprint(network: Network, statistics_of: StatisticsOf, image_shape: tuple[
         features = network.features(pair)
         out = matching_vector(statistics_of(features))
     maps = [layer.numel() * layer.element_size() for layer in features.maps]
+    largest = max(kept.values())  # a map; in a transformer the values between the two layers of a block's MLP
     return Footprint(
-        trained=(sum(kept.values()) + _BACKWARD_COPIES * max(kept.values())) // 2,
-        seen=(sum(maps) + 2 * max(maps)) // 2,
+        trained=(sum(kept.values()) + _BACKWARD_COPIES * largest) // 2,
+        seen=(sum(maps) + 2 * largest) // 2,
         matching_vector=out.shape[1] * out.element_size(),
     )
 
@@ -92,7 +93,7 @@ class Demand:
         real: real images of each class in a step, int64 [K].
         ranks: processes that share the classes.
         whitened: whether a ZCA whitening is fitted.
-        compiled: whether the network is compiled.
+        compiled: number of networks that are compiled.
     """
 
     image_shape: tuple[int, int, int]
@@ -101,7 +102,7 @@ class Demand:
     real: Tensor
     ranks: int
     whitened: bool
-    compiled: bool
+    compiled: int
 
     @property
     def image(self) -> int:
@@ -114,7 +115,7 @@ class Demand:
         classes = math.ceil(len(self.per_class) / self.ranks)
         images = _COPIES_OF_SET * self.stored_bytes
         means = _COPIES_OF_MEANS * of_one.matching_vector * classes
-        return images + means + whitening + (_COMPILER if self.compiled else 0)
+        return images + means + whitening + _COMPILER * self.compiled
 
     def largest_share(self, counts: Tensor) -> int:
         """Return the largest number of images of a rank, given the images of each class [K]."""

@@ -32,6 +32,23 @@ JUDGING_SETTINGS = frozenset({"eval_epochs", "eval_repeats", "holdout"})
 
 
 @dataclass(frozen=True, eq=False)
+class EncoderPlan:
+    """A matching network of a run, which has one of each of its architectures.
+
+    Attributes:
+        arch: name of the architecture.
+        network: the matching network.
+        source: of its weights at each step.
+        pool: trained networks of the architecture, not trained yet; None if the run has none.
+    """
+
+    arch: str
+    network: Network
+    source: NetworkSource
+    pool: Pool | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class RunPlan:
     """Everything about a run that is decided before its first step; made once, by `planning.plan_run`.
 
@@ -43,12 +60,10 @@ class RunPlan:
             "default", or "machine".
         dataset: the real set.
         training: the images to distill; where the run evaluates, its test split is held out of them.
-        network: the matching network.
-        source: of the network's weights at each step.
+        encoders: the matching networks, which take turns in the steps; of most runs, one.
         parameterization: what is stored, and how it becomes images.
         execution: device, precision, compilation, chunk.
         shard: this process's share of the classes, and the ranks.
-        pool: trained networks, not trained yet; None if the run has none.
         extension: of a finished set; None for a run that begins anew.
         out: the run's folder; None keeps the result in memory.
     """
@@ -59,14 +74,32 @@ class RunPlan:
     origins: Mapping[str, str]
     dataset: ImageDataset
     training: ImageDataset
-    network: Network
-    source: NetworkSource
+    encoders: tuple[EncoderPlan, ...]
     parameterization: Parameterization
     execution: MatchingExecution
     shard: Shard
-    pool: Pool | None = None
     extension: Extension | None = None
     out: Path | None = None
+
+    @property
+    def network(self) -> Network:
+        """The matching network, of several the first."""
+        return self.encoders[0].network
+
+    @property
+    def source(self) -> NetworkSource:
+        """Of the weights of `network` at each step."""
+        return self.encoders[0].source
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool of `network`."""
+        return self.encoders[0].pool
+
+    @property
+    def pools(self) -> list[Pool]:
+        """The pools of all matching networks."""
+        return [encoder.pool for encoder in self.encoders if encoder.pool is not None]
 
     @property
     def rows_per_class(self) -> Tensor:
@@ -138,6 +171,7 @@ class Method(ABC):
         unused: general settings that change nothing of what it does.
         takes_steps: False for one that chooses real images.
         shareable: whether several processes can work on one run of it.
+        takes_turns: whether matching networks of several architectures can take turns in its steps.
     """
 
     name: str
@@ -149,6 +183,7 @@ class Method(ABC):
     unused: frozenset[str] = frozenset()
     takes_steps: bool = True
     shareable: bool = True
+    takes_turns: bool = False
 
     @property
     def published_steps(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 from atom_distill.artifact.training_set import TrainingSet
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation.images_per_class import class_labels
@@ -59,10 +61,22 @@ def real_images(plan: RunPlan, preprocessing: Preprocessing, clusters: RealClust
 
 
 def held_out_accuracy(plan: RunPlan, preprocessing: Preprocessing, stored: Stored) -> float:
-    """Return the accuracy of networks trained on a set, on the held-out training images, percent."""
+    """Return the accuracy of networks trained on a set, on the held-out training images, percent.
+
+    Where matching networks of several architectures take turns, it is the mean of theirs.
+    """
+    images = TrainingSet(plan.parameterization.decode(stored), class_labels(plan.images_per_class), None)
+    found = [
+        _evaluation(plan, arch).of_images(images, preprocessing, plan.training).mean
+        for arch in plan.settings.architectures
+    ]
+    return statistics.fmean(found)
+
+
+def _evaluation(plan: RunPlan, arch: str) -> Evaluation:
     settings = plan.settings
-    evaluation = Evaluation(
-        arch=settings.arch,
+    return Evaluation(
+        arch=arch,
         shape=settings.network_shape(),
         repeats=settings.eval_repeats,
         protocol=PROTOCOLS.get("dm").changed(epochs=settings.eval_epochs),
@@ -71,8 +85,6 @@ def held_out_accuracy(plan: RunPlan, preprocessing: Preprocessing, stored: Store
         ranks=plan.shard.ranks,
         show_progress=False,
     )
-    images = TrainingSet(plan.parameterization.decode(stored), class_labels(plan.images_per_class), None)
-    return evaluation.of_images(images, preprocessing, plan.training).mean
 
 
 def _recorder(plan: RunPlan, start: RunStart) -> SnapshotRecorder | None:

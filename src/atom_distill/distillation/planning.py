@@ -13,7 +13,6 @@ from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ArtifactError, ConfigError
-from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import SetFacts, size_in_bytes
@@ -23,7 +22,7 @@ from atom_distill.data.subset import hold_out, require_images
 from atom_distill.distillation.extension import Extension, preprocessed_by, taken_settings
 from atom_distill.distillation.images_per_class import images_per_class
 from atom_distill.distillation.matching_execution import plan_execution
-from atom_distill.distillation.method import ChunkRequest, Method, RunPlan
+from atom_distill.distillation.method import ChunkRequest, EncoderPlan, Method, RunPlan
 from atom_distill.distillation.methods import find_method
 from atom_distill.distillation.network_sources import build_network_source
 from atom_distill.distillation.resolve import Resolved, require_known, resolve, validated_pair
@@ -67,20 +66,22 @@ def plan_run(
             f"{method.name} trains one network on the images of all classes, update after update, which processes "
             "cannot share: start it without torchrun"
         )
+    if len(settings.architectures) > 1 and not method.takes_turns:
+        raise ConfigError(f"{method.name} has one network: give `arch` one architecture, not {settings.arch}")
     training = _training_images(dataset, settings, method)
     parameterization = build_parameterization(settings.form, dataset.image_shape)
     if settings.bytes is not None and settings.extended_run is None:
         require_room(settings, parameterization, dataset.num_classes)
     execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, parameterization.images_per_row)
-    network = build_model(settings.arch, dataset.image_shape, dataset.num_classes, settings.network_shape())
     shard = Shard(ranks, images_per_class(training, settings.rows_per_class, settings.budget))
-    if ranks.size > 1 and mixes_images(network):
-        synchronized(network, execution.device)
-    _require_initial_images(training, settings, method, shard.rows_per_class * parameterization.images_per_row)
     extension = ranks.run_on_all(lambda: _extension(dataset, settings, method, shard.rows_per_class))
     if extension is not None and settings.users_of_pool:
         training = preprocessed_by(extension.base, dataset, training)
-    pool = _pool(training, settings, network.shape, execution.device)
+    encoders = tuple(_encoder(arch, training, settings, method, execution.device) for arch in settings.architectures)
+    for encoder in encoders:
+        if ranks.size > 1 and mixes_images(encoder.network):
+            synchronized(encoder.network, execution.device)
+    _require_initial_images(training, settings, method, shard.rows_per_class * parameterization.images_per_row)
     return RunPlan(
         settings=settings,
         method=method,
@@ -88,12 +89,10 @@ def plan_run(
         origins=resolved.origins,
         dataset=dataset,
         training=training,
-        network=network,
-        source=build_network_source(settings.networks, settings.seed, pool),
+        encoders=encoders,
         parameterization=parameterization,
         execution=execution,
         shard=shard,
-        pool=pool if method.uses_pool(settings) else None,
         extension=extension,
         out=out,
     )
@@ -242,12 +241,18 @@ def _training_images(dataset: ImageDataset, settings: DistillConfig, method: Met
     return dataset
 
 
-def _pool(training: ImageDataset, settings: DistillConfig, shape: NetworkShape, device: torch.device) -> Pool | None:
-    """Return the pool of trained networks that is asked for; it is trained when the run starts."""
-    if not settings.pool:
-        return None
-    recipe = PoolRecipe(settings.pool, settings.pool_epochs, settings.arch, shape, settings.preprocess, device)
-    return Pool(recipe, training)
+def _encoder(
+    arch: str, training: ImageDataset, settings: DistillConfig, method: Method, device: torch.device
+) -> EncoderPlan:
+    """Return a matching network, and its pool of trained ones if that is asked for, trained when the run starts."""
+    network = build_model(arch, training.image_shape, training.num_classes, settings.network_shape())
+    pool = None
+    if settings.pool:
+        trained_by = "pool-vit" if network.is_transformer else "pool"
+        made = (settings.pool, settings.pool_epochs, arch, network.shape, settings.preprocess, device, trained_by)
+        pool = Pool(PoolRecipe(*made), training)
+    source = build_network_source(settings.networks, settings.seed, pool)
+    return EncoderPlan(arch, network, source, pool if method.uses_pool(settings) else None)
 
 
 def _require_initial_images(

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score, load_scores
@@ -52,11 +54,12 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
     started = time.monotonic()
     record = ranks.broadcast_from_rank0(lambda: _begin(plan))
     preprocessing = ranks.broadcast_from_rank0(lambda: _preprocessing(plan))
-    if plan.pool is not None:
+    if plan.pools:
         before = time.monotonic()
-        plan.pool.train(preprocessing, ranks, show_progress=show_progress)
+        for pool in plan.pools:
+            pool.train(preprocessing, ranks, show_progress=show_progress)
         started += time.monotonic() - before  # the pool has a time of its own, whether it was cached or not
-        record = {**record, "pool_seconds": plan.pool.seconds()}
+        record = {**record, "pool_seconds": _pool_seconds(plan)}
     state = ranks.broadcast_from_rank0(lambda: _state(plan, preprocessing, show_progress=show_progress))
     if state.form:
         form = restored(plan.settings.form, plan.dataset.image_shape, state.form)
@@ -78,6 +81,13 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
         distilled.scores, distilled.history = ranks.broadcast_from_rank0(lambda: _write(distilled, out))
         distilled.folder = out
     return distilled
+
+
+def _pool_seconds(plan: RunPlan) -> float | None:
+    """Return the time of the training of all pools; None where a file lacks it."""
+    found = [pool.seconds() for pool in plan.pools]
+    known = [seconds for seconds in found if seconds is not None]
+    return round(sum(known), 1) if len(known) == len(found) else None
 
 
 def _is_finished(plan: RunPlan, out: Path, *, resume: bool) -> bool:
@@ -154,11 +164,13 @@ def _clusters(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: boo
 
 
 def _embeddings(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> Embeddings:
-    """Return the embeddings of training images in the first network of the pool, or else in the reference network."""
+    """Return the embeddings of training images in the first network of the first pool, or in the reference network."""
     settings, device = plan.settings, plan.execution.device
     if plan.pool is not None:
         return plan.pool.embeddings(preprocessing)
-    recipe = ReferenceRecipe(settings.arch, settings.network_shape(), _REFERENCE_EPOCHS, settings.seed, device)
+    recipe = ReferenceRecipe(
+        settings.architectures[0], settings.network_shape(), _REFERENCE_EPOCHS, settings.seed, device
+    )
     return reference_network(plan.training, preprocessing, recipe, show_progress=show_progress).embeddings
 
 
@@ -202,10 +214,12 @@ def _as_set(
 
 
 def _with_soft_labels(distilled: DistilledDataset, plan: RunPlan) -> DistilledDataset:
-    """Return the set, and the best one beside it, with the class probabilities by the networks of the pool."""
-    pool, ranks = plan.pool, plan.shard.ranks
-    assert pool is not None  # the settings are refused without
-    labels = ranks.broadcast_from_rank0(lambda: soft_labels_of(pool.last_networks(), distilled.images))
+    """Return the set, and the best one beside it, with the class probabilities by the networks of all pools."""
+
+    def labels_of() -> Tensor:
+        return soft_labels_of([network for pool in plan.pools for network in pool.last_networks()], distilled.images)
+
+    labels = plan.shard.ranks.broadcast_from_rank0(labels_of)
     if plan.extension is not None:
         labels = plan.extension.kept_labels(labels)
     best = None if distilled.best is None else _with_soft_labels(distilled.best, plan)

@@ -27,7 +27,7 @@ from atom_distill.training.train import TrainingState
 _SECONDS_BETWEEN_SAVES = 30.0
 """An evaluation that takes no longer leaves nothing on disk."""
 _DAYS_KEPT = 30
-_WEIGHTS, _MOMENTA = "weights.", "momenta."
+_WEIGHTS, _OPTIMIZER = "weights.", "optimizer."
 _FACTS, _CHECKSUM = "facts", "crc32"
 _DAMAGED = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError)
 
@@ -83,7 +83,7 @@ class KeptNetworks:
         """Write the networks as they are now, unless that was done a short time ago."""
         if time.time() - self._saved >= _SECONDS_BETWEEN_SAVES:
             tensors = {_WEIGHTS + name: values for name, values in networks.state().items()}
-            self._write(tensors | {f"{_MOMENTA}{index}": values for index, values in self.state.momenta.items()})
+            self._write(tensors | {_OPTIMIZER + name: values for name, values in self.state.optimizer.items()})
 
     def finish(self, accuracies: list[float]) -> None:
         """Keep the accuracies, if the evaluation has taken long enough for that to be worth it."""
@@ -127,8 +127,8 @@ def read(path: Path, networks: Networks, began: float) -> KeptNetworks:
     except _DAMAGED:
         note(f"{path} of an interrupted evaluation is damaged; training its networks again")
         return KeptNetworks(path, began)
-    momenta = {int(name.removeprefix(_MOMENTA)): tensors[name] for name in tensors if name.startswith(_MOMENTA)}
-    return KeptNetworks(path, began, TrainingState(known["epochs"], momenta), known["accuracies"], known["seconds"])
+    optimizer = {name.removeprefix(_OPTIMIZER): tensors[name] for name in tensors if name.startswith(_OPTIMIZER)}
+    return KeptNetworks(path, began, TrainingState(known["epochs"], optimizer), known["accuracies"], known["seconds"])
 
 
 def _checksum(facts: str, tensors: dict[str, Tensor]) -> int:

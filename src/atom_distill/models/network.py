@@ -15,11 +15,13 @@ class Network(nn.Module):
 
     Attributes:
         num_classes: K, which `build_model` sets.
+        is_transformer: whether tokens attend to each other, which trains by another recipe.
         shape: the final shape, the architecture's defaults filled in; None for what the architecture does not have.
     """
 
     classifier: nn.Module
     num_classes: int
+    is_transformer: bool = False
     shape: NetworkShape = NetworkShape()
 
     def features(self, images: Tensor) -> Features:

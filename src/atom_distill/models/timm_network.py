@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -25,7 +26,8 @@ class TimmNetwork(Network):
     """A timm model as a `Network`.
 
     Maps are the stages or blocks that timm's `forward_intermediates` returns; the embedding is what `forward_head`
-    returns before the logits.
+    returns before the logits. A transformer whose blocks attend to all places shows its tokens and attention as well:
+    that of its class token, or of all tokens where it has none.
 
     Args:
         name: with the prefix, for messages.
@@ -37,6 +39,7 @@ class TimmNetwork(Network):
         self.name = name
         self._build = build
         self.model: Any = build()
+        self.is_transformer = bool(_attentions(self.model))
 
     def features(self, images: Tensor) -> Features:
         """See `Network.features`.
@@ -49,9 +52,27 @@ class TimmNetwork(Network):
                 f"{self.name} cannot be the matching network: timm does not offer its intermediate features "
                 "(forward_intermediates); choose another one, e.g. timm:resnet18"
             )
-        last, maps = self.model.forward_intermediates(images, output_fmt="NCHW")
+        with _explicit_attention(self.model) as weights:
+            last, maps = self.model.forward_intermediates(images, output_fmt="NCHW")
         embedding = self.model.forward_head(last, pre_logits=True).flatten(1)
-        return Features.of_maps(maps, embedding, lambda: self.model.forward_head(last))
+        attention = self._attention_to_places(weights, maps)
+        if attention is None:
+            return Features.of_maps(maps, embedding, lambda: self.model.forward_head(last))
+        return Features.of_transformer(maps, attention, embedding, lambda: self.model.forward_head(last))
+
+    def _attention_to_places(self, weights: Sequence[Tensor], maps: Sequence[Tensor]) -> list[Tensor] | None:
+        """Return the attention [B, heads, Q, H * W] of each block; None where it is not between all tokens.
+
+        Args:
+            weights: as timm computes them, [B, heads, T, T] for tokens that begin with those of no place.
+            maps: [B, D, H, W], of each block.
+        """
+        others = getattr(self.model, "num_prefix_tokens", 0)
+        tokens = [others + values.shape[2] * values.shape[3] for values in maps]
+        if [values.shape[2:] for values in weights] != [(count, count) for count in tokens]:
+            return None
+        rows = slice(1) if getattr(self.model, "cls_token", None) is not None else slice(others, None)
+        return [values[:, :, rows, others:] for values in weights]
 
     def forward(self, images: Tensor) -> Tensor:
         """See `Network.forward`."""
@@ -71,6 +92,31 @@ class TimmNetwork(Network):
             strict=True,
         ):
             old.copy_(new)
+
+
+@contextlib.contextmanager
+def _explicit_attention(model: Any) -> Iterator[list[Tensor]]:
+    """Collect the attention weights of a transformer's blocks, which timm's fused attention would not compute."""
+    found: list[Tensor] = []
+    attentions = _attentions(model)
+    fused = [attention.fused_attn for attention in attentions]
+    hooks = [attention.attn_drop.register_forward_hook(lambda *call: found.append(call[2])) for attention in attentions]
+    try:
+        for attention in attentions:
+            attention.fused_attn = False
+        yield found
+    finally:
+        for attention, before in zip(attentions, fused, strict=True):
+            attention.fused_attn = before
+        for hook in hooks:
+            hook.remove()
+
+
+def _attentions(model: Any) -> list[Any]:
+    """Return the attention layers of a transformer's blocks; none of a model that has others than timm's usual kind."""
+    found = [getattr(block, "attn", None) for block in getattr(model, "blocks", ())]
+    usual = all(hasattr(attention, name) for attention in found for name in ("fused_attn", "attn_drop"))
+    return found if usual else []
 
 
 def timm_network(name: str, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> TimmNetwork:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from functools import partial
+from typing import cast
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
@@ -38,8 +44,9 @@ class _PositionEmbedding(nn.Module):
 class VisionTransformer(Network):
     """8x8 patches, pre-norm transformer blocks, mean over tokens, linear classifier.
 
-    There are 64 tokens at every resolution: patches have 4x4 pixels at 32x32 and 8x8 at 64x64. One map per block, its
-    tokens arranged as [B, width, 8, 8]; the embedding is the mean of the normalized tokens, [B, width].
+    There are 64 tokens at every resolution: patches have 4x4 pixels at 32x32 and 8x8 at 64x64. There is no class token:
+    each block shows its tokens, also as a map [B, width, 8, 8], and the attention of all tokens to all, [B, heads, 64,
+    64]; the embedding is the mean of the normalized tokens, [B, width].
 
     Args:
         image_shape: (C, H, W), H and W multiples of 8.
@@ -53,6 +60,8 @@ class VisionTransformer(Network):
     Source: Dosovitskiy et al., ICLR 2021, with the width, heads and MLP of DeiT-Tiny (Touvron et al., ICML 2021) and
     half its depth.
     """
+
+    is_transformer = True
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, shape: NetworkShape) -> None:
         super().__init__()
@@ -80,14 +89,25 @@ class VisionTransformer(Network):
         self.classifier = nn.Linear(size, num_classes)
 
     def features(self, images: Tensor) -> Features:
-        """See `Network.features`; the maps are the tokens after each block."""
+        """See `Network.features`; attention weights are computed where they are used, beside the fused blocks."""
         tokens = self.positions(self.patches(images).flatten(2).mT)
-        maps = []
-        for block in self.blocks:
+        maps, attention = [], []
+        for block in cast(Iterable[nn.TransformerEncoderLayer], self.blocks):
+            attention.append(partial(_attention_weights, block, tokens))
             tokens = block(tokens)
             maps.append(tokens.mT.unflatten(2, (_GRID, _GRID)))
         embedding = self.norm(tokens).mean(1)
-        return Features.of_maps(maps, embedding, lambda: self.classifier(embedding))
+        return Features.of_transformer(maps, attention, embedding, lambda: self.classifier(embedding))
+
+
+def _attention_weights(block: nn.TransformerEncoderLayer, tokens: Tensor) -> Tensor:
+    """Return by which weights each token (rows) of a block's input attends to each (columns), [B, heads, T, T]."""
+    attention = block.self_attn
+    size, heads = attention.embed_dim, attention.num_heads
+    weight, bias = attention.in_proj_weight[: 2 * size], attention.in_proj_bias[: 2 * size]
+    query, key = F.linear(block.norm1(tokens), weight, bias).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+    scores: Tensor = query @ key.mT / math.sqrt(size // heads)
+    return scores.softmax(-1)
 
 
 MODELS.register("vit")(VisionTransformer)

@@ -1,4 +1,4 @@
-"""Spatial and channel attention, the two statistics that ATOM mixes."""
+"""Spatial and channel attention, the two statistics that ATOM mixes, of maps and of transformers."""
 
 from __future__ import annotations
 
@@ -49,6 +49,52 @@ def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
     Source: ATOM (arXiv 2405.01373), channel branch.
     """
     return F.normalize(_energy(features, power, "channel_attention").sum((2, 3)), dim=1, eps=_EPS)
+
+
+def attention_to_places(weights: Tensor, *, power: float = 4.0) -> Tensor:
+    """Return where a transformer's block looks in each image, scaled to unit length: its heads are the channels.
+
+    Args:
+        weights: by which queries attend to places, shape [B, heads, Q, T], any float dtype: of the class token, Q = 1,
+            or of all tokens, which count alike.
+        power: exponent p_s >= 1; a larger one favors strong responses.
+
+    Returns:
+        sum_h (mean_q w[h, q, :])^p_s divided by its L2 norm, shape [B, T], at least float32.
+
+    Raises:
+        ShapeError: weights is not 4-D.
+        ValueError: power < 1.
+
+    Source: the spatial branch of ATOM (arXiv 2405.01373), with a transformer's own attention in place of the energy
+        that stands for it in a ConvNet.
+    """
+    if weights.ndim != 4:
+        raise ShapeError(f"attention_to_places expects weights of shape [B, heads, Q, T], got {tuple(weights.shape)}")
+    paid = weights.mean(2, dtype=torch.promote_types(weights.dtype, torch.float32))
+    # Weights of T places are about 1/T, whose high powers are tiny; the scale does not matter otherwise.
+    return spatial_attention((weights.shape[3] * paid).unsqueeze(3), power=power)
+
+
+def token_channel_attention(tokens: Tensor, *, power: float = 4.0) -> Tensor:
+    """Return which channels of a transformer's block respond to each image, scaled to unit length.
+
+    Args:
+        tokens: a block's output, shape [B, T, D], any float dtype.
+        power: exponent p_c >= 1; a larger one favors strong responses.
+
+    Returns:
+        sum_t |x[t, :]|^p_c divided by its L2 norm, shape [B, D], at least float32; zeros for tokens of zeros.
+
+    Raises:
+        ShapeError: tokens is not 3-D.
+        ValueError: power < 1.
+
+    Source: ATOM (arXiv 2405.01373), channel branch, with tokens in place of positions.
+    """
+    if tokens.ndim != 3:
+        raise ShapeError(f"token_channel_attention expects tokens of shape [B, T, D], got {tuple(tokens.shape)}")
+    return channel_attention(tokens.mT.unsqueeze(3), power=power)
 
 
 def _energy(features: Tensor, power: float, caller: str) -> Tensor:

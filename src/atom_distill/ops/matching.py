@@ -17,8 +17,13 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ShapeError
-from atom_distill.ops.attention import channel_attention, spatial_attention
-from atom_distill.ops.features import Features
+from atom_distill.ops.attention import (
+    attention_to_places,
+    channel_attention,
+    spatial_attention,
+    token_channel_attention,
+)
+from atom_distill.ops.features import Features, Layer
 
 LOSS_SCALE = 100.0
 """Factor on the loss before backward. It is what makes the papers' image learning rate of 1.0 right: with it and
@@ -97,7 +102,8 @@ def attention_mixer(
 ) -> list[Statistic]:
     """Return the statistics of ATOM's objective, each with its switch.
 
-    Attention is taken from every layer but the last; the last is represented by the embedding.
+    Attention is taken from every layer but the last; the last is represented by the embedding. In a transformer, where
+    it looks is the attention that its tokens pay to places, and channels are those of its tokens.
 
     Args:
         features: of one batch.
@@ -115,18 +121,39 @@ def attention_mixer(
         them here, as the loss compares class means.
     """
     statistics = []
-    for number, layer in enumerate(features.maps[:-1], start=1):
+    # Not strict: tokens that a network of the user's shows without attention are left to methods of the user's.
+    layers = list(zip(features.places, features.channels, strict=False))
+    for number, (places, channels) in enumerate(layers[:-1], start=1):
         if spatial:
-            statistics.append(Statistic(spatial_attention(layer, power=spatial_power), name=f"spatial {number}"))
+            statistics.append(Statistic(where(places, power=spatial_power), name=f"spatial {number}"))
         if channel:
-            statistics.append(Statistic(channel_attention(layer, power=channel_power), name=f"channel {number}"))
+            statistics.append(Statistic(which_channels(channels, power=channel_power), name=f"channel {number}"))
         if second_moments:
-            statistics.append(Statistic(_square(layer).mean((2, 3)), second_moments, f"squares {number}"))
+            statistics.append(Statistic(_mean_squares(channels), second_moments, f"squares {number}"))
     if embedding:
         statistics.append(Statistic(features.embedding, task_balance, "embedding"))
     if second_moments:
         statistics.append(Statistic(_square(features.embedding), second_moments, "embedding squares"))
     return statistics
+
+
+def where(layer: Layer, *, power: float) -> Tensor:
+    """Return where a layer looks in each image, [B, places], of length 1: of `Features.places`."""
+    if layer.kind == "attention":
+        return attention_to_places(layer.values, power=power)
+    return spatial_attention(layer.values, power=power)
+
+
+def which_channels(layer: Layer, *, power: float) -> Tensor:
+    """Return which channels of a layer respond to each image, [B, C], of length 1: of `Features.channels`."""
+    if layer.kind == "tokens":
+        return token_channel_attention(layer.values, power=power)
+    return channel_attention(layer.values, power=power)
+
+
+def _mean_squares(layer: Layer) -> Tensor:
+    """Return the mean square of each channel over the places, [B, C]."""
+    return _square(layer.values).mean(1 if layer.kind == "tokens" else (2, 3))
 
 
 def _square(values: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from torch import Tensor
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress
 from atom_distill.base.seeding import generator
+from atom_distill.config.distill import architectures_of
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
-from atom_distill.ops.attention import channel_attention, spatial_attention
+from atom_distill.ops.matching import where, which_channels
 from atom_distill.ops.preprocessing import Preprocessing
 
 _BATCH = 32
@@ -63,7 +64,7 @@ class FixedNetwork:
     same network a channel means the same for real and synthetic images, and in all runs.
 
     Args:
-        settings: of the run; one without an architecture gets a ConvNet.
+        settings: of the run; one without an architecture gets a ConvNet, one with several the first.
         image_shape: (C, H, W).
         num_classes: K.
 
@@ -77,7 +78,7 @@ class FixedNetwork:
 
     def __init__(self, settings: Mapping[str, Any], image_shape: tuple[int, int, int], num_classes: int) -> None:
         shape = NetworkShape(**{field.name: settings.get(field.name) for field in fields(NetworkShape)})
-        self.architecture = str(settings.get("arch") or "convnet")
+        self.architecture = architectures_of(str(settings.get("arch") or "convnet"))[0]
         self._spatial_power, self._channel_power = (
             float(settings.get(name) or 4.0) for name in ("spatial_power", "channel_power")
         )
@@ -109,10 +110,15 @@ class FixedNetwork:
     @torch.no_grad()
     def _responses(self, batch: Tensor) -> Responses:
         features = self._network.features(batch.float())
-        maps = [layer for layer in features.maps if layer.shape[2] * layer.shape[3] > 1]
+        layers = [
+            (maps, places, channels)
+            # Not strict: tokens that a network of the user's does not show as maps have no places to be drawn at.
+            for maps, places, channels in zip(features.maps, features.places, features.channels, strict=False)
+            if maps.shape[2] * maps.shape[3] > 1
+        ]
         return Responses(
-            [_as_maps(spatial_attention(layer, power=self._spatial_power), layer) for layer in maps],
-            [channel_attention(layer, power=self._channel_power) for layer in maps],
+            [_as_maps(where(places, power=self._spatial_power), maps) for maps, places, _ in layers],
+            [which_channels(channels, power=self._channel_power) for *_, channels in layers],
             features.embedding.flatten(1),
         )
 

@@ -53,11 +53,12 @@ class PoolRecipe:
 
     Attributes:
         networks: how many.
-        epochs: of training by the protocol "pool".
+        epochs: of training.
         arch: architecture.
         shape: final; what the user asks for by name and what is the default anyway give the same networks.
         preprocess: kind of the preprocessing.
         device: where they are trained.
+        trained_by: name of the protocol: "pool", or "pool-vit" for transformers.
     """
 
     networks: int
@@ -66,11 +67,12 @@ class PoolRecipe:
     shape: NetworkShape
     preprocess: str
     device: torch.device
+    trained_by: str = "pool"
 
     @property
     def protocol(self) -> TrainingProtocol:
-        """The protocol "pool" at this length."""
-        return PROTOCOLS.get("pool").changed(epochs=self.epochs)
+        """The protocol at this length."""
+        return PROTOCOLS.get(self.trained_by).changed(epochs=self.epochs)
 
 
 class Pool:

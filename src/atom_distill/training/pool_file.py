@@ -19,8 +19,8 @@ from atom_distill.models.network import Network
 from atom_distill.training.train import TrainingState
 
 _SECONDS = "seconds"
-_WEIGHTS, _MOMENTA = "weights.", "momenta."
-"""How the names of tensors begin; a finished network has no momenta."""
+_WEIGHTS, _OPTIMIZER = "weights.", "momenta."
+"""How the names of tensors begin; a finished network has none of an optimizer."""
 _CHECKSUM = "crc32"
 """In the metadata of a file, since safetensors would not notice values that have changed."""
 
@@ -49,10 +49,10 @@ class Trajectory:
             network.load_state_dict(self.snapshots[-1])
 
     def write(self, path: Path, *, finished: bool) -> None:
-        """Write all snapshots, and for an unfinished network the optimizer's momenta, atomically."""
+        """Write all snapshots, and for an unfinished network those of the optimizer, atomically."""
         tensors = {_WEIGHTS + name: torch.stack([of[name] for of in self.snapshots]) for name in self.snapshots[0]}
         if not finished:
-            tensors |= {f"{_MOMENTA}{index}": values for index, values in self.state.momenta.items()}
+            tensors |= {_OPTIMIZER + name: values for name, values in self.state.optimizer.items()}
         write_tensors(writable(path), tensors, {_SECONDS: f"{self.seconds:.1f}", _CHECKSUM: str(checksum(tensors))})
 
 
@@ -67,14 +67,20 @@ def read_trajectory(path: Path, network: Network) -> Trajectory:
         stacks = {name: found[_WEIGHTS + name] for name in network.state_dict()}
         epochs = min(len(stack) for stack in stacks.values())
         snapshots = [{name: stack[epoch] for name, stack in stacks.items()} for epoch in range(epochs)]
-        momenta = {int(name.removeprefix(_MOMENTA)): found[name] for name in found if name.startswith(_MOMENTA)}
+        optimizer = {_today(name): found[name] for name in found if name.startswith(_OPTIMIZER)}
         network.load_state_dict(snapshots[-1])
     except FileNotFoundError:
         return Trajectory()
     except (SafetensorError, KeyError, ValueError, IndexError, RuntimeError, OSError):
         note(f"the cached network {path} is damaged; training it again")
         return Trajectory()
-    return Trajectory([*snapshots], TrainingState(epochs, momenta), seconds)
+    return Trajectory([*snapshots], TrainingState(epochs, optimizer), seconds)
+
+
+def _today(name: str) -> str:
+    """Return what a tensor of the optimizer is called today: earlier versions had SGD's momenta alone, by number."""
+    name = name.removeprefix(_OPTIMIZER)
+    return name if "." in name else f"{name}.momentum_buffer"
 
 
 def _seconds(file: Any) -> float:

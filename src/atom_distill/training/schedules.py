@@ -37,3 +37,14 @@ def cosine(epoch: int, protocol: TrainingProtocol) -> float:
 def constant(_epoch: int, _protocol: TrainingProtocol) -> float:
     """Return 1."""
     return 1.0
+
+
+def warm_up(passed: float, protocol: TrainingProtocol) -> float:
+    """Return the further factor of a linear warm-up: from 0 to 1 over the first `warmup` of all epochs, then 1.
+
+    Args:
+        passed: epochs that are done after the update, with a fraction; the first update has a rate above 0.
+        protocol: its `warmup`, 0 for none.
+    """
+    length = protocol.warmup * protocol.epochs
+    return min(1.0, passed / length) if length else 1.0

@@ -15,7 +15,8 @@ from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.ops.cutmix import draw_cutmix, mix
 from atom_distill.ops.dsa import Draw, augment, draw_per_image
 from atom_distill.training.networks import Networks
-from atom_distill.training.schedules import SCHEDULES
+from atom_distill.training.optimizer import build_optimizer, optimizer_state
+from atom_distill.training.schedules import SCHEDULES, warm_up
 from atom_distill.training.training_images import Pixels, TrainingImages
 
 _TEST_BATCH = 100
@@ -28,11 +29,11 @@ class TrainingState:
 
     Attributes:
         epochs: finished.
-        momenta: of the optimizer, by the parameter's place in `Networks.parameters`.
+        optimizer: its tensors by name, see `optimizer_state`.
     """
 
     epochs: int = 0
-    momenta: dict[int, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Tensor] = field(default_factory=dict)
 
 
 def initial_generator(seed: int, repeat: int) -> torch.Generator:
@@ -71,23 +72,12 @@ def train(
     if not state.epochs:
         networks.initialize([initial_generator(seed, repeat) for repeat in repeats])
     parameters = networks.parameters()
-    optimizer = torch.optim.SGD(
-        parameters,
-        lr=protocol.lr,
-        momentum=protocol.momentum,
-        weight_decay=protocol.weight_decay,
-        fused=parameters[0].device.type in ("cpu", "cuda"),
-    )
-    for index, momentum in state.momenta.items():
-        # In the memory format of the parameter, as the optimizer's own would be.
-        optimizer.state[parameters[index]]["momentum_buffer"] = torch.empty_like(parameters[index]).copy_(momentum)
-    schedule = SCHEDULES.get(protocol.schedule)
+    optimizer = build_optimizer(parameters, protocol, state.optimizer)
     left = updates
     for epoch in range(state.epochs, protocol.epochs):
-        optimizer.param_groups[0]["lr"] = protocol.lr * schedule(epoch, protocol)
         randoms = [generator(seed, "evaluation epoch", repeat, epoch) for repeat in repeats]
-        done = _epoch(networks, images, protocol, optimizer, randoms, left)
-        state.epochs, state.momenta = epoch + 1, _momenta(optimizer, parameters)
+        done = _epoch(epoch, networks, images, protocol, optimizer, randoms, left)
+        state.epochs, state.optimizer = epoch + 1, optimizer_state(optimizer, parameters)
         on_epoch()
         left = None if left is None else left - done
         if left == 0:
@@ -108,6 +98,7 @@ def accuracies(networks: Networks, images: Pixels) -> list[float]:
 
 
 def _epoch(
+    epoch: int,
     networks: Networks,
     images: Sequence[TrainingImages],
     protocol: TrainingProtocol,
@@ -117,8 +108,9 @@ def _epoch(
 ) -> int:
     """Pass over the images once, or stop after some updates; return the number of updates."""
     orders = torch.stack([torch.randperm(len(images[0]), generator=random) for random in randoms])
-    parts = orders.split(protocol.batch_size, dim=1)[:updates]
-    for chosen in parts:
+    parts = orders.split(protocol.batch_size, dim=1)
+    rate = protocol.lr * SCHEDULES.get(protocol.schedule)(epoch, protocol)
+    for number, chosen in enumerate(parts[:updates], start=1):
         batches = [of_one.batch(indices) for of_one, indices in zip(images, chosen, strict=True)]
         batch = torch.stack([pixels for pixels, _ in batches])
         labels = torch.stack([targets for _, targets in batches])
@@ -127,16 +119,11 @@ def _epoch(
         if protocol.cutmix:
             batch, labels = _mixed(batch, _probabilities(labels, networks), protocol.cutmix, randoms)
         loss = networks.loss(batch, labels, protocol.loss, protocol.temperature)
+        optimizer.param_groups[0]["lr"] = rate * warm_up(epoch + number / len(parts), protocol)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return len(parts)
-
-
-def _momenta(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> dict[int, Tensor]:
-    """Return the optimizer's momentum of each parameter that has one."""
-    found = [optimizer.state.get(parameter, {}).get("momentum_buffer") for parameter in parameters]
-    return {index: momentum for index, momentum in enumerate(found) if momentum is not None}
+    return len(parts[:updates])
 
 
 def _augmented(batch: Tensor, operations: Sequence[str], randoms: Sequence[torch.Generator]) -> Tensor:

@@ -11,6 +11,7 @@ from atom_distill.artifact.card.layout import GRID_FILE, Layout, run_layout
 from atom_distill.artifact.origins import UNKNOWN_LICENSE, Origin
 from atom_distill.artifact.scores import Score
 from atom_distill.base import markdown
+from atom_distill.config.distill import architectures_of
 
 _SETTINGS = (
     *("method", "ipc", "budget", "bytes", "steps", "init", "batch_real"),
@@ -99,7 +100,10 @@ def _matched(content: CardContent) -> str:
     arch, norm = content.settings.get("arch"), content.settings.get("norm")
     if arch is None:
         return "networks chosen by its makers"
-    return f"one kind of network (`{arch}`{f', {norm} norm' if norm else ''})"
+    names = architectures_of(str(arch))
+    kinds = "one kind" if len(names) == 1 else "several kinds"
+    told = " and ".join(f"`{name}`" for name in names)
+    return f"{kinds} of network ({told}{f', {norm} norm' if norm else ''})"
 
 
 def _scores(scores: Sequence[Score]) -> str:

@@ -1,0 +1,69 @@
+"""The benchmark that chooses the recipe for transformers, in small."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.evaluation.evaluate import Evaluation
+from distillation.toys import toy_dataset
+
+ROOT = Path(__file__).parents[1]
+SMALL = "--ipc 1 2 --epochs 1 --depth 1 --width 64 --augment weak medium --weight-decay 0.05 --device cpu"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run the benchmark on a toy set, and return what it writes."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = runpy.run_path(str(ROOT / "benchmarks" / "vit_recipe.py"))
+    monkeypatch.setattr("atom_distill.load_dataset", lambda _: toy_dataset((20, 20, 20)), raising=False)
+
+    def run(options: str) -> dict:
+        path = tmp_path / "recipe.json"
+        monkeypatch.setattr(sys, "argv", ["vit_recipe.py", *options.split(), "--json", str(path)])
+        script["main"]()
+        return json.loads(path.read_text())
+
+    run.script = script
+    return run
+
+
+def test_it_scores_every_recipe_on_held_out_images_and_continues(benchmark, monkeypatch, capsys):
+    found = benchmark(f"{SMALL} --lr 0.001")
+    assert [row["ipc"] for row in found["rows"]] == [1, 1, 2, 2]
+    weak, medium = [row["settings"] for row in found["rows"][:2]]
+    assert (weak["optimizer"], weak["lr"], weak["cutmix"], medium["cutmix"]) == ("adamw", 0.001, 0.0, 0.5)
+    assert found["best"] in {row["protocol"] for row in found["rows"]}
+    assert f"best: {found['best']}" in capsys.readouterr().out
+    assert found["record"]["torch"]
+
+    scored = []
+    of_random = Evaluation.of_random
+
+    def watched(self, data, ipc, preprocess):
+        assert (len(data.train), len(data.test)) == (54, 6)  # of 20 training images of each class
+        scored.append(ipc)
+        return of_random(self, data, ipc, preprocess)
+
+    monkeypatch.setattr(Evaluation, "of_random", watched)
+    assert benchmark(f"{SMALL} --lr 0.001 0.002")["rows"][:4] == found["rows"]
+    assert scored == [1, 1, 2, 2]  # those of the second learning rate
+    with pytest.raises(SystemExit, match="another networks: give another --json"):
+        benchmark(f"{SMALL} --networks 2")
+
+
+def test_the_best_has_the_highest_mean_over_the_sizes(benchmark):
+    means = {"a": (30.0, 50.0), "b": (45.0, 40.0), "c": (20.0, 52.0)}
+    rows = [{"protocol": name, "mean": mean} for name, both in means.items() for mean in both]
+    assert benchmark.script["best"](rows) == "b"
+
+
+def test_every_strength_is_a_protocol(benchmark):
+    for values in benchmark.script["STRENGTHS"].values():
+        assert PROTOCOLS.get("vit").changed(**values).augmentations()
