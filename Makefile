@@ -39,7 +39,7 @@ lint: install  ## style, spelling and types
 	$(BIN)/mypy
 	$(BIN)/mypy examples benchmarks
 	$(BIN)/mypy tools/docs
-	$(BIN)/mypy tools/digests.py tools/campaign.py tools/frontier.py
+	$(BIN)/mypy tools/digests.py tools/campaign.py tools/frontier.py tools/bundle_set.py
 
 # The notice that it silences is about mkdocs 2, which the pins keep away.
 docs: install  ## build the documentation into site/, as pages that need no network

@@ -26,6 +26,7 @@ _COMMANDS = {
     "reproduce": "run a table of the papers beside the published figures",
     "search": "rank architectures on small proxies of the data",
     "evaluate": "train networks from scratch on a distilled set and test them",
+    "sets": "list the distilled sets that come with the package",
     "export": "write a distilled set for other tools, or to the Hugging Face hub",
     "report": "show runs as one page, for any browser",
     "watch": "the same page while a run goes on",
