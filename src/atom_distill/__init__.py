@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from atom_distill.search.run_search import search_architectures as search_architectures
     from atom_distill.training.training_execution import ExecutionOptions as ExecutionOptions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AtomError": "base.errors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from importlib.metadata import packages_distributions
 from types import ModuleType
 
 from atom_distill.base.errors import MissingExtraError
@@ -30,8 +31,9 @@ def require(module: str, *, extra: str, caller: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except Exception as error:  # e.g. RuntimeError from a torchvision built for another torch
+        package = packages_distributions().get(module, [module])[0]
         raise MissingExtraError(
-            f"{caller} needs the package {module!r}, which is installed but cannot be imported here "
+            f"{caller} needs the package {package!r}, which is installed but cannot be imported here "
             f"({type(error).__name__}: {error}). Repair that package or the one named, "
-            f"e.g. with: pip install --upgrade 'atom-distill[{extra}]'"
+            f"e.g. with: pip install --upgrade {package}"
         ) from error
