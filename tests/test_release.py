@@ -65,9 +65,10 @@ def test_the_oldest_versions_are_those_that_are_allowed():
             "atom-distill[report]",
         ),
         ("needs: pip install ray\n", "ray"),
-        ("a line\nInstall it with: pip install 'atom-distill[report]'\n", None),
+        ("a note\natom search: it needs 'ray': pip install 'atom-distill[ray]'\n", "atom-distill[ray]"),
+        ("a note on: pip install ray\natom search: no such folder\n", None),
         ("atom: no such command\n", None),
     ],
 )
-def test_an_extra_is_read_from_one_line(said, wanted):
+def test_an_extra_is_read_from_the_line_of_the_error(said, wanted):
     assert missing_extra(said) == wanted

@@ -151,9 +151,9 @@ def check_commands(environment: Environment) -> None:
 
 
 def missing_extra(said: str) -> str | None:
-    """Return what one line on standard error asks to install; None for other texts."""
-    found = INSTALL.search(said)
-    return shlex.split(found[1])[0] if found and said.strip().count("\n") == 0 else None
+    """Return what the last line on standard error asks to install, None if it asks for nothing; notes may precede it."""
+    found = INSTALL.search(said.strip().rpartition("\n")[2])
+    return shlex.split(found[1])[0] if found else None
 
 
 def check_sets(environment: Environment) -> None:

@@ -37,6 +37,12 @@ def test_a_package_that_cannot_be_imported_says_why_and_what_to_do(tmp_path, mon
     )
 
 
+def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "no_such_package").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_available("no_such_package")
+
+
 def test_checking_does_not_import():
     sys.modules.pop("antigravity", None)
     assert is_available("wave")

@@ -11,11 +11,12 @@ from atom_distill.base.errors import MissingExtraError
 
 
 def is_available(module: str) -> bool:
-    """Return whether `module` is installed, without importing it."""
+    """Return whether `module` is installed, without importing it; a mere folder of that name is no package."""
     try:
-        return importlib.util.find_spec(module) is not None
+        found = importlib.util.find_spec(module)
     except ModuleNotFoundError:
         return False
+    return found is not None and found.origin is not None
 
 
 def require(module: str, *, extra: str, caller: str) -> ModuleType:
