@@ -151,7 +151,7 @@ def check_commands(environment: Environment) -> None:
 
 
 def missing_extra(said: str) -> str | None:
-    """Return what the last line on standard error asks to install, None if it asks for nothing; notes may precede it."""
+    """Return what the last line on standard error asks to install, if it does; notes may precede it."""
     found = INSTALL.search(said.strip().rpartition("\n")[2])
     return shlex.split(found[1])[0] if found else None
 
