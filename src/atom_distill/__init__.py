@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from atom_distill.api import distill as distill
     from atom_distill.api import evaluate as evaluate
     from atom_distill.api import load_dataset as load_dataset
+    from atom_distill.artifact.bundled import load_distilled as load_distilled
     from atom_distill.artifact.distilled import DistilledDataset as DistilledDataset
     from atom_distill.base.errors import AtomError as AtomError
     from atom_distill.config.distill import MethodSettings as MethodSettings
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from atom_distill.search.run_search import search_architectures as search_architectures
     from atom_distill.training.training_execution import ExecutionOptions as ExecutionOptions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AtomError": "base.errors",
@@ -58,6 +59,7 @@ _HOMES = {
     "export_distilled": "exporting.export_distilled",
     "import_distilled": "importing.import_distilled",
     "load_dataset": "api",
+    "load_distilled": "artifact.bundled",
     "search_architectures": "search.run_search",
 }
 

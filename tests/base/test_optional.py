@@ -33,8 +33,14 @@ def test_a_package_that_cannot_be_imported_says_why_and_what_to_do(tmp_path, mon
     assert str(caught.value) == (
         "the architecture timm:x needs the package 'broken_package', which is installed but cannot be imported here "
         "(RuntimeError: operator torchvision::nms does not exist). Repair that package or the one named, "
-        "e.g. with: pip install --upgrade 'atom-distill[timm]'"
+        "e.g. with: pip install --upgrade broken_package"
     )
+
+
+def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "no_such_package").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_available("no_such_package")
 
 
 def test_checking_does_not_import():

@@ -11,7 +11,7 @@ from atom_distill.cli.wording import as_options, flags_of
 from atom_distill.data.load import load_dataset
 
 FLAGS = {"image_size": "--image-size", "init": "--init", "resume": "--resume", "dataset": "--as"}
-COMMANDS = ("data", "distill", "import", "reproduce", "search", "evaluate", "export", "report", "watch")
+COMMANDS = ("data", "distill", "import", "reproduce", "search", "evaluate", "sets", "export", "report", "watch")
 
 
 @pytest.mark.parametrize(

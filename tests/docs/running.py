@@ -55,6 +55,7 @@ PYTHON = {
 NOT_RUN = {
     "git clone": "needs the address of a repository, which a reader knows",
     "cd": "goes into what was cloned",
+    "python": "examples have tests of their own, in tests/examples; that the file exists is tested",
     "pip install": "the environment is that of these tests; that the extras exist is tested",
     "make": "this is what runs the tests; that the targets exist is tested",
     "--push": "needs a hub; that the options exist is tested, and a hub of their own is in tests/exporting",
@@ -96,6 +97,8 @@ def run_command(words: list[str]) -> None:
             check_make(rest)
         case ["pip", "install", *rest]:
             check_pip(rest)
+        case ["python", script, *_]:
+            assert (ROOT / script).is_file(), script
         case ["git", "clone", *_] | ["cd", _]:
             pass
         case _:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import atom_distill
+from atom_distill.artifact import bundled
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation.methods import METHODS
 from atom_distill.models.registry import MODELS
@@ -30,12 +31,15 @@ def runs(page: Path) -> bool:
 
 @pytest.fixture
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what readers have: pictures of theirs, somebody's distilled set; no network."""
+    """A folder with what readers have: pictures of theirs, somebody's distilled set, a bundled set; no network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     atom_distill.build_model("convnet", (1, 8, 8), 10)  # with the first, all architectures register themselves
     monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
     monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))
+    monkeypatch.setattr(bundled, "SETS_FOLDER", tmp_path / "sets")
+    stand_in = atom_distill.distill(atom_distill.load_dataset("digits"), 1, "random", show_progress=False, device="cpu")
+    stand_in.save(tmp_path / "sets" / "cifar10-3072")
     draw = np.random.default_rng(0)
     for number, name in enumerate(("bird", "cat", "dog")):
         (tmp_path / "photos" / name).mkdir(parents=True)

@@ -104,7 +104,7 @@ def test_every_link_of_every_page_arrives(pages):
 
 def test_the_reference_has_every_option_of_every_command(site):
     text = read(site, "commands.html")
-    assert len(command_names()) == 9
+    assert len(command_names()) == 10
     for command in command_names():
         told = help_of(command)
         assert f"atom {command}" in text

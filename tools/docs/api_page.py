@@ -16,7 +16,15 @@ from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.exporting.formats import FORMATS
 from cells import cell
 
-_FIRST = ("load_dataset", "distill", "evaluate", "export_distilled", "import_distilled", "search_architectures")
+_FIRST = (
+    "load_dataset",
+    "load_distilled",
+    "distill",
+    "evaluate",
+    "export_distilled",
+    "import_distilled",
+    "search_architectures",
+)
 """Public names in the order of a user's day; the others follow by the alphabet."""
 
 

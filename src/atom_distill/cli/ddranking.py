@@ -53,15 +53,16 @@ class RankingOptions(BaseModel):
 
 
 def rank(plans: Sequence[RankingPlan], distilled: DistilledDataset, dataset: ImageDataset, *, as_json: bool) -> None:
-    """Rank a stored set by each plan, keep the results in its folder, and print them."""
+    """Rank a set by each plan, keep the results in its folder if it has one, and print them."""
     from atom_distill.evaluation.ranking import add_ranking, load_rankings
 
-    assert distilled.folder is not None
-    load_rankings(distilled.folder)  # a damaged file shows before the hours of training, not after them
+    if distilled.folder is not None:
+        load_rankings(distilled.folder)  # a damaged file shows before the hours of training, not after them
     rankings = []
     for plan in plans:
         rankings.append(plan.rank(distilled, dataset))
-        plan.augmented.ranks.broadcast_from_rank0(partial(add_ranking, distilled.folder, rankings[-1]))
+        if distilled.folder is not None:
+            plan.augmented.ranks.broadcast_from_rank0(partial(add_ranking, distilled.folder, rankings[-1]))
     _print(rankings, as_json=as_json)
 
 

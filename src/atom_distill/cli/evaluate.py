@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from pydantic import BaseModel, Field
 
-from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, group, parse, settings_options, shown
 from atom_distill.cli.output import print_json, print_table
-from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of
+from atom_distill.cli.runs import MOVED_TO_HELP, RUN_HELP, MovedTo, dataset_of, load_named, run_folder
 from atom_distill.config.distill import Precision, Preprocess
 from atom_distill.config.training_protocol import TrainingProtocol
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Train networks from scratch on a distilled set and test them on the real test split; the scores are kept in "
-    "the run folder. For reference, --random trains on random real images and --whole on all of them; --ddranking "
+    "the run folder; those of a set that comes with the package are only printed. "
+    "For reference, --random trains on random real images and --whole on all of them; --ddranking "
     "compares the three."
 )
 
@@ -83,7 +84,7 @@ class EvaluateCommand(BaseModel):
     """Options of `atom evaluate`."""
 
     target: tyro.conf.Positional[str] = Field(
-        description="A run folder; or, with --random or --whole, a data set's name or path."
+        description=f"{RUN_HELP}; or, with --random or --whole, a data set's name or path."
     )
     random: Flag = Field(
         default=False,
@@ -188,19 +189,18 @@ def _refuse_stray_options(options: EvaluateCommand) -> None:
 
 
 def _run_folder(options: EvaluateCommand) -> DistilledDataset | None:
-    """Return the target if it is a run folder, None where it names a data set."""
-    from atom_distill.artifact.distilled import DistilledDataset
+    """Return the target if it is a run, None where it names a data set."""
     from atom_distill.artifact.folder import holds_run
     from atom_distill.data.sources.named import SOURCES
 
-    folder = Path(options.target)
-    if holds_run(folder):
-        return DistilledDataset.load(folder, options.which)
-    if options.random or options.whole:
-        return None
-    if options.target in SOURCES:
-        raise ConfigError(f"{options.target} is a data set: give the folder of a run, or --random --ipc N, or --whole")
-    raise ArtifactError(f"{options.target} is not a run folder (no config.yaml in it); `atom distill` makes one")
+    if not holds_run(run_folder(options.target)):
+        if options.random or options.whole:
+            return None
+        if options.target in SOURCES:
+            raise ConfigError(
+                f"{options.target} is a data set: give the folder of a run, or --random --ipc N, or --whole"
+            )
+    return load_named(options.target, options.which)
 
 
 def _dataset(options: EvaluateCommand, distilled: DistilledDataset | None) -> ImageDataset:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from pydantic import BaseModel, Field
 
-from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.errors import ConfigError
 from atom_distill.cli.options import Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line
+from atom_distill.cli.runs import RUN_HELP, load_named
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
@@ -29,7 +30,7 @@ _DESCRIPTION = (
 class ExportCommand(BaseModel):
     """Options of `atom export`."""
 
-    run: tyro.conf.Positional[Path] = Field(description="Folder of a run.")
+    run: tyro.conf.Positional[Path] = Field(description=f"{RUN_HELP}.")
     to: Annotated[
         Literal["imagefolder", "parquet", "hf", "pt", "npz", "safetensors"] | None,
         tyro.conf.arg(help_behavior_hint="(none, give it)"),
@@ -59,20 +60,17 @@ def command(arguments: Sequence[str]) -> None:
     options = parse(ExportCommand, command="export", description=_DESCRIPTION, arguments=arguments)
     if options.to is None:
         raise ConfigError("to which format? Give --to pt, npz, parquet, safetensors, imagefolder or hf")
-    from atom_distill.artifact.distilled import DistilledDataset
-    from atom_distill.artifact.folder import holds_run
     from atom_distill.exporting.export_distilled import export_distilled
     from atom_distill.exporting.formats import FORMATS
 
-    if not holds_run(options.run):
-        raise ArtifactError(f"{options.run} is not a run folder (no config.yaml in it); `atom distill` makes one")
-    distilled = DistilledDataset.load(options.run, options.which)
+    distilled = load_named(options.run, options.which)
     out = options.out
     if options.ipc is not None:
         distilled = distilled.head(options.ipc)
-        if out is None:  # not the name of an export of all images
-            suffix = FORMATS.get(options.to).suffix or f"-{options.to}"
-            out = options.run.resolve().with_name(f"{options.run.resolve().name}-first-{options.ipc}{suffix}")
+    if out is None and distilled.folder is None:  # a part, or a set of the package: no folder says where
+        first = "" if options.ipc is None else f"-first-{options.ipc}"
+        suffix = FORMATS.get(options.to).suffix or f"-{options.to}"
+        out = options.run.resolve().with_name(f"{options.run.resolve().name}{first}{suffix}")
     export = export_distilled(
         distilled, options.to, out, force=options.force, push=options.push, private=options.private
     )

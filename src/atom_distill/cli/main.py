@@ -19,13 +19,14 @@ from atom_distill.cli.wording import as_options, flags_of
 from atom_distill.processes.launcher import launched
 from atom_distill.processes.neighbors import announced
 
-_COMMANDS = {
+COMMANDS = {
     "data": "fetch, check and describe a data set",
     "distill": "distill a data set to a few images per class",
     "import": "read a distilled set that others published",
     "reproduce": "run a table of the papers beside the published figures",
     "search": "rank architectures on small proxies of the data",
     "evaluate": "train networks from scratch on a distilled set and test them",
+    "sets": "list the distilled sets that come with the package",
     "export": "write a distilled set for other tools, or to the Hugging Face hub",
     "report": "show runs as one page, for any browser",
     "watch": "the same page while a run goes on",
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        lines = [f"  {name:<14} {text}" for name, text in _COMMANDS.items()]
+        lines = [f"  {name:<14} {text}" for name, text in COMMANDS.items()]
         sys.stdout.write(_HELP.format(commands="\n".join(lines)))
         return 0
     if arguments[0] == "--version":
@@ -99,8 +100,8 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def _command(name: str, arguments: list[str]) -> None:
-    if name not in _COMMANDS:
-        raise unknown_name("command", name, list(_COMMANDS))
+    if name not in COMMANDS:
+        raise unknown_name("command", name, list(COMMANDS))
     if launched().size > 1:
         if name not in _OVER_RANKS:
             raise ConfigError(f"only {' and '.join(_OVER_RANKS)} can be run by several processes: use no torchrun")
@@ -115,7 +116,7 @@ def _command(name: str, arguments: list[str]) -> None:
 
 def _told(name: str, error: BaseException) -> int:
     """Print an error for the user and return the exit code."""
-    command = f"atom {name}" if name in _COMMANDS else "atom"
+    command = f"atom {name}" if name in COMMANDS else "atom"
     stopped = "stopped; the same command continues" if name in _CONTINUED else "stopped"
     told = stopped if isinstance(error, KeyboardInterrupt) else as_options(str(error), flags_of(name))
     if isinstance(error, LostRankError):

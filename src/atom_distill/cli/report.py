@@ -13,7 +13,7 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.writable import require_writable
 from atom_distill.cli.options import JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line
-from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo
+from atom_distill.cli.runs import MOVED_TO_HELP, RUN_HELP, MovedTo, run_folder
 
 _DESCRIPTION = (
     "Write runs as one HTML page: images beside their initial and nearest real images, their evolution, attention, "
@@ -28,7 +28,7 @@ _FIRST_BYTES = 1000
 class ReportCommand(BaseModel):
     """Options of `atom report`."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description="Run folders; several runs are compared.")
+    runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description=f"{RUN_HELP}; several are compared.")
     out: Path = Field(default=Path("report.html"), description="HTML file to write.")
     moved_to: MovedTo = Field(default=None, description=MOVED_TO_HELP)
     images: Annotated[int | None, shown("as many as keep the page light")] = Field(
@@ -45,7 +45,7 @@ def command(arguments: Sequence[str]) -> None:
     from atom_distill.base.sizes import readable_size
     from atom_distill.report.html_page import make_report
 
-    report = make_report(options.runs, max_images=options.images, moved_to=options.moved_to)
+    report = make_report([*map(run_folder, options.runs)], max_images=options.images, moved_to=options.moved_to)
     write_text(options.out, report.html)
     size = options.out.stat().st_size
     if options.json_output:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from atom_distill.base.errors import ConfigError
+from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.cli.options import DataOptions, given
 
 if TYPE_CHECKING:
-    from atom_distill.artifact.distilled import DistilledDataset
+    from atom_distill.artifact.distilled import DistilledDataset, Which
     from atom_distill.data.dataset import ImageDataset
 
 
@@ -19,7 +19,39 @@ MovedTo = Annotated[
     Path | None, tyro.conf.arg(name="data", metavar="PATH", help_behavior_hint="(default: where it was)")
 ]
 """`--data`, with one meaning in all commands that read a run."""
+RUN_HELP = "Run folder, or the name of a set that comes with the package (`atom sets`)"
 MOVED_TO_HELP = "Where the run's data set is now, if it has moved; its contents must be the same."
+
+
+def run_folder(place: str | Path) -> Path:
+    """Return the folder of a run, or that of a set that comes with the package; a run's folder takes precedence.
+
+    Args:
+        place: a folder, or the name of a set. What is neither is returned as a folder.
+    """
+    from atom_distill.artifact.bundled import bundled_folder, bundled_names
+    from atom_distill.artifact.folder import holds_run
+
+    named = not holds_run(Path(place)) and str(place) in bundled_names()
+    return bundled_folder(str(place)) if named else Path(place)
+
+
+def load_named(place: str | Path, which: Which = "last") -> DistilledDataset:
+    """Return the set of a run folder, or one that comes with the package, by its name.
+
+    Raises:
+        ArtifactError: it is neither, or the run is unfinished or damaged.
+    """
+    from atom_distill.artifact.bundled import load_run
+    from atom_distill.artifact.folder import holds_run
+
+    folder = run_folder(place)
+    if not holds_run(folder):
+        raise ArtifactError(
+            f"{place} is not a run folder (no config.yaml in it), nor one of the sets that `atom sets` lists; "
+            "`atom distill` makes a run"
+        )
+    return load_run(folder, which)
 
 
 def dataset_of(distilled: DistilledDataset, options: DataOptions, moved_to: Path | None = None) -> ImageDataset:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from atom_distill.cli.options import DataOptions, Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.cli.ray_options import RayOptions
-from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of
+from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of, load_named
 
 if TYPE_CHECKING:
     from atom_distill.search.proxies import SearchData
@@ -48,7 +48,7 @@ class SearchCommand(BaseModel):
 
     runs: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN ...", help_behavior_hint="(one or more)")
-    ] = Field(description="Folders of distilled runs, all of one data set.")
+    ] = Field(description="Distilled runs, all of one data set: folders, or names of sets that `atom sets` lists.")
     proxies: Annotated[str, shown("random, each run's method, early-stop, whole")] = Field(
         default="",
         description="What to train on, separated by commas: random, early-stop, whole, and methods of the runs.",
@@ -82,13 +82,12 @@ class SearchCommand(BaseModel):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom search`."""
     options = parse(SearchCommand, command="search", description=_DESCRIPTION, arguments=arguments)
-    from atom_distill.artifact.distilled import DistilledDataset
     from atom_distill.search.proxies import name_runs, proxy_names
     from atom_distill.search.run_search import SearchSettings, search_architectures
     from atom_distill.search.space import choose_candidates, find_space
 
     sys.path.append(str(Path.cwd()))  # where the module of a --space may be
-    runs = [DistilledDataset.load(folder) for folder in options.runs]
+    runs = [load_named(place) for place in options.runs]
     names = [name.strip() for name in options.proxies.split(",") if name.strip()]
     settings = SearchSettings(
         proxies=proxy_names(names, name_runs(runs)),

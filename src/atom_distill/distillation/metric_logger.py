@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from atom_distill.artifact.folder import METRICS_FILE, load_history, save_history
-from atom_distill.base.optional import require
 
 
 class MetricLogger:
@@ -20,9 +19,6 @@ class MetricLogger:
         resumed_at: steps done by the state that the run continues from; later lines are dropped, since they are about
             to be written again.
         tensorboard: whether to write files for TensorBoard, too.
-
-    Raises:
-        MissingExtraError: TensorBoard is asked for and not installed.
     """
 
     def __init__(self, folder: Path | None, resumed_at: int, *, tensorboard: bool = False) -> None:
@@ -35,7 +31,6 @@ class MetricLogger:
         save_history(folder, self.entries)
         self._file = (folder / METRICS_FILE).open("a", encoding="utf-8")
         if tensorboard:
-            require("tensorboard", extra="tensorboard", caller="tensorboard=True")
             from torch.utils.tensorboard import SummaryWriter
 
             board = folder / "tensorboard"

@@ -13,6 +13,7 @@ from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.optional import require
 from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import SetFacts, size_in_bytes
@@ -54,10 +55,13 @@ def plan_run(
     Raises:
         ConfigError, UnknownNameError: the settings do not hold together, or not with the data.
         ArtifactError: the run in `out` is another one.
+        MissingExtraError: TensorBoard is asked for and not installed.
     """
     given = _with_whole_path(given)
     resolved = ranks.broadcast_from_rank0(lambda: _settings(dataset, given, out, resume=resume, ranks=ranks.size))
     settings = resolved.general
+    if settings.tensorboard:  # here, and not where it writes: a pool may be trained for an hour before
+        require("tensorboard", extra="tensorboard", caller="`tensorboard=True`")
     ranks.run_on_all(lambda: require_device_for_each(pick_device(settings.device), ranks))
     method = find_method(settings.method)
     method.check(settings, resolved.own)

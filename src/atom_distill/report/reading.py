@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.artifact import folder as files
+from atom_distill.artifact.bundled import is_bundled
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
@@ -82,6 +84,13 @@ class RunView:
     def method(self) -> str:
         """The name of the method."""
         return str(self.settings.get("method", "unknown"))
+
+    @property
+    def loading(self) -> str:
+        """Python that loads the set."""
+        if is_bundled(self.folder):
+            return f"ad.load_distilled({json.dumps(self.folder.name)})"
+        return f"ad.DistilledDataset.load({json.dumps(str(self.folder))})"
 
     @property
     def is_optimized(self) -> bool:

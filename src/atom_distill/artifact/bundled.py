@@ -1,0 +1,61 @@
+"""Distilled sets that come with the package: compact run folders in `sets/`, each with its card and scores.
+
+`tools/bundle_set.py` of the repository puts a finished run there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from atom_distill.artifact.distilled import DistilledDataset, Which
+from atom_distill.artifact.folder import holds_run
+from atom_distill.base.registry import unknown_name
+
+SETS_FOLDER = Path(__file__).parents[1] / "sets"
+
+
+def bundled_names() -> list[str]:
+    """Return the names of the sets that come with the package, by data set and size."""
+    names = [path.name for path in SETS_FOLDER.glob("*") if holds_run(path)]
+    return sorted(names, key=lambda name: (name.rpartition("-")[0], len(name), name))
+
+
+def bundled_folder(name: str) -> Path:
+    """Return the run folder of a set that comes with the package.
+
+    Raises:
+        UnknownNameError: there is none of that name; the message suggests the nearest ones.
+    """
+    if name not in bundled_names():
+        raise unknown_name("distilled set", name, bundled_names())
+    return SETS_FOLDER / name
+
+
+def load_distilled(name: str) -> DistilledDataset:
+    """Return a distilled set that comes with the package, in memory; no real data is needed.
+
+    `DistilledDataset.load` reads the folder of a run of your own.
+
+    Args:
+        name: data set and bytes per class, as `atom sets` lists them, e.g. "cifar10-3072".
+
+    Raises:
+        UnknownNameError: there is none of that name; the message suggests the nearest ones.
+    """
+    return load_run(bundled_folder(name))
+
+
+def load_run(folder: Path, which: Which = "last") -> DistilledDataset:
+    """Return the set of a run folder; one that comes with the package is in memory, so that nothing writes to it.
+
+    Raises:
+        ArtifactError: there is no finished run, a file is missing or damaged, or there is no best set.
+    """
+    tiny = DistilledDataset.load(folder, which)
+    return replace(tiny, folder=None) if is_bundled(folder) else tiny
+
+
+def is_bundled(folder: Path) -> bool:
+    """Return True for the folder of a set that comes with the package."""
+    return folder.resolve().parent == SETS_FOLDER.resolve()
