@@ -68,7 +68,7 @@ def recipes(options: argparse.Namespace) -> list[TrainingProtocol]:
 
 def best(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the name of the protocol with the highest accuracy, averaged over the sizes."""
-    return max((row["protocol"] for row in rows), key=lambda name: _mean(rows, name))
+    return max((str(row["protocol"]) for row in rows), key=lambda name: _mean(rows, name))
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
