@@ -23,15 +23,15 @@ def published(atom, finished, tmp_path) -> Path:
     return path
 
 
-def test_an_imported_set_is_scored_as_one_of_ours(atom, finished, published):
+def test_an_imported_set_is_scored_as_one_of_ours(atom, run_folder, published):
     answer = atom("import --as digits --preprocess normalize --method dm", published)
     assert answer.code == 0, answer.err
     assert "10 images, 1 per class: runs/digits-dm-ipc1" in answer.out
     assert "recognized DC/DSA/DM/DataDAM result" in answer.err
-    with Image.open("runs/digits-dm-ipc1/grid.png") as ours, Image.open(finished / "grid.png") as theirs:
+    with Image.open("runs/digits-dm-ipc1/grid.png") as ours, Image.open(run_folder / "grid.png") as theirs:
         assert ours.tobytes() == theirs.tobytes()
     quick = "--repeats 1 --epochs 3 --width 8 --device cpu --json"
-    scores = [atom(f"evaluate {folder} {quick}").json for folder in ("runs/digits-dm-ipc1", finished)]
+    scores = [atom(f"evaluate {folder} {quick}").json for folder in ("runs/digits-dm-ipc1", run_folder)]
     assert scores[0]["runs"] == scores[1]["runs"]
     assert len(DistilledDataset.load("runs/digits-dm-ipc1").scores) == 1
 

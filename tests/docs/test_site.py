@@ -149,7 +149,7 @@ def test_nothing_generated_is_left_out(site):
 
 def test_formulas_are_mathml(site):
     page = (site[0] / "how-it-works.html").read_text("utf-8")
-    assert page.count('<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"') == 4
+    assert page.count('<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"') == 5
     assert page.count('display="inline"') > 10
 
 

@@ -227,7 +227,7 @@ def test_keys_are_those_of_trials_kept_by_earlier_versions():
     protocol = PROTOCOLS.get("search").changed(epochs=3)
     trial = Trial(Candidate("convnet", NetworkShape(1, 4)), Proxy("whole", "whole", 48, "whole"), protocol, 5)
     assert trial.key("here") == "0c6e6d269cb6c70d5be755ec"
-    for change in ({"loss": "mse"}, {"cutmix": 0.5}, {"augment_always": "flip"}):
+    for change in ({"loss": "mse"}, {"cutmix": 0.5}, {"augment_always": "flip"}, {"warmup": 0.1}):
         assert replace(trial, protocol=protocol.changed(**change)).key("here") != trial.key("here")
 
 

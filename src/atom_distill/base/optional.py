@@ -16,7 +16,7 @@ def is_available(module: str) -> bool:
         found = importlib.util.find_spec(module)
     except ModuleNotFoundError:
         return False
-    return found is not None and found.origin is not None
+    return found is not None and (found.origin is not None or found.submodule_search_locations is None)
 
 
 def require(module: str, *, extra: str, caller: str) -> ModuleType:

@@ -142,8 +142,8 @@ PROTOCOLS.register("vit")(
     )
 )
 """To train transformers on few images: AdamW and a warm-up as DeiT (Touvron et al., ICML 2021) has them, and stronger
-augmentation than dm, of which learning rate, weight decay and strength are chosen by benchmarks/vit_recipe.py on
-held-out training images, with random real images."""
+augmentation than dm. The values are usual ones, not tuned: `benchmarks/vit_recipe.py` compares learning rates, weight
+decays and strengths on held-out training images, with random real sets."""
 PROTOCOLS.register("pool-vit")(
     TrainingProtocol(
         name="pool-vit",

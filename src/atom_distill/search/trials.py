@@ -32,7 +32,7 @@ _REDUCTION = 3
 _RUNGS = 3
 _NEW_FIELDS = (
     *(("schedule", "step"), ("loss", "cross-entropy"), ("temperature", 1.0)),
-    *(("augment_always", "none"), ("cutmix", 0.0)),
+    *(("augment_always", "none"), ("cutmix", 0.0), ("optimizer", "sgd"), ("warmup", 0.0)),
 )
 """Fields that protocols of older versions lacked, and their implied values; keys leave them out to match old trials."""
 
