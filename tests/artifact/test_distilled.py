@@ -326,6 +326,14 @@ def test_scores_are_appended_and_shown(folder):
         assert row in text
 
 
+def test_a_score_of_more_networks_takes_the_place_of_that_of_the_first(folder):
+    tiny = DistilledDataset.load(folder)
+    tiny.add_score(score(arch="resnet18", runs=(33.25,)))
+    tiny.add_score(score(runs=(50.0, 52.0, 51.0)))
+    tiny.add_score(score(runs=(49.0, 52.0)))  # other networks: not the same ones anew
+    assert [found.runs for found in load_scores(folder)] == [(50.0, 52.0, 51.0), (33.25,), (49.0, 52.0)]
+
+
 def test_scoring_the_best_set_leaves_the_card_that_of_the_last(folder):
     best = DistilledDataset.load(folder, which="best")
     best.add_score(score(which="best", steps=1))

@@ -17,7 +17,7 @@ from atom_distill.artifact.card.content import CardContent
 from atom_distill.artifact.card.layout import GRID_FILE
 from atom_distill.artifact.card.render_card import render_card
 from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
-from atom_distill.artifact.scores import Score, load_scores, save_scores
+from atom_distill.artifact.scores import Score, load_scores, with_score, save_scores
 from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.files import write_text
@@ -331,10 +331,10 @@ class DistilledDataset:
         Of several processes, call it in the main one only.
         """
         if self.folder is None:
-            self.scores = [*self.scores, score]
+            self.scores = with_score(self.scores, score)
             return self.scores
         stored = load_scores(self.folder)  # another process may have added some
-        self.scores = [*(old for old in stored if not score.includes(old)), score]
+        self.scores = with_score(stored, score)
         with noting_failure(self.folder, "the score"):
             save_scores(self.folder, self.scores)
             # The card is that of the last images, whichever were scored.

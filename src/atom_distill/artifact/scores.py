@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,6 +91,14 @@ class Score(Runs):
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} +- {self.std:.1f} % (n={len(self.runs)}, {self.arch}, protocol {self.protocol.name})"
+
+
+def with_score(scores: Sequence[Score], new: Score) -> list[Score]:
+    """Return the scores with a new one in the place of the first that it includes, or else at the end."""
+    places = [place for place, old in enumerate(scores) if new.includes(old)]
+    others = [old for place, old in enumerate(scores) if place not in places]
+    place = places[0] if places else len(others)
+    return [*others[:place], new, *others[place:]]
 
 
 _SCORES = TypeAdapter(list[Score])
