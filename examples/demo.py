@@ -98,8 +98,7 @@ def train_on_ready_set(epochs: int, shape: NetworkShape | None = None) -> None:
     """Print the accuracies of networks trained on 30 KB each: a distilled set and two choices of random images.
 
     Args:
-        epochs: on the 610 pictures of each of the two sets that are stored as frequencies; the ten images are passed
-            more often, so that all networks get the same number of updates.
+        epochs: on sets of 610 images; ten images are passed more often, for the same number of updates.
         shape: departures from the ConvNet's depth, width, norm, activation and pooling.
     """
     tiny = ad.load_distilled(READY_SET)
@@ -123,7 +122,7 @@ def train_on_ready_set(epochs: int, shape: NetworkShape | None = None) -> None:
             evaluation_of(epochs, shape).of_distilled(tiny, dataset),
         ),
     }
-    print(f"\naccuracy on {len(dataset.test):,} test images after {epochs} epochs ({updates} updates), one network each:")
+    print(f"\naccuracy on {len(dataset.test):,} test images, one network each, {epochs} epochs ({updates} updates):")
     for name, (size, score) in rows.items():
         print(f"  {name:<51} {size:6,} bytes   {score.mean:4.1f} %")
 

@@ -3,9 +3,9 @@
     atom distill cifar10 --preset best --bytes 3072 --method random --out runs/random-3072
     python tools/demo_images.py runs/random-3072        # into examples/cifar10/
 
-Two contact sheets have the exact pixels of images that are drawn with a seed, class after class: 100 test images of each
-class, and one training image. The folder `random-3072` is the run: random training images in the form of the set
-`cifar10-3072`, without what only the run needs.
+Two contact sheets have the exact pixels of images that are drawn with a seed, class after class: 100 test images of
+each class, and one training image. The folder `random-3072` is the run, without what only the run needs: random
+training images in the form of the set `cifar10-3072`.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_digits_end_with_both_accuracies_a_picture_and_a_report(demo, tmp_path, 
 def test_networks_of_the_ready_set_are_compared_with_those_of_as_many_random_bytes(demo, capsys):
     demo["train_on_ready_set"](1, NetworkShape(depth=1, width=2))
     out = capsys.readouterr().out
-    assert "1,000 test images after 1 epochs (3 updates)" in out
+    assert "1,000 test images, one network each, 1 epochs (3 updates)" in out
     rows = re.findall(r"(\d+)\b.*? ([\d,]+) bytes +(\d+\.\d) %", out)
     images, sizes = [int(row[0]) for row in rows], [int(row[1].replace(",", "")) for row in rows]
     assert images[:2] == [10, 610]
