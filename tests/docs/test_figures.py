@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+import atom_distill
 import figures
+import set_picture
 from atom_distill.ops.matching import attention_mixer, matching_loss, matching_vector
 from docs.pages import ROOT, links_of
 
@@ -60,3 +62,11 @@ def test_distances_of_the_objective_are_those_of_the_loss(drawn):
     assert len(told) == 5
     assert sum(told) == pytest.approx(float(matching_loss(*means)), abs=0.03)
     assert torch.isfinite(means[0]).all()
+
+
+def test_the_picture_of_the_ready_set_has_a_row_for_each_class():
+    drawn = set_picture.picture(atom_distill.load_distilled(set_picture.NAME))
+    assert drawn.size == (2 + 24 * 34, 2 + 10 * 34)
+    with Image.open(ROOT / "docs" / "images" / f"{set_picture.NAME}.png") as committed:
+        difference = np.asarray(committed.convert("RGB"), dtype=float) - np.asarray(drawn.convert("RGB"), dtype=float)
+    assert np.abs(difference).mean() < 2, "make figures"
