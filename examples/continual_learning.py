@@ -37,6 +37,7 @@ from atom_distill.artifact.training_set import TrainingSet
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.files import write_json
+from atom_distill.base.markdown import table as markdown_table
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.record import run_record
 from atom_distill.base.seeding import generator
@@ -136,14 +137,13 @@ class Learner:
         """Return what a memory keeps of a task; made from its images alone, or read where it is made already."""
         plan = self.plan
         if (memory, number) not in self._sets:
-            own: dict[str, Any] = {"method": "random"}
+            settings: dict[str, Any] = {"bytes": plan.bytes, "seed": plan.seed, "device": self.device}
             if memory == "distilled":
-                own = {"preset": plan.preset, "steps": plan.steps, "width": plan.width}
-            name = f"{memory}-{plan.bytes}-bytes-seed-{plan.seed}-task-{number + 1}-of-{plan.tasks}"
-            shared = {"bytes": plan.bytes, "seed": plan.seed, "device": self.device}
-            self._sets[memory, number] = ad.distill(
-                self.load(self.tasks[number]), out=self.runs / name, resume=True, **shared, **own
-            )
+                settings |= {"preset": plan.preset, "steps": plan.steps, "width": plan.width}
+            else:
+                settings |= {"method": "random"}
+            out = self.runs / f"{memory}-{plan.bytes}-bytes-seed-{plan.seed}-task-{number + 1}-of-{plan.tasks}"
+            self._sets[memory, number] = ad.distill(self.load(self.tasks[number]), out=out, resume=True, **settings)
         return self._sets[memory, number]
 
     def evaluation(self, epochs: int) -> Evaluation:
@@ -220,12 +220,11 @@ def compare(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dic
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the comparison as a Markdown table: test accuracies (%) by the number of classes so far."""
     heads = ["memory", "bytes per class", "made in", *(f"{count} classes" for count in rows[0]["classes"]), "average"]
-    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    lines = []
     for row in rows:
         facts = [row["memory"], f"{row['bytes_per_class']:,.0f}", f"{row['made_in']:,.0f} s"]
-        accuracies = [f"{accuracy:.1f}" for accuracy in [*row["accuracies"], row["average"]]]
-        lines.append(f"| {' | '.join(facts + accuracies)} |")
-    return "\n".join(lines)
+        lines.append(facts + [f"{accuracy:.1f}" for accuracy in [*row["accuracies"], row["average"]]])
+    return markdown_table(heads, lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,6 +30,7 @@ from atom_distill.artifact.scores import Runs
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.files import write_json
+from atom_distill.base.markdown import table as markdown_table
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.record import run_record
 from atom_distill.base.seeding import derive_seed
@@ -179,15 +180,12 @@ def compare(measured: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[d
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the comparison as a Markdown table."""
-    lines = [
-        "| trained on | networks | test accuracy, % | more than `real`, points |",
-        "| --- | --- | --- | --- |",
-    ]
+    lines = []
     for row in rows:
         gain = "-" if row["subject"] == "real" else f"{row['gain']:+.1f} +- {row['gain_std']:.1f}"
         accuracy = f"{row['accuracy']:.1f} +- {row['accuracy_std']:.1f}"
-        lines.append(f"| {row['subject']} | {row['networks']} | {accuracy} | {gain} |")
-    return "\n".join(lines)
+        lines.append([row["subject"], str(row["networks"]), accuracy, gain])
+    return markdown_table(["trained on", "networks", "test accuracy, %", "more than `real`, points"], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
