@@ -69,7 +69,9 @@ def test_memories_are_compared_over_all_tasks(example):
             for number, (size, seconds, mean) in enumerate(steps, start=1)
         }
 
-    rows = example["compare"]({"distilled": found((500, 30, 90), (1000, 70, 60)), "none": found((0, 0, 80), (0, 0, 40))})
+    rows = example["compare"](
+        {"distilled": found((500, 30, 90), (1000, 70, 60)), "none": found((0, 0, 80), (0, 0, 40))}
+    )
     assert [(row["bytes_per_class"], row["average"]) for row in rows] == [(100, 75), (0, 60)]
     assert example["table"](rows).splitlines() == [
         "| memory | bytes per class | made in | 5 classes | 10 classes | average |",
