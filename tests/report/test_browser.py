@@ -205,8 +205,9 @@ def many(running: Any, tmp_path: Path) -> Iterator[Opened]:
     """A set of 200 classes of two images each, on a phone."""
     names = tuple(f"Class {label}" for label in range(200))
     images = torch.randn(400, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels, settings = torch.arange(200).repeat_interleave(2), {"method": "random", "ipc": 2}
     transform = ChannelNormalization(torch.tensor([0.5]), torch.tensor([0.2]))
-    made = DistilledDataset.from_images(images, torch.arange(200).repeat_interleave(2), names, transform, {"ipc": 2})
+    made = DistilledDataset.from_images(images, labels, names, transform, settings)
     made.save(tmp_path / "many")
     (tmp_path / "many.html").write_text(make_report([tmp_path / "many"]).html, "utf-8")
     with window(running, width=390, height=844) as page:

@@ -167,8 +167,8 @@ def gallery(view: RunView, analyzer: Analyzer | None, count: int, shrink: int = 
     _add_evolution(shown, view, rows, shrink)
     if shrink > 1:
         view.missing.append(
-            f"Full size: the sides of the pictures are divided by {shrink} to keep the page light; --images N shows N of "
-            "them as they are"
+            f"Full size: the sides of the pictures are divided by {shrink} to keep the page light; --images N shows N "
+            "of them as they are"
         )
     if analyzer is not None and view.images is not None:
         analysis = view.attempt("Attention and nearest real images", lambda: analyzer.analyze(view, rows))
