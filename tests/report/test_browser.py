@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from atom_distill.artifact.distilled import DistilledDataset
+from atom_distill.ops.preprocessing import ChannelNormalization
 from atom_distill.report.html_page import make_report
 from report.browser import Opened, started, window
 
@@ -196,6 +198,48 @@ def test_the_first_images_of_each_class_are_shown_alone(sized):
 def test_runs_without_sizes_have_no_slider_for_them(opened):
     assert opened.page.locator("#sizes").is_hidden()
     assert opened.page.locator("[data-chart=sizes]").is_hidden()
+
+
+@pytest.fixture
+def many(running: Any, tmp_path: Path) -> Iterator[Opened]:
+    """A set of 200 classes of two images each, on a phone."""
+    names = tuple(f"Class {label}" for label in range(200))
+    images = torch.randn(400, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels, settings = torch.arange(200).repeat_interleave(2), {"method": "random", "ipc": 2}
+    transform = ChannelNormalization(torch.tensor([0.5]), torch.tensor([0.2]))
+    made = DistilledDataset.from_images(images, labels, names, transform, settings)
+    made.save(tmp_path / "many")
+    (tmp_path / "many.html").write_text(make_report([tmp_path / "many"]).html, "utf-8")
+    with window(running, width=390, height=844) as page:
+        page.open(tmp_path / "many.html")
+        yield page
+
+
+def test_a_class_is_found_among_many(many):
+    page = many.page
+    titles = lambda: page.locator(".class-row:visible h3").all_inner_texts()  # noqa: E731
+    assert len(titles()) == 200
+    page.locator("#search").fill(" class 19")
+    many.tells("#search-text", "11 of 200")
+    assert titles() == ["Class 19", *(f"Class {label}" for label in range(190, 200))]
+    assert page.locator(".cell:visible").count() == 22
+    page.locator(".cell[tabindex='0']").focus()
+    name = "document.activeElement.title"
+    page.wait_for_function(f"{name} === 'Class 19 1'")  # the image that had the focus is hidden
+    many.press("End")
+    page.wait_for_function(f"{name} === 'Class 199 2'")
+    page.locator("#search").fill("no such class")
+    many.tells("#search-text", "0 of 200")
+    assert page.locator(".cell:visible").count() == 0
+    page.locator("#search").fill("")
+    many.tells("#search-text", "")
+    assert len(titles()) == 200
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert many.said == []
+
+
+def test_few_classes_are_not_searched(opened):
+    assert opened.page.locator("#searching").is_hidden()
 
 
 def test_the_table_sorts_by_click_and_by_key(three):

@@ -21,7 +21,7 @@ from atom_distill.report.charts import curve_charts
 from atom_distill.report.comparison import Column, comparison
 from atom_distill.report.curves import Point, loss_points, size_points, term_points
 from atom_distill.report.fixed_network import FixedNetwork, class_means, concatenated
-from atom_distill.report.gallery import gallery, images_to_show
+from atom_distill.report.gallery import gallery, images_to_show, shrink_of
 from atom_distill.report.neighbors import nearest
 from atom_distill.report.network_analysis import Analyzer
 from atom_distill.report.reading import RunView, read_run
@@ -177,6 +177,34 @@ def test_how_many_images_a_page_takes(tmp_path, side, classes, runs, most, want)
     names = tuple(map(str, range(classes)))
     view = RunView(tmp_path, class_names=names, pictures=torch.zeros(1, 3, side, side, dtype=torch.uint8))
     assert images_to_show([view] * runs, most) == want
+
+
+@pytest.mark.parametrize(
+    ("side", "classes", "runs", "shrink"),
+    [
+        *((32, 10, 4, 1), (64, 200, 1, 1), (64, 200, 2, 2)),
+        *((128, 100, 1, 2), (128, 200, 1, 2), (224, 20, 1, 1), (224, 100, 1, 3)),
+    ],
+)
+def test_many_classes_are_shown_smaller(tmp_path, side, classes, runs, shrink):
+    """Until the pixels of all runs, divided by the square of the factor, are a thousand images of 32x32 at most."""
+    names, labels = tuple(map(str, range(classes))), torch.arange(classes).repeat_interleave(10)
+    pictures = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    views = [RunView(tmp_path, class_names=names, labels=labels, pictures=pictures)] * runs
+    count = images_to_show(views, None)
+    assert count >= classes
+    assert shrink_of(views, count) == shrink
+
+
+def test_a_smaller_picture_has_the_means_of_squares(made):
+    view = read_run(made / "atom", RealDatasets())
+    shown = gallery(view, Analyzer(), 10, shrink=2)
+    assert (shown.tiles.width, shown.frames[0].sheet.height, shown.neighbors.width) == (4, 4, 4)
+    picture = view.pictures[6, 0].numpy().astype(float)
+    means = (picture[::2, ::2] + picture[1::2, ::2] + picture[::2, 1::2] + picture[1::2, 1::2]) / 4
+    assert np.abs(tile(shown.tiles, 3)[..., 0] - means).max() <= 0.5
+    assert [layer.maps.width for layer in shown.layers] == [4, 4, 2]
+    assert "sides of the pictures are divided by 2" in view.missing[-1]
 
 
 def test_a_long_curve_is_averaged_over_equal_parts(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from atom_distill.report.sprites import Sprite, sprite
 
 _MAX_PIXELS = 800 * 32 * 32
 """Pixels of all shown images: with their evolution some 8 MB, and all of CIFAR-10 at ipc 50."""
+_MOST_PIXELS = 1000 * 32 * 32
+"""The same where one image of each class is more: then all are shown smaller. Some 10 MB."""
 _MAX_IMAGES = 1000
 """Images of a run that a page draws quickly."""
 _MAX_ROUNDING = 2
@@ -106,7 +109,8 @@ def galleries(views: Sequence[RunView], max_images: int | None, *, analyze: bool
     """
     analyzer = Analyzer() if analyze else None
     count = images_to_show(views, max_images)
-    return [gallery(view, analyzer, count) for view in views]
+    shrink = shrink_of(views, count) if max_images is None else 1
+    return [gallery(view, analyzer, count, shrink) for view in views]
 
 
 def images_to_show(views: Sequence[RunView], max_images: int | None) -> int:
@@ -125,8 +129,27 @@ def images_to_show(views: Sequence[RunView], max_images: int | None) -> int:
     return max(min(_MAX_IMAGES, _MAX_PIXELS // max(sizes)) // len(sizes), min(_MAX_IMAGES, classes))
 
 
-def gallery(view: RunView, analyzer: Analyzer | None, count: int) -> Gallery:
-    """Return the gallery of a run with the first `count` images of its classes; None analyzes nothing."""
+def shrink_of(views: Sequence[RunView], count: int) -> int:
+    """Return the factor by which the sides of pictures are divided, so that a page of many classes stays light.
+
+    Args:
+        views: all runs of the page.
+        count: images of each run that are shown.
+    """
+    sizes = [(len(view.labels), *view.pictures.shape[2:]) for view in views if view.pictures is not None]
+    pixels = sum(min(count, images) * height * width for images, height, width in sizes)
+    return max(1, math.ceil(math.sqrt(pixels / _MOST_PIXELS)))
+
+
+def gallery(view: RunView, analyzer: Analyzer | None, count: int, shrink: int = 1) -> Gallery:
+    """Return the gallery of a run.
+
+    Args:
+        view: of the run.
+        analyzer: finds attention and the nearest real images; None leaves them out.
+        count: images that are shown, the first of each class.
+        shrink: factor by which the sides of pictures are divided.
+    """
     rows = first_of_each(view.per_class, count) if len(view.labels) else torch.empty(0, dtype=torch.int64)
     shown = Gallery(
         name=view.name,
@@ -139,14 +162,19 @@ def gallery(view: RunView, analyzer: Analyzer | None, count: int) -> Gallery:
     )
     if view.pictures is None:
         return shown
-    shown.tiles = sprite(view.pictures[rows], "exact")
+    shown.tiles = sprite(view.pictures[rows], "exact", shrink)
     shown.sizes = _sizes(view)
-    _add_evolution(shown, view, rows)
+    _add_evolution(shown, view, rows, shrink)
+    if shrink > 1:
+        view.missing.append(
+            f"Full size: the sides of the pictures are divided by {shrink} to keep the page light; --images N shows N "
+            "of them as they are"
+        )
     if analyzer is not None and view.images is not None:
         analysis = view.attempt("Attention and nearest real images", lambda: analyzer.analyze(view, rows))
         if analysis is not None:
-            _add_neighbors(shown, view, analysis, rows)
-            shown.network, shown.layers = analysis.network, _layers(analysis)
+            _add_neighbors(shown, view, analysis, rows, shrink)
+            shown.network, shown.layers = analysis.network, _layers(analysis, shown.tiles, shrink)
     return shown
 
 
@@ -162,7 +190,7 @@ def _sizes(view: RunView) -> list[int] | None:
     return sizes if len(sizes) > 1 else None
 
 
-def _add_evolution(shown: Gallery, view: RunView, rows: Tensor) -> None:
+def _add_evolution(shown: Gallery, view: RunView, rows: Tensor, shrink: int) -> None:
     """Add the snapshots of the shown images."""
     if not view.is_optimized:
         view.missing.append(f"Evolution: the images of {view.method} are not optimized")
@@ -180,7 +208,7 @@ def _add_evolution(shown: Gallery, view: RunView, rows: Tensor) -> None:
         )
         return
     frames = [
-        Frame(step, sprite(pixels[places], "sketch" if step else "photo"))
+        Frame(step, sprite(pixels[places], "sketch" if step else "photo", shrink))
         for step, pixels in zip(found.steps, found.pixels, strict=True)
         if step < view.steps
     ]
@@ -190,14 +218,14 @@ def _add_evolution(shown: Gallery, view: RunView, rows: Tensor) -> None:
         view.missing.append("Initial images: the snapshots do not have them")
 
 
-def _add_neighbors(shown: Gallery, view: RunView, analysis: Analysis, rows: Tensor) -> None:
+def _add_neighbors(shown: Gallery, view: RunView, analysis: Analysis, rows: Tensor, shrink: int) -> None:
     if analysis.neighbors is None or view.real is None:
         return
     chosen = analysis.neighbors.flatten()
     pixels = view.real.train.images[chosen.clamp_min(0)]
     pixels[chosen < 0] = 0
     shown.nearest_other = _nearest_other(pixels.unflatten(0, analysis.neighbors.shape), _initial(view, rows))
-    shown.neighbors, shown.neighbor_ids = sprite(pixels, "photo"), chosen.tolist()
+    shown.neighbors, shown.neighbor_ids = sprite(pixels, "photo", shrink), chosen.tolist()
 
 
 def _initial(view: RunView, rows: Tensor) -> Tensor:
@@ -216,7 +244,7 @@ def _nearest_other(neighbors: Tensor, initial: Tensor) -> list[int]:
     return (first + torch.arange(len(first)) * neighbors.shape[1]).tolist()
 
 
-def _layers(analysis: Analysis) -> list[Layer]:
+def _layers(analysis: Analysis, tiles: Sprite, shrink: int) -> list[Layer]:
     syn, real = analysis.means_syn, analysis.means_real
     layers = []
     for index, maps in enumerate(analysis.responses.spatial):
@@ -228,7 +256,7 @@ def _layers(analysis: Analysis) -> list[Layer]:
         layers.append(
             Layer(
                 name=f"layer {index + 1} ({width} x {height})" + (", the last" if is_last else ""),
-                maps=_gray(maps / _peak(maps)),
+                maps=_gray(maps / _peak(maps), shrink if width > tiles.width else 1),  # no finer than what they cover
                 mean_syn=_gray(mean_syn / peak),
                 mean_real=None if mean_real is None else _gray(mean_real / peak),
                 channels_syn=_rounded(_with_overall_mean(syn.channel[index], syn.counts)),
@@ -249,9 +277,9 @@ def _peak(maps: Tensor) -> Tensor:
     return maps.flatten(1).amax(1).clamp_min(1e-12).view(-1, 1, 1)
 
 
-def _gray(maps: Tensor) -> Sprite:
-    """Return a sheet of maps [n, h, w] with values in [0, 1]."""
-    return sprite(maps.mul(255).round().to(torch.uint8).unsqueeze(1), "exact")
+def _gray(maps: Tensor, shrink: int = 1) -> Sprite:
+    """Return a sheet of maps [n, h, w] with values in [0, 1], their sides divided by a factor."""
+    return sprite(maps.mul(255).round().to(torch.uint8).unsqueeze(1), "exact", shrink)
 
 
 def _rounded(rows: Tensor) -> list[list[float]]:

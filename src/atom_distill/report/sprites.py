@@ -46,8 +46,16 @@ class Sprite:
     tiles: int
 
 
-def sprite(tiles: Tensor, coding: Coding) -> Sprite:
-    """Return a sheet of tiles, uint8 [n, C, H, W], n >= 1, gray or RGB."""
+def sprite(tiles: Tensor, coding: Coding, shrink: int = 1) -> Sprite:
+    """Return a sheet of tiles.
+
+    Args:
+        tiles: uint8 [n, C, H, W], n >= 1, gray or RGB.
+        coding: of the sheet.
+        shrink: factor by which their sides are divided; each pixel becomes the mean of a square.
+    """
+    if shrink > 1:
+        tiles = F.avg_pool2d(tiles.float(), shrink, ceil_mode=True).round().to(torch.uint8)
     count, _, height, width = tiles.shape
     across, down = width, height
     if coding != "exact":

@@ -3,7 +3,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const state = { run: 0, frame: -1, size: -1, layer: -1, klass: 0, zoom: 0, companions: true };
+const state = { run: 0, frame: -1, size: -1, layer: -1, klass: 0, zoom: 0, companions: true, search: "" };
 let cells = [];
 
 /** The run whose images are shown. */
@@ -84,17 +84,26 @@ async function drawGrid() {
   });
 }
 
-/** The cells of the images that are shown: the first of each class, as many as the slider says. */
+/** The cells of the images that are shown: the first of each class that is found, as many as the slider says. */
 const shownCells = () => cells.filter((cell) => !cell.hidden);
 
 /** The number of images of each class that are shown; all but for runs with sizes. */
 const chosenSize = (run) => run.sizes?.[state.size] ?? Infinity;
 
-/** Show the first images of each class, and hide the others. */
-function showFirst() {
-  const run = chosenRun(), size = chosenSize(run);
-  cells.forEach((cell, index) => { cell.hidden = index - run.labels.indexOf(run.labels[index]) >= size; });
-  if (!shownCells().some((cell) => cell.tabIndex === 0)) cells.forEach((cell, index) => { cell.tabIndex = index ? -1 : 0; });
+/** Whether the name of a class has what is searched for in it. */
+const isFound = (name) => name.toLowerCase().includes(state.search.trim().toLowerCase());
+
+/** Show the first images of the classes that are found, and hide the others. */
+function showFound() {
+  const run = chosenRun(), size = chosenSize(run), rows = [...byId("grid").children];
+  cells.forEach((cell, index) => {
+    const label = run.labels[index];
+    cell.hidden = !isFound(run.classes[label]) || index - run.labels.indexOf(label) >= size;
+  });
+  for (const row of rows) row.hidden = !row.querySelector(".cell:not([hidden])");
+  byId("search-text").textContent = state.search.trim() && `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+  const shown = shownCells();
+  if (!shown.some((cell) => cell.tabIndex === 0)) for (const cell of cells) cell.tabIndex = cell === shown[0] ? 0 : -1;
 }
 
 /** Set the size of the images, and show or hide what is beside them. */

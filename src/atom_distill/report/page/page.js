@@ -2,6 +2,7 @@
 // Controls, theme, tables, and the state that a live page keeps when it reloads.
 
 const MEMORY = "atom-report";
+const MANY_CLASSES = 20; // more do not fit on a screen, and can be searched
 
 /** Change the state and draw what depends on it. */
 async function change(what) {
@@ -9,7 +10,7 @@ async function change(what) {
   remember();
   if ("run" in what) await showRun();
   if ("frame" in what || "layer" in what || "run" in what) await drawGrid();
-  if ("size" in what || "run" in what) showFirst();
+  if ("size" in what || "search" in what || "run" in what) showFound();
   if ("zoom" in what || "companions" in what || "run" in what) styleGrid();
   if ("layer" in what || "klass" in what || "run" in what) await drawAttention();
   showControls();
@@ -30,6 +31,7 @@ async function showRun() {
   byId("step").max = String(Math.max(0, frames - 1));
   byId("sizes").hidden = !run.sizes;
   byId("size").max = String((run.sizes?.length ?? 1) - 1);
+  byId("searching").hidden = run.classes.length <= MANY_CLASSES;
   byId("beside").hidden = !(run.initial || run.neighbors);
   byId("beside-what").textContent = `Beside: ${[run.initial && "initial image", run.neighbors && "nearest real image"].filter(Boolean).join(" above ")}`;
   await drawTerms();
@@ -41,6 +43,7 @@ function showControls() {
   byId("step-text").textContent = `${chosenFrame(run).step} of ${run.steps}`;
   slider.setAttribute("aria-valuetext", `step ${chosenFrame(run).step}`);
   byId("companions").checked = state.companions;
+  byId("search").value = state.search;
   showSize(run);
 }
 
@@ -118,6 +121,7 @@ function addListeners() {
     const at = Number(event.target.value);
     change({ size: at === Number(event.target.max) ? -1 : at });
   });
+  byId("search").addEventListener("input", (event) => change({ search: event.target.value }));
   byId("play").addEventListener("click", play);
   for (const id of ["layer", "layer-2"]) byId(id).addEventListener("change", (event) => changeLayer(Number(event.target.value)));
   byId("class").addEventListener("change", (event) => change({ klass: Number(event.target.value) }));
@@ -131,7 +135,7 @@ function addListeners() {
   byId("previous").addEventListener("click", () => moveInLightbox(-1));
   byId("next").addEventListener("click", () => moveInLightbox(1));
   document.querySelectorAll("#runs-table thead button").forEach((button) => button.addEventListener("click", () => sortTable(button.parentNode)));
-  document.querySelectorAll("[data-run]").forEach((tab) => tab.addEventListener("click", () => change({ run: Number(tab.dataset.run), frame: -1, size: -1 })));
+  document.querySelectorAll("[data-run]").forEach((tab) => tab.addEventListener("click", () => change({ run: Number(tab.dataset.run), frame: -1, size: -1, search: "" })));
   document.querySelector(".tabs")?.addEventListener("keydown", moveInTabs);
   byId("all-settings")?.addEventListener("change", (event) => byId("settings-table").classList.toggle("differing", !event.target.checked));
   document.querySelectorAll(".copy").forEach((button) => button.addEventListener("click", () => copy(button)));
