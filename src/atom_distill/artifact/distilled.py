@@ -17,7 +17,7 @@ from atom_distill.artifact.card.content import CardContent
 from atom_distill.artifact.card.layout import GRID_FILE
 from atom_distill.artifact.card.render_card import render_card
 from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
-from atom_distill.artifact.scores import Score, load_scores, with_score, save_scores
+from atom_distill.artifact.scores import Score, load_scores, save_scores, with_score
 from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.files import write_text
