@@ -38,8 +38,8 @@ READY_SET = "cifar10-3072"
 CIFAR10 = Path(__file__).parent / "cifar10"
 """Images of CIFAR-10 and a set of random ones, by `tools/demo_images.py`."""
 QUICK = PROTOCOLS.get("quick")
-EPOCHS = 16
-"""Of the networks that are trained on 610 pictures: as many as two cores do in half a minute."""
+EPOCHS = 10
+"""Of the networks that are trained on 610 pictures: as many as two slow cores do in a minute."""
 
 
 @dataclass(frozen=True)
