@@ -222,3 +222,11 @@ def test_an_extended_set_is_extended_again(tmp_path):
     assert torch.equal(first_rows(third.images, 3), second.images)
     assert torch.equal(first_rows(third.images, 2), base.images)
     assert SETTINGS["width"] == third.settings["width"]
+
+
+def test_none_is_no_set_to_extend(tmp_path):
+    plain = plan_distillation(DATA, {"ipc": 1, "extend": None, "add_classes": None})
+    assert (plain.extension, plain.settings.extended_run) == (None, None)
+    make(tmp_path / "base")
+    plan = plan_distillation(DATA, {"ipc": 4, "extend": str(tmp_path / "base"), "add_classes": None})
+    assert plan.extension is not None

@@ -105,6 +105,21 @@ def test_networks_of_several_evaluations_are_those_of_one():
         evaluation(first=-1)
 
 
+def test_missing_networks_are_computed_as_all_would_be(monkeypatch):
+    """On a processor with bfloat16, where three networks pay to compile and the last of them alone would not."""
+    whole = evaluation(repeats=3)
+    pixels = 3 * QUICK.epochs * 10 * DATA.image_shape[1] * DATA.image_shape[2]
+    monkeypatch.setattr(training_execution, "_COMPILE_FROM", 0.9 * pixels)
+    monkeypatch.setattr(training_execution, "can_compile", lambda _: True)
+    monkeypatch.setattr(training_execution, "fast_dtype", lambda _: torch.bfloat16)
+    alone, rest = replace(whole, first=2, repeats=1), whole._rest(2, 10, DATA)
+    plans = {name: each._plan(10, DATA) for name, each in (("whole", whole), ("alone", alone), ("rest", rest))}
+    assert (rest.first, rest.repeats) == (2, 1)
+    assert (plans["alone"].dtype, plans["alone"].compiled) == (torch.float32, False)
+    for plan in (plans["whole"], plans["rest"]):
+        assert (plan.dtype, plan.compiled) == (torch.bfloat16, True)
+
+
 def test_images_are_tested_through_the_set_s_own_preprocessing():
     """A set that lives in another space must be scored in that space."""
     shifted = replace(distilled().preprocessing, mean=torch.full((3,), 0.1), std=torch.full((3,), 3.0))

@@ -103,11 +103,11 @@ def command(arguments: Sequence[str]) -> None:
 
 def _run_name(dataset_name: str, settings: Mapping[str, Any]) -> str:
     """Return the name of the folder of a run where `--out` is left out."""
-    if "add_classes" in settings:
+    if settings.get("add_classes"):
         return f"{Path(settings['add_classes']).resolve().name}-more-classes"
     sizes = ("budget", "bytes", "pictures", "ipc")
     size = next((f"{name}{settings[name]}" for name in sizes if name in settings), "ipcNone")
-    if "extend" in settings:
+    if settings.get("extend"):
         return f"{Path(settings['extend']).resolve().name}-{size}"
     method = str(settings.get("method", "atom")).rpartition(":")[2]
     return f"{dataset_name}-{method}-{size}"

@@ -134,7 +134,7 @@ def taken_settings(base: DistilledDataset, dataset: ImageDataset, given: Mapping
         ArtifactError: the set was imported, or is one of other data.
         ConfigError: a setting that both must share is another, or the size is not one to extend to.
     """
-    adds_images = "extend" in given
+    adds_images = bool(given.get("extend"))
     if "imported" in base.record:
         raise ArtifactError(f"{base.folder} was imported, and not made by a run whose settings could be taken")
     _require_same_data(base, dataset) if adds_images else _require_some_classes(base, dataset)

@@ -120,10 +120,10 @@ def _settings(
 
 def _resolved(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
     """Return the settings of a new run, those among them that it takes from the set that it extends."""
-    if given.keys() >= set(_EXTENDING):
+    folders = [given[name] for name in _EXTENDING if given.get(name)]
+    if len(folders) > 1:
         raise ConfigError("`extend` adds images and `add_classes` classes: give one, and the other in a second run")
-    folder = given.get("extend") or given.get("add_classes")
-    taken = None if folder is None else taken_settings(DistilledDataset.load(folder), dataset, given)
+    taken = taken_settings(DistilledDataset.load(folders[0]), dataset, given) if folders else None
     return resolve(_facts(dataset), given, taken)
 
 

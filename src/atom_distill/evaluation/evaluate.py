@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
 from atom_distill.base.seeding import derive_seed
 from atom_distill.base.tensors import sha256
+from atom_distill.config.distill import CompileMode
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
@@ -114,13 +116,20 @@ class Evaluation:
         note(f"{min(done, self.repeats)} of {self.repeats} networks were scored before, and are kept")
         if done >= self.repeats:
             return known
-        missing = replace(self, first=done, repeats=self.repeats - done)._of_distilled(distilled, dataset)
+        missing = self._rest(done, known.images, dataset)._of_distilled(distilled, dataset)
         facts = {"runs": known.runs + missing.runs, "seconds": known.seconds + missing.seconds}
         return known.model_copy(update=facts)
 
     def _of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
         score = self._of_set(distilled.training_set(), distilled.preprocessing, dataset, _identity(distilled))
         return score.model_copy(update=_facts(distilled))
+
+    def _rest(self, done: int, images: int, dataset: ImageDataset) -> Evaluation:
+        """Return the evaluation of the networks after some, computed as all would be: a few may not pay to compile."""
+        plan = self._plan(images, dataset)
+        compiled: CompileMode = "on" if plan.compiled else "off"
+        execution = replace(self.execution, precision=_precision(plan.dtype), compile=compiled)
+        return replace(self, first=done, repeats=self.repeats - done, execution=execution)
 
     def _known(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score | None:
         """Return the set's score of most networks that this evaluation would train, too; None if there is none."""
@@ -300,11 +309,15 @@ class Evaluation:
             arch=self.arch,
             shape=asdict(self.shape),
             protocol=self.protocol,
-            precision="bfloat16" if runs.dtype == torch.bfloat16 else "float32",
+            precision=_precision(runs.dtype),
             seed=self.seed,
             runs=runs.accuracies,
             seconds=runs.seconds,
         )
+
+
+def _precision(dtype: torch.dtype) -> Literal["float32", "bfloat16"]:
+    return "bfloat16" if dtype == torch.bfloat16 else "float32"
 
 
 def _facts(distilled: DistilledDataset) -> dict[str, object]:
