@@ -70,11 +70,11 @@ def test_a_hang_up_that_the_caller_ignores_stays_ignored():
 
 
 ON_A_TERMINAL = """
-import signal, sys, time
+import os, signal, sys, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests run under
 from atom_distill.base.interrupt import StopRequest
 with StopRequest() as stop:
-    print("ready", file=sys.stderr, flush=True)
+    os.write(2, b"ready")  # at once: print writes the end of the line on its own, perhaps to a terminal closed by then
     while not stop.received:
         time.sleep(0.01)
     for stream in (sys.stdout, sys.stderr):
