@@ -35,7 +35,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
     table = Table(title=text(title), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(text(column), no_wrap=index == 0)  # the names of the rows stay whole
+        # The names of the rows stay on one line; a word too long for another column continues on the next line.
+        widest = max(map(len, column.split()), default=None)
+        table.add_column(text(column), no_wrap=index == 0, overflow="fold", min_width=widest)
     for row in rows:
         table.add_row(*map(text, row))
     Console().print(table)

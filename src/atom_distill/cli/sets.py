@@ -38,7 +38,7 @@ def command(arguments: Sequence[str]) -> None:
     rows = [row for each in facts for row in _rows(each)]
     print_table(
         "distilled sets that come with the package",
-        ["name", "bytes", "pictures", "network", "accuracy, %", "networks", "protocol"],
+        ["name", "bytes", "pictures", "network", "test, %", "runs", "protocol"],
         rows,
     )
     for each in facts:
