@@ -14,7 +14,7 @@ def paragraph(counts: Mapping[str, Any]) -> str:
     kills, damaged, faults = counts["kills"], counts["damaged"], counts["faults"]
     pairs = sum(number for name, number in kills["by_variety"].items() if "2 processes" in name)
     return (
-                f"{_BEGINNING} `tools/campaign.py` ([counts](../results/reliability.json)) killed {kills['runs']:,} runs "
+        f"{_BEGINNING} `tools/campaign.py` ([counts](../results/reliability.json)) killed {kills['runs']:,} runs "
         f"({pairs} of them with 2 processes) by SIGKILL at random moments in {len(kills['killed_while'])} phases: "
         f"{_well(kills['runs'], kills)}, resumed with `--resume`, ended with the same bits as an undisturbed run. Of "
         f"{damaged['inputs']:,} damaged inputs (images, archives, tables, run folders, command lines), "
