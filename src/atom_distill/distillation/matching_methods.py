@@ -157,7 +157,7 @@ class AttentionSettings(MethodSettings):
     task_balance: float = Field(
         default=0.01,
         ge=0,
-        description="Lambda, weight of the embedding against the attention.",
+        description="Lambda, weight of the embedding relative to the attention.",
         json_schema_extra=default_text("0.01 up to 32x32, 0.02 above"),
     )
     second_moments: float = Field(

@@ -32,10 +32,10 @@ _OF_NETWORK = frozenset(["arch", "depth", "width", "norm", "activation", "poolin
 
 
 class TrainedSelectionSettings(MethodSettings):
-    """The settings of selections that rest on a trained network."""
+    """The settings of selections that use a trained network."""
 
     selection_epochs: int = Field(
-        default=10, ge=1, description="Length of the training on the whole set on which the selection rests (epochs)."
+        default=10, ge=1, description="Training of the network that the selection uses, on the whole set (epochs)."
     )
 
 
