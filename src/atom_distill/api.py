@@ -39,23 +39,23 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
 ) -> ImageDataset:
     """Load a data set by name, from a file or folder, or from the Hugging Face hub.
 
-    A known name takes precedence over a file of that name; write `./digits`, or pass a `Path`, for the latter.
-    Decoded images are cached in the folder `ATOM_DATA` and opened as memory maps. Of several processes, rank 0 loads
+    A known name takes precedence over a file of that name; write `./digits`, or pass a `Path`, for the file.
+    Decoded images are cached in the folder `ATOM_DATA` and opened as memory maps. With several processes, rank 0 loads
     the set first, and the others open what it has cached.
 
     Args:
         name_or_path: `digits`, `cifar10`, `cifar100`, `cifar100-coarse`, `tiny-imagenet`, a path to class folders, a
             zip or npz file, parquet files or a saved Hugging Face set, or `owner/name` of a set on the hub.
-        data_dir: a published copy of a named set: its archive, its folder, or the folder that holds either.
-        image_size: height and width in pixels; images are resized and cropped to it. None keeps their size.
-        test_fraction: share of each class to use as test images, for a path without a test split, in (0, 1).
-        classes: names of the classes to keep, in the order of their new labels; or how many, from the first.
+        data_dir: your copy of a named set as published: its archive, its folder, or the folder that holds either.
+        image_size: height and width in pixels, to which images are resized and cropped. None keeps their size.
+        test_fraction: share of each class to use as test images, for data without a test split, in (0, 1).
+        classes: names of the classes to keep, in the order of their new labels; or a number N for the first N.
         skip_unreadable: leave out images that cannot be decoded, and count them.
-        seed: of the draw of the test fraction. Runs that differ in their own seed only should share it, or one
+        seed: seed for drawing the test fraction. Keep it the same when only a run's own seed changes, or one run
             would train on images that another is tested on.
-        test_split: name of the split to test on, for a path with several; None for the first of test, val, dev, eval.
-        image_column: the column of the images, for a table with several that could be it.
-        label_column: the column of the labels, likewise.
+        test_split: name of the split to test on, if there are several; None for the first of test, val, dev, eval.
+        image_column: column of the images, if several columns of a table fit.
+        label_column: column of the labels, likewise.
         refresh: fetch and decode again, even if the set is cached.
 
     Raises:
@@ -96,22 +96,22 @@ def distill(
 
     Args:
         dataset: from `load_dataset`.
-        ipc: images per class; or give budget=M, a total number of images, allocated in proportion to class sizes; or
-            bytes=N, the size per class of low frequencies of as many images as are worth it.
+        ipc: images per class. Instead, budget=M gives a total number of images, allocated in proportion to class
+            sizes, and bytes=N a size per class, for images stored as low frequencies.
         method: "atom" (default), "datadam", "dm", "dc", "dsa", "random", "herding", "k-center", "k-means",
             "forgetting", one that you registered in `METHODS`, or "package.module:name".
-        out: folder for the result, its checkpoints and metrics; without it the result is in memory only.
+        out: folder for the result, its checkpoints and metrics; without it, the result is in memory only.
         resume: continue the run in `out`, if there is one.
-        show_progress: draw a bar on standard error.
+        show_progress: draw a progress bar on standard error.
         settings: any field of `atom_distill.config.distill.DistillConfig`, e.g. steps=500, init="noise", seed=1,
-            norm="batch", and of the method's own settings, e.g. spatial_power=2; what is left out gets the papers'
-            value for the resolution and ipc.
+            norm="batch", and of the method's own settings, e.g. spatial_power=2. Those left out get the papers'
+            values for the resolution and ipc.
 
     Returns:
-        The distilled set; where `out` is given it is stored there too.
+        The distilled set, which is also stored in `out`, if given.
 
     Raises:
-        AtomError: the settings, the data or the folder do not allow it; the message says what to do.
+        AtomError: the settings, the data or the folder cannot be used; the message says what to do.
 
     Source: ATOM (arXiv 2405.01373).
     """
@@ -127,7 +127,7 @@ def plan_distillation(
 
     Args:
         dataset: from `load_dataset`.
-        settings: by name, as `distill` takes them; None stands for one that is not given.
+        settings: by name, as for `distill`; None means not given.
         out: folder for the result.
         resume: continue the run in `out`, if there is one.
 
@@ -157,24 +157,25 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     """Train networks from scratch on a distilled set and test them on the real test split.
 
     Args:
-        distilled: the set; if it is stored in a folder, the score is kept there with its protocol.
+        distilled: the set; if it is stored in a folder, the score is saved there.
         dataset: the real set; only its test split is used.
-        arch: architecture.
-        repeats: number of networks, each from its own seed.
+        arch: name of the architecture.
+        repeats: number of networks, each with its own seed.
         protocol: how they are trained: a name, or a protocol, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
-        same_compute: divide the epochs by the decoded images per stored image; the protocol's name says so.
-        shape: departures from the architecture's depth, width, norm, activation and pooling.
-        seed: of all random draws.
+        same_compute: divide the epochs by the number of decoded images per stored image; recorded in the protocol's
+            name.
+        shape: changes to the architecture's depth, width, norm, activation and pooling.
+        seed: seed of every random draw.
         device: cpu, cuda, ..., or auto.
-        execution: precision, compilation and networks at once, e.g. `ExecutionOptions(precision="float32")`; left out,
-            the machine's choice.
-        show_progress: draw a bar on standard error.
+        execution: precision, compilation and networks at once, e.g. `ExecutionOptions(precision="float32")`; by
+            default chosen for the machine.
+        show_progress: draw a progress bar on standard error.
 
     Returns:
-        Mean, standard deviation and every run, in percent, of the last epoch.
+        Test accuracies after the last epoch, in percent: mean, standard deviation and every network's.
 
     Raises:
-        AtomError: unknown names, or sets that do not belong together.
+        AtomError: a name is unknown, or the two sets do not belong together.
     """
     dataset = _usable(dataset)
     ranks = current_ranks()

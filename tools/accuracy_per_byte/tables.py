@@ -61,8 +61,8 @@ def _row(run: Sequence[Entry], baselines: Mapping[str, Entry]) -> Mapping[str, s
     first = run[0]
     return {
         "set": f"{first.run}: {_made(first)}",
-        "stored for a class": f"{first.pictures:g} pictures, `{first.parameterization}`",
-        "bytes a class": f"{first.stored_bytes / first.classes:,.0f}",
+        "stored per class": f"{first.pictures:g} pictures, `{first.parameterization}`",
+        "bytes per class": f"{first.stored_bytes / first.classes:,.0f}",
         "images at 8 bits": f"{first.images_8_bit:.2f}",
         "images at float32": f"{first.images_float32:.2f}",
         "`dm`, %": _accuracy(entry for entry in run if entry.protocol == "dm"),
@@ -118,8 +118,8 @@ def _published(dataset: str) -> str:
         if any(method.accuracies[dataset])
     ]
     rows.append(["whole set", *[_percent(WHOLE_SET[dataset])] * len(IMAGES), "all real images", "-"])
-    columns = [f"{images} image{'' if images == 1 else 's'} a class, %" for images in IMAGES]
-    return f"Published:\n\n{md.table(['method', *columns, 'what is stored', 'how it was judged'], rows)}"
+    columns = [f"{images} image{'' if images == 1 else 's'} per class, %" for images in IMAGES]
+    return f"Published:\n\n{md.table(['method', *columns, 'what is stored', 'how it was evaluated'], rows)}"
 
 
 def _by_run(entries: Iterable[Entry]) -> list[list[Entry]]:

@@ -14,15 +14,14 @@ def paragraph(counts: Mapping[str, Any]) -> str:
     kills, damaged, faults = counts["kills"], counts["damaged"], counts["faults"]
     pairs = sum(number for name, number in kills["by_variety"].items() if "2 processes" in name)
     return (
-        f"{_BEGINNING} `tools/campaign.py` ([counts](../results/reliability.json)) ended {kills['runs']:,} runs with "
-        f"SIGKILL, {pairs} of them of 2 processes, at random moments of {len(kills['killed_while'])} phases: "
-        f"{_well(kills['runs'], kills)} went on with `--resume` to the bits of a run that was left alone. Of "
+        f"{_BEGINNING} `tools/campaign.py` ([counts](../results/reliability.json)) killed {kills['runs']:,} runs "
+        f"({pairs} of them with 2 processes) by SIGKILL at random moments in {len(kills['killed_while'])} phases: "
+        f"{_well(kills['runs'], kills)}, resumed with `--resume`, ended with the same bits as an undisturbed run. Of "
         f"{damaged['inputs']:,} damaged inputs (images, archives, tables, run folders, command lines), "
-        f"{_well(damaged['inputs'], damaged)} were read, or refused with one line that says what is wrong, within "
-        f"{damaged['slowest_s']:.0f} s and {damaged['most_memory_mib']:,} MiB. At {faults['failures']:,} changes of "
-        f"files (1 in {faults['every']} of all that the commands make) the disk was full or read-only, or failed: "
-        f"{_well(faults['failures'], faults)} commands kept all that there was, and succeeded when "
-        "they were given again."
+        f"{_well(damaged['inputs'], damaged)} were read, or rejected with one line that says what is wrong, within "
+        f"{damaged['slowest_s']:.0f} s and {damaged['most_memory_mib']:,} MiB. In {faults['failures']:,} tests (1 in "
+        f"{faults['every']} of the file changes that commands make), the disk was full, read-only or failing: "
+        f"{_well(faults['failures'], faults)} commands lost no existing data, and succeeded when run again."
     )
 
 

@@ -35,13 +35,13 @@ def bundled_folder(name: str) -> Path:
 def load_distilled(name: str) -> DistilledDataset:
     """Return a distilled set that comes with the package, in memory; no real data is needed.
 
-    `DistilledDataset.load` reads the folder of a run of your own.
+    To load a run folder of your own, use `DistilledDataset.load`.
 
     Args:
-        name: data set and bytes per class, as `atom sets` lists them, e.g. "cifar10-3072".
+        name: data set and bytes per class, as listed by `atom sets`, e.g. "cifar10-3072".
 
     Raises:
-        UnknownNameError: there is none of that name; the message suggests the nearest ones.
+        UnknownNameError: there is no set of that name; the message suggests the nearest ones.
     """
     return load_run(bundled_folder(name))
 

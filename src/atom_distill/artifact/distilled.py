@@ -46,13 +46,13 @@ Which = Literal["last", "best"]
 class DistilledDataset:
     """A synthetic training set and everything needed to use, show and reproduce it.
 
-    It holds what is stored; `training_set` decodes it, and `images`, `labels`, ... are parts of that.
+    It holds the stored values; `training_set` decodes them into `images`, `labels`, ...
 
     Attributes:
         stored: stored values by name, float32 [R, ...], class after class.
         row_labels: class of each stored row, int64 [R].
         class_names: index = label.
-        preprocessing: between pixels and model space; apply it to the real images you test on.
+        preprocessing: transform between pixels and model space; apply it to the real images you test on.
         settings: the run's final settings, by name.
         parameterization: decodes the stored values to images.
         dataset: name, source, fingerprint and loading request of the real set.
@@ -60,11 +60,11 @@ class DistilledDataset:
         history: one entry per step: step, loss, its terms by name, and evaluations on held-out training images.
         scores: evaluations on the test split.
         steps: steps done when the values were taken.
-        which: the last values, or the best on held-out training images.
-        best: the best set on held-out training images beside this last one, if the run evaluated.
-        folder: where it is stored; None for one that is in memory only.
+        which: whether these are the last values, or the best on held-out training images.
+        best: of a last set, the best one on held-out training images, if the run evaluated.
+        folder: where it is stored; None if it is in memory only.
         soft_labels: float32 [M, K], a row for each decoded image; None for most sets.
-        first: stored images of each class of another set that this one has (`head`); None for a set of its own.
+        first: for the head of another set (`head`), how many stored images of each class it has; otherwise None.
     """
 
     stored: Stored
@@ -110,8 +110,8 @@ class DistilledDataset:
             images: in model space, float32 [M, C, H, W].
             labels: int64 [M].
             class_names: index = label.
-            preprocessing: between pixels and model space.
-            settings: by name.
+            preprocessing: transform between pixels and model space.
+            settings: settings by name.
             facts: any other attributes of this class by name.
 
         Raises:
@@ -135,7 +135,7 @@ class DistilledDataset:
         return len(self.row_labels) * self.parameterization.images_per_row
 
     def training_set(self) -> TrainingSet:
-        """Return the decoded images with their labels: what everything that trains, tests, draws or exports reads."""
+        """Return the decoded images with their labels."""
         return self._training_set
 
     @cached_property
@@ -175,13 +175,13 @@ class DistilledDataset:
 
     @property
     def images_per_stored(self) -> float:
-        """Decoded images for each image of the set's size; 1 where images are stored as they are."""
+        """Decoded images per stored image of full size; 1 if the set stores pixels."""
         found = images_per_stored(self.settings, len(self), len(self.class_names), self.image_shape)
         return found or len(self) / len(self.row_labels)
 
     @property
     def form(self) -> str | None:
-        """Parameterization and precision of what is stored; None for float32 images as they are."""
+        """Parameterization and precision of the stored values; None for float32 pixels."""
         return stored_form_title(self.settings)
 
     @property
@@ -197,17 +197,17 @@ class DistilledDataset:
 
     @cached_property
     def stored_bytes(self) -> int:
-        """Size of all that the set needs, bytes: values (packed where they are rounded), soft labels, transform."""
+        """Size of everything the set needs, bytes: values (compressed if rounded), soft labels, transform."""
         return self.values().size() + count_bytes(self.preprocessing.tensors())
 
     def head(self, ipc: int) -> DistilledDataset:
-        """Return the set of the first stored images of each class, in memory; of a nested run, a set of that size.
+        """Return the set of the first stored images of each class, in memory; a nested run is made for this.
 
         Args:
-            ipc: stored images of each class; of a set that spends bytes, pictures.
+            ipc: stored images per class; pictures, if the size of the set is in bytes.
 
         Raises:
-            ConfigError: no class has as many.
+            ConfigError: no class has that many.
         """
         counts = torch.bincount(self.row_labels, minlength=len(self.class_names))
         if not 1 <= ipc <= int(counts.max()):
@@ -229,7 +229,7 @@ class DistilledDataset:
         return head.with_measured_size()
 
     def with_measured_size(self) -> DistilledDataset:
-        """Return the set with what it takes as its size, and the best one beside it, where the size is in bytes."""
+        """Return the set with the setting `bytes`, if any, replaced by its measured size; likewise its best set."""
         if not self.settings.get("bytes"):
             return self
         best = None if self.best is None else self.best.with_measured_size()
@@ -267,7 +267,7 @@ class DistilledDataset:
         )
 
     def to_torch(self) -> TensorDataset:
-        """Return a PyTorch dataset of (image in model space, label); the label is [K] probabilities if it is soft."""
+        """Return a PyTorch dataset of (image in model space, label); a soft label is [K] probabilities."""
         from torch.utils.data import TensorDataset
 
         return TensorDataset(self.images, self.targets)
@@ -285,9 +285,9 @@ class DistilledDataset:
         return Dataset.from_dict(columns, features=Features(features))
 
     def save(self, folder: str | Path) -> None:
-        """Write it as a folder; a folder that holds anything else is refused, not overwritten.
+        """Write the set as a run folder; a folder that holds anything else is refused, not overwritten.
 
-        Of several processes, call it in the main one only.
+        With several processes, call it in the main one only.
 
         Raises:
             ArtifactError: the folder is in use.
@@ -324,11 +324,11 @@ class DistilledDataset:
         )
 
     def add_score(self, score: Score) -> list[Score]:
-        """Keep a score with the set, where it is stored also in `scores.json` and on the card; return all scores.
+        """Add a score to the set, and to `scores.json` and the card if it has a folder; return all scores.
 
-        It replaces a score of its first networks under the same settings.
+        It replaces an earlier score with the same settings whose networks it includes.
 
-        Of several processes, call it in the main one only.
+        With several processes, call it in the main one only.
         """
         if self.folder is None:
             self.scores = with_score(self.scores, score)
@@ -347,7 +347,7 @@ class DistilledDataset:
         """Read a run folder.
 
         Args:
-            folder: written by `save` or by a run.
+            folder: a folder written by `save` or by a run.
             which: the last values, or the best on held-out training images.
 
         Raises:

@@ -47,19 +47,19 @@ class Score(Runs):
     Attributes:
         subject: what the networks were trained on: a distilled set, random subsets, or the whole set.
         labels: class numbers, or the soft labels of a distilled set.
-        which: of a distilled set, the last images or the best on held-out training images.
+        which: for a distilled set, the last images or the best on held-out training images.
         dataset: the data set whose test split was scored.
         preprocess: the transform between pixels and networks.
-        form: of random images, that of a distilled set through which they went; None: they were taken as they are.
-        steps: of a distilled set, the steps done when it was taken.
-        first: of a distilled set, the stored images of each class that were taken; None for all.
+        form: for random images, the form of a distilled set in which they were stored; None if unchanged.
+        steps: for a distilled set, the number of steps when it was taken.
+        first: for a distilled set, how many stored images of each class were used; None for all.
         images: number of images trained on.
         ipc: images per class; None where the classes differ.
         arch: architecture.
         shape: depth, width, norm, activation and pooling as requested; None is the architecture's own.
         protocol: how the networks were trained.
-        precision: of convolutions and matrix products.
-        seed: of the evaluation.
+        precision: precision of convolutions and matrix products.
+        seed: seed of the evaluation.
         runs: test accuracy of each network after its last epoch, percent.
         seconds: wall-clock time of the evaluation.
     """

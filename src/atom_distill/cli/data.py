@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from atom_distill.data.dataset import ImageDataset
 
 _DESCRIPTION = (
-    "Fetch a data set (cache, --data-dir, hub), check it and describe it: counts, sizes, mean, deviation, and a "
-    "contact sheet as PNG."
+    "Fetch a data set (from the cache, --data-dir or the hub), check it and describe it: counts, sizes, mean, standard "
+    "deviation, and a contact sheet as PNG."
 )
 _CLASSES_SHOWN = 12
 _MAX_NAME = 32  # characters, which may be two columns wide: the counts stay visible
@@ -36,9 +36,9 @@ class DataCommand(BaseModel):
 
     dataset: tyro.conf.Positional[str] = Field(description=DATASET_HELP)
     data: DataOptions = group(DataOptions)
-    refresh: Flag = Field(default=False, description="Fetch and decode again, although it is cached.")
-    sheet: Annotated[Path | None, shown("NAME-contact-sheet.png here")] = Field(
-        default=None, description="Where the contact sheet goes."
+    refresh: Flag = Field(default=False, description="Fetch and decode again, even if it is cached.")
+    sheet: Annotated[Path | None, shown("./NAME-contact-sheet.png")] = Field(
+        default=None, description="File for the contact sheet."
     )
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
 

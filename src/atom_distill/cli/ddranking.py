@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class RankingOptions(BaseModel):
-    """DD-Ranking's scores of a run: HLR, IOR, LRS and ARS."""
+    """Scores of the DD-Ranking benchmark: HLR, IOR, LRS and ARS."""
 
     ddranking: Flag = Field(
         default=False,
-        description="Score the run as DD-Ranking does: beside random images and the whole set, with and without DSA.",
+        description="Score the run as DD-Ranking does: against random images and the whole set, with and without DSA.",
     )
     whole_accuracy: Annotated[float | None, shown("train on the whole set")] = Field(
-        default=None, description="Accuracy on the whole set, known from elsewhere, for --ddranking (percent)."
+        default=None, description="Known accuracy of training on the whole set, for --ddranking (percent)."
     )
     whole_epochs: Annotated[int | None, shown("the protocol's")] = Field(
         default=None, description="Passes over the whole set, for --ddranking (epochs)."

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from atom_distill.distillation.method import Method, RunPlan
 
 _DESCRIPTION = (
-    "Distill a data set to a few synthetic images per class. What is left out gets the papers' value for the "
-    "resolution and ipc. The result is a folder with the images, their preprocessing, every setting and a card. "
-    "`--method NAME --help` shows the settings of a method."
+    "Distill a data set to a few synthetic images per class. Settings that you leave out get the papers' values for "
+    "the resolution and the images per class (ipc). The result is a folder with the images, their preprocessing, "
+    "every setting and a card. `--method NAME --help` shows the settings of a method."
 )
 
 _SIZES = frozenset({"ipc", "budget", "bytes"})
@@ -55,14 +55,14 @@ class DistillCommand(BaseModel):
     out: Annotated[Path | None, shown("runs/DATASET-METHOD-ipcN")] = Field(
         default=None, description="Folder for the result, its checkpoints and metrics."
     )
-    resume: Flag = Field(default=False, description="Continue the run in --out, bit for bit.")
+    resume: Flag = Field(default=False, description="Continue the run in --out; it ends as if it had never stopped.")
     config: Annotated[Path | None, shown("not used")] = Field(
         default=None, description="YAML file of settings, or a run's config.yaml; options given here override it."
     )
     frequency: Annotated[tuple[int, ...] | None, shown("not used")] = Field(
         default=None,
-        description="Short for --parameterization frequency-A-B: the corners of luma and chroma, e.g. 12 6, or one "
-        "number for both.",
+        description="Short for --parameterization frequency-A-B: how many frequencies of luma and chroma to keep in "
+        "each direction, e.g. 12 6, or one number for both.",
     )
     dry_run: Flag = Field(default=False, description="Print the final settings and where each came from, then stop.")
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")

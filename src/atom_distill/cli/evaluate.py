@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from atom_distill.evaluation.ranking import RankingPlan
 
 _DESCRIPTION = (
-    "Train networks from scratch on a distilled set and test them on the real test split; the scores are kept in "
+    "Train networks from scratch on a distilled set and test them on the real test split. Scores are saved in "
     "the run folder; those of a set that comes with the package are only printed. "
-    "For reference, --random trains on random real images and --whole on all of them; --ddranking "
+    "For comparison, --random trains on random real images and --whole on all of them; --ddranking "
     "compares the three."
 )
 
 
 class ShapeOptions(BaseModel):
-    """Departures from the architecture's defaults."""
+    """Changes to the architecture's defaults."""
 
     depth: Annotated[int | None, shown("for convnet by the resolution")] = Field(
         default=None, description="Blocks of the networks."
@@ -57,26 +57,26 @@ class ShapeOptions(BaseModel):
 
 ProtocolOptions = settings_options(
     TrainingProtocol,
-    "Departures from the protocol, which become part of its name; shown are the values of dm.",
+    "Changes to the protocol, which become part of its name; the defaults shown are those of dm.",
     ("name",),
 )
 
 
 class MachineOptions(BaseModel):
-    """How it is computed on this machine; changes only speed and rounding."""
+    """How to compute on this machine; changes only speed and rounding."""
 
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best available.")
     precision: Precision = Field(
-        default="auto", description="Of convolutions; auto: bfloat16 where that is faster. It is stored with the score."
+        default="auto", description="Precision of convolutions, kept with the score; auto: bfloat16 where faster."
     )
     compile: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="Whether to use torch.compile; auto: in long evaluations.",
+        description="Use of torch.compile; auto: in long evaluations.",
     )
     at_once: int = Field(
         default=0,
-        description="Number of networks that train together in this process; 0: all on a GPU, and on a CPU one; in a "
-        "long evaluation one on each core, in a process of its own.",
+        description="Number of networks that train together in this process; 0: all on a GPU; one on a CPU, or in a "
+        "long evaluation one per core, in worker processes.",
     )
 
 
@@ -88,20 +88,20 @@ class EvaluateCommand(BaseModel):
     )
     random: Flag = Field(
         default=False,
-        description="Train on random real images, a fresh draw for each network: as many as the run has and of its "
-        "parameterization and bits, unless an ipc or a preprocessing is given.",
+        description="Train on random real images, a new draw for each network: as many as the run has, stored in the "
+        "same form, unless --ipc or --preprocess is given.",
     )
     whole: Flag = Field(default=False, description="Train on the whole training set.")
     ipc: Annotated[int | None, shown("the run's")] = Field(
         default=None,
-        description="Images per class: the first of the run's stored images (of a nested run, a set of that size), or "
-        "with --random real images (images).",
+        description="Use only the first stored images of each class (in a nested run, a set of that size); with "
+        "--random, the number of real images per class.",
     )
     preprocess: Annotated[Preprocess | None, shown("the run's, or the papers'")] = Field(
         default=None, description="Preprocessing, for --random and --whole."
     )
     which: Literal["last", "best"] = Field(
-        default="last", description="The run's last images, or its best on held-out training images."
+        default="last", description="The run's last images, or those that were best on held-out training images."
     )
     dataset: Annotated[str | None, shown("the one distilled")] = Field(
         default=None, description="Another data set to test on: a name or a path."
@@ -114,21 +114,20 @@ class EvaluateCommand(BaseModel):
     repeats: int = Field(default=5, description="Number of networks per architecture.")
     more: Flag = Field(
         default=False,
-        description="Keep the networks of a score that the run has under the same settings, and train only those that "
-        "are missing.",
+        description="Keep the networks of an earlier score with the same settings, and train only those missing.",
     )
     seed: int = Field(default=0, description="Seed of every random draw.")
     protocol: str = Field(
         default="dm",
-        description="Training protocol: dm (the field's usual one), idc (that of IDC: CutMix), quick (ranks sets in a "
-        "fifth of the time), vit (for transformers: AdamW) or search.",
+        description="Training protocol: dm (the field's usual one), idc (that of the IDC paper, with CutMix), quick "
+        "(ranks sets in a fifth of the time), vit (for transformers, with AdamW) or search.",
     )
     same_compute: Flag = Field(
         default=False,
-        description="Divide the epochs by the pictures per stored image, as sets of more pictures have more updates "
-        "an epoch.",
+        description="Divide the epochs by the number of pictures per stored image, since more pictures mean more "
+        "updates per epoch.",
     )
-    hard_labels: Flag = Field(default=False, description="Train on class numbers, though the set has soft labels.")
+    hard_labels: Flag = Field(default=False, description="Train on class numbers even if the set has soft labels.")
     training: ProtocolOptions = group(ProtocolOptions)  # type: ignore[valid-type]
     shape: ShapeOptions = group(ShapeOptions)
     ranking: RankingOptions = group(RankingOptions)

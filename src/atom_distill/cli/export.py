@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = (
     "Write a distilled set for other tools, and print four lines of Python that load it. Exact tensors in model space: "
     "pt (torch, for the evaluation scripts of DC and DM), npz (numpy), parquet, and hf (parquet in a folder laid out "
-    "for the Hugging Face hub, to which --push uploads it). What is stored, packed: safetensors, with a decoder of "
-    "some lines. Pictures only, which clip what lies outside the range of a pixel: imagefolder (class folders of PNGs)."
+    "for the Hugging Face hub, to which --push uploads it). Stored values, as small as the set, with a short decoder: "
+    "safetensors. Pictures only, clipped to the range of pixels: imagefolder (class folders of PNGs)."
 )
 
 
@@ -33,20 +33,20 @@ class ExportCommand(BaseModel):
     run: tyro.conf.Positional[Path] = Field(description=f"{RUN_HELP}.")
     to: Annotated[
         Literal["imagefolder", "parquet", "hf", "pt", "npz", "safetensors"] | None,
-        tyro.conf.arg(help_behavior_hint="(none, give it)"),
+        tyro.conf.arg(help_behavior_hint="(required)"),
     ] = Field(default=None, description="Format.")
     out: Annotated[Path | None, shown("RUN.pt, RUN.npz, or RUN-FORMAT")] = Field(
         default=None, description="File or folder for the result."
     )
     which: Literal["last", "best"] = Field(
-        default="last", description="The run's last images, or its best on held-out training images."
+        default="last", description="The run's last images, or those that were best on held-out training images."
     )
     ipc: Annotated[int | None, shown("all")] = Field(
         default=None,
-        description="Only the first stored images of each class; of a nested run, a set of that size (images).",
+        description="Export only the first stored images of each class; in a nested run, these are a set of that size.",
     )
     force: Flag = Field(
-        default=False, description="Replace an export that exists; with --push, write a new version of it on the hub."
+        default=False, description="Replace an existing export; with --push, upload a new version of it to the hub."
     )
     push: Annotated[str | None, tyro.conf.arg(metavar="USER/NAME", help_behavior_hint="(default: no upload)")] = Field(
         default=None, description="Data set on the Hugging Face hub to upload it to, with the login of `hf auth login`."

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
 
 _DESCRIPTION = (
-    "Read a distilled set that others published, and write a folder like those of `atom distill`, for `atom evaluate` "
-    "to score. It reads the .pt files of DC, DSA, DM, DataDAM, MTT, DATM, IDC, DREAM and NCFM, images and labels in "
-    ".pt, .safetensors, .npz or .npy files, class folders of pictures (also of SRe2L and RDED), and what `atom export` "
-    "wrote. Files that hold code are refused."
+    "Read a distilled set that others published, and write a run folder like those of `atom distill`, which `atom "
+    "evaluate` can score. Reads the .pt files of DC, DSA, DM, DataDAM, MTT, DATM, IDC, DREAM and NCFM, images and "
+    "labels in .pt, .safetensors, .npz or .npy files, class folders of pictures (also of SRe2L and RDED), and what "
+    "`atom export` wrote. Files that contain code are refused."
 )
 
 
@@ -34,15 +34,13 @@ class ImportCommand(BaseModel):
     source: tyro.conf.Positional[Path] = Field(
         description="A file of images (and labels), a folder with such files, or class folders of pictures."
     )
-    dataset: Annotated[str | None, tyro.conf.arg(name="as", help_behavior_hint="(none, give it)")] = Field(
+    dataset: Annotated[str | None, tyro.conf.arg(name="as", help_behavior_hint="(required)")] = Field(
         default=None, description="The data set that was distilled: a name or a path."
     )
-    preprocess: Annotated[Literal["zca", "normalize", "legacy-normalize", "none"] | None, shown("as the files say")] = (
-        Field(
-            default=None,
-            description="The model space of the images; legacy-normalize: the constants in the code of DC, DM, MTT; "
-            "none: intensities in 0..1 (IDC, DREAM, NCFM), which are then normalized. Only our own exports say it.",
-        )
+    preprocess: Annotated[Literal["zca", "normalize", "legacy-normalize", "none"] | None, shown("as recorded")] = Field(
+        default=None,
+        description="How the images were preprocessed; legacy-normalize: by the constants in the code of DC, DM, "
+        "MTT; none: intensities in 0..1 (IDC, DREAM, NCFM), which are then normalized. Not needed for our exports.",
     )
     factor: Literal[1, 2, 3, 4] = Field(
         default=1, description="Each image is a grid of FACTOR x FACTOR smaller ones, as in IDC, DREAM and NCFM."
@@ -50,7 +48,7 @@ class ImportCommand(BaseModel):
     out: Annotated[Path | None, shown("runs/DATASET-METHOD-ipcN")] = Field(
         default=None, description="Folder for the result."
     )
-    labels: Annotated[Path | None, shown("beside the images")] = Field(default=None, description="File of the labels.")
+    labels: Annotated[Path | None, shown("next to the images")] = Field(default=None, description="File of the labels.")
     experiment: Annotated[int | None, shown("the last")] = Field(
         default=None, description="Which set of a DC, DSA, DM or DataDAM result file, counted from 0."
     )

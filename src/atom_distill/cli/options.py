@@ -97,25 +97,25 @@ class DataOptions(BaseModel):
     """Where the real images come from and how they are read."""
 
     data_dir: Annotated[Path | None, shown("not used")] = Field(
-        default=None, description="A copy of a named set in a published layout: its archive or folder."
+        default=None, description="Your copy of a named set in a published layout: its archive or folder."
     )
     image_size: Annotated[int | None, shown("as stored")] = Field(
         default=None, description="Resize and crop images to this height and width (pixels)."
     )
     test_fraction: Annotated[float | None, shown("the set's own test split")] = Field(
-        default=None, description="Share of each class to test on, for a folder without a test split."
+        default=None, description="Share of each class to hold out for testing, for data without a test split."
     )
     test_split: Annotated[str | None, shown("the first of test, val, dev, eval")] = Field(
-        default=None, description="Name of the split to test on, where there are several."
+        default=None, description="Name of the split to test on, if there are several."
     )
     image_column: Annotated[str | None, shown("inferred")] = Field(
-        default=None, description="Column of the images, where a table has several."
+        default=None, description="Column of the images, if several fit."
     )
     label_column: Annotated[str | None, shown("inferred")] = Field(
-        default=None, description="Column of the labels, where a table has several."
+        default=None, description="Column of the labels, if several fit."
     )
     classes: Annotated[tuple[str, ...] | None, shown("all")] = Field(
-        default=None, description="Classes to keep, by name; or one number: so many from the first."
+        default=None, description="Classes to keep, by name; or a number N for the first N."
     )
     skip_unreadable: Flag = Field(default=False, description="Leave out images that cannot be decoded, and count them.")
 

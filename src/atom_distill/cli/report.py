@@ -16,8 +16,8 @@ from atom_distill.cli.output import print_json, print_line
 from atom_distill.cli.runs import MOVED_TO_HELP, RUN_HELP, MovedTo, run_folder
 
 _DESCRIPTION = (
-    "Write runs as one HTML page: images beside their initial and nearest real images, their evolution, attention, "
-    "curves, scores and settings. The page is one file that works offline and can be shared."
+    "Write an HTML page of one or several runs: images next to their initial and nearest real images, their evolution, "
+    "attention, curves, scores and settings. The page is one file that works offline and can be shared."
 )
 
 _GENERATOR = b'<meta name="generator" content="atom-distill">'
@@ -31,8 +31,8 @@ class ReportCommand(BaseModel):
     runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description=f"{RUN_HELP}; several are compared.")
     out: Path = Field(default=Path("report.html"), description="HTML file to write.")
     moved_to: MovedTo = Field(default=None, description=MOVED_TO_HELP)
-    images: Annotated[int | None, shown("as many as keep the page light")] = Field(
-        default=None, ge=1, description="Maximum number of images shown, of all runs together; the first of each class."
+    images: Annotated[int | None, shown("what keeps the page light")] = Field(
+        default=None, ge=1, description="Maximum images shown, for all runs together; the first of each class."
     )
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from atom_distill.reproduce.results import Results
 
 _DESCRIPTION = (
-    "Run a table of the papers. Every cell is saved as soon as it is finished: the same command continues where it was "
-    "stopped, and another --cells or --methods adds to the table. Notes under the table name every departure from the "
-    "papers."
+    "Run a table of the papers and show it next to the published figures. Every cell is saved as soon as it is "
+    "finished: the same command continues where it stopped, and other --cells or --methods add to the table. Notes "
+    "under the table name every departure from the papers."
 )
 _SUFFIXES = (".json", ".md", ".png")
 """Of a table's files; a later command continues from the first."""
@@ -50,12 +50,12 @@ class WorkerOptions(RayOptions):
     """Where the cells run."""
 
     on: Literal["process", "ray"] = Field(
-        default="process", description="Run cells on this machine, on each core another, or on Ray."
+        default="process", description="Run cells on this machine, one per core, or on Ray."
     )
     threads: Annotated[int | None, shown("1")] = Field(
         default=None,
         ge=1,
-        description="Processor cores per cell on Ray; another number may change accuracies by rounding.",
+        description="Processor cores per cell on Ray; the number may change accuracies by rounding.",
     )
 
 
@@ -67,10 +67,10 @@ class ReproduceCommand(BaseModel):
     datasets: tuple[str, ...] = Field(default=("cifar10",), min_length=1, description="Data sets: names or paths.")
     ipc: Annotated[tuple[int, ...], shown("the table's own")] = Field(default=(), description="Images per class.")
     methods: Annotated[tuple[str, ...], shown("the table's own")] = Field(
-        default=(), description="Methods, where rows are methods."
+        default=(), description="Methods, in tables whose rows are methods."
     )
     archs: Annotated[tuple[str, ...], shown("the table's own")] = Field(
-        default=(), description="Architectures, where columns are architectures."
+        default=(), description="Architectures, in tables whose columns are architectures."
     )
     preprocess: Annotated[tuple[Preprocess, ...], shown("the paper's")] = Field(
         default=(), description="ZCA whitening, channel normalization, or both as two columns."
@@ -84,7 +84,7 @@ class ReproduceCommand(BaseModel):
     )
     effort: float = Field(default=1.0, gt=0, le=1, description="Share of the papers' steps and networks.")
     steps: Annotated[int | None, shown("the papers', by --effort")] = Field(
-        default=None, ge=1, description="Steps of each distillation; for cost, timed steps (steps)."
+        default=None, ge=1, description="Steps of each distillation; in the table cost, timed steps (steps)."
     )
     repeats: Annotated[int | None, shown("5, by --effort")] = Field(
         default=None, ge=1, description="Networks per cell."
@@ -94,7 +94,7 @@ class ReproduceCommand(BaseModel):
     )
     precision: Precision = Field(
         default="auto",
-        description="Of the networks' convolutions; auto: bfloat16 where that is faster, which is inaccurate for deep "
+        description="Precision of convolutions; auto: bfloat16 where that is faster, which is inaccurate for deep "
         "networks with instance norm.",
     )
     dry_run: Flag = Field(default=False, description="List the cells and stop.")

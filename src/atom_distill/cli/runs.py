@@ -20,7 +20,7 @@ MovedTo = Annotated[
 ]
 """`--data`, with one meaning in all commands that read a run."""
 RUN_HELP = "Run folder, or the name of a set that comes with the package (`atom sets`)"
-MOVED_TO_HELP = "Where the run's data set is now, if it has moved; its contents must be the same."
+MOVED_TO_HELP = "Where the run's data set is now, if it has moved; its contents must be unchanged."
 
 
 def run_folder(place: str | Path) -> Path:

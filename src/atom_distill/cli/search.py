@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atom_distill.search.workers import Workers
 
 _DESCRIPTION = (
-    "Train many architectures on small stand-ins for a data set - distilled runs, random images, the beginning of a "
+    "Train many architectures on small stand-ins (proxies) for a data set - distilled runs, random images, a short "
     "training on the whole set - and rank them. With the proxy 'whole', each is trained on the whole set too, and the "
     "rankings are compared with that. Finished trials are kept: the same command continues a stopped search."
 )
@@ -35,12 +35,12 @@ class WorkerOptions(RayOptions):
 
     on: Literal["auto", "process", "ray"] = Field(
         default="auto",
-        description="Run trials on Ray, or on this machine, on each core another; auto: on Ray where it can be used.",
+        description="Run trials on Ray, or on this machine, one per core; auto: on Ray if it can be started.",
     )
     threads: int = Field(
-        default=1, ge=1, description="Processor cores per trial; another number may change accuracies by rounding."
+        default=1, ge=1, description="Processor cores per trial; the number may change accuracies by rounding."
     )
-    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the fastest there is.")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best available.")
 
 
 class SearchCommand(BaseModel):
@@ -58,13 +58,13 @@ class SearchCommand(BaseModel):
         description="Architectures: convnets-720, a YAML or JSON file, or package.module:function.",
     )
     sample: Annotated[int | None, shown("all")] = Field(
-        default=None, description="Number of architectures to draw from the space."
+        default=None, description="Number of architectures to draw at random from --space."
     )
     epochs: int = Field(default=200, ge=1, description="Epochs of training on distilled or random images.")
     whole_epochs: int = Field(default=100, ge=1, description="Epochs of training on the whole set.")
     halving: Flag = Field(
         default=False,
-        description="Successive halving: all architectures get a ninth of the epochs, the best third of them a third, "
+        description="Successive halving: all architectures get a ninth of the epochs, the best third a third, "
         "the best ninth all.",
     )
     holdout: float = Field(

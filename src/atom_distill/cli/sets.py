@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
 
 _DESCRIPTION = (
-    "List the distilled sets that come with the package: bytes of all classes, pictures, test accuracies by network, "
-    "and the command that made each. Commands that take a run folder take their names, too."
+    "List the distilled sets that come with the package: total bytes, pictures, test accuracies by network, "
+    "and the command that made each. Their names can be used wherever a command takes a run folder."
 )
 
 

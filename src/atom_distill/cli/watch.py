@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from atom_distill.report.reading import RunView
 
 _DESCRIPTION = (
-    "Write the report of an unfinished run again whenever the run has written something, until it is finished. "
-    "The page reloads itself in the browser; Ctrl-C stops the watching, not the run."
+    "Rewrite the report of an unfinished run whenever the run has saved something, until it is finished. "
+    "The page reloads itself in the browser; Ctrl-C stops watching, not the run."
 )
 
 

@@ -1,4 +1,4 @@
-"""The settings that every distillation has; those of one method are its own."""
+"""The settings that every distillation has; a method may add its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FREQUENCY = "frequency-"
 
 
 def stored_form(settings: Mapping[str, Any]) -> str:
-    """Return the name of the parameterization of a run by its settings; one that spends bytes has one image a row."""
+    """Return the name of the parameterization of a run; if its size is in bytes, each row stores one image."""
     name = str(settings.get("parameterization") or "pixels")
     if not settings.get("bytes"):
         return name
@@ -32,18 +32,18 @@ def stored_form(settings: Mapping[str, Any]) -> str:
 
 
 def architectures_of(arch: str) -> tuple[str, ...]:
-    """Return the names of the matching networks that a setting `arch` names, joined by "+"."""
+    """Return the names of the matching networks in a setting `arch`, where they are joined by "+"."""
     return tuple(arch.split("+"))
 
 
 def bits_of_values(settings: Mapping[str, Any]) -> int:
-    """Return the bits of a stored value of a run by its settings, where these decide them, and not its bytes."""
+    """Return the bits of a stored value of a run whose size is not given in bytes."""
     by_default = 8 if str(settings.get("parameterization")).startswith(_FREQUENCY) else 32
     return int(settings.get("bits") or by_default)
 
 
 def stored_form_title(settings: Mapping[str, Any]) -> str | None:
-    """Return parameterization and precision of a run by its settings; None where it stores float32 images."""
+    """Return parameterization and precision of a run as text; None if it stores float32 images."""
     name = str(settings.get("parameterization") or "pixels")
     if settings.get("bytes"):
         return f"{name} in {settings['bytes']} bytes a class"
@@ -54,12 +54,12 @@ def stored_form_title(settings: Mapping[str, Any]) -> str | None:
 
 
 def default_text(text: str) -> dict[str, JsonValue]:
-    """Return what a field carries to show a default that depends on the data set, the method or the machine."""
+    """Return the extra of a field whose default depends on the data set, the method or the machine, to show as text."""
     return {"default_text": text}
 
 
 class MethodSettings(BaseModel):
-    """The settings of one method, to be extended by fields with a default and a description.
+    """The settings of one method; subclasses add fields with a default and a description.
 
     They become options of the command line and keys of config.yaml beside the fields of `DistillConfig`.
     """
@@ -68,7 +68,7 @@ class MethodSettings(BaseModel):
 
 
 class DistillConfig(BaseModel):
-    """What decides what a run computes, whatever its method. Frozen; unknown names are refused.
+    """Every setting of a run that does not belong to its method. Frozen; unknown names are refused.
 
     Fields without a default get the papers' value for the data set and ipc (`config.presets`).
     """
@@ -77,69 +77,77 @@ class DistillConfig(BaseModel):
 
     preset: Preset = Field(
         default="paper",
-        description="Where defaults come from: `paper`, `fast` (good results in few steps), or `best` (the highest "
-        "accuracy for the size: many small pictures, and networks trained beforehand; ipc N is N images of 8 bits).",
+        description="Source of defaults: `paper`, `fast` (good results in few steps), or `best` (the highest accuracy "
+        "for the size, with many compressed pictures and networks trained beforehand; ipc N means the bytes of N "
+        "images at 8 bits per value).",
     )
     method: str = Field(
         default="atom",
         description="Method: atom, datadam, dm, dc, dsa, random, herding, k-center, k-means, forgetting, or "
         "module:name.",
     )
-    ipc: int | None = Field(default=None, ge=1, description="Synthetic images per class (images).")
+    ipc: int | None = Field(
+        default=None,
+        ge=1,
+        description="Synthetic images per class (images).",
+        json_schema_extra=default_text("none: give ipc, budget or bytes"),
+    )
     budget: int | None = Field(
         default=None,
         ge=1,
         description="Instead of ipc: total synthetic images, allocated in proportion to class sizes (images).",
+        json_schema_extra=default_text("not used"),
     )
     bytes: int | None = Field(
         default=None,
         ge=1,
-        description="Instead of ipc: size of the stored set, all it needs included (bytes per class).",
+        description="Instead of ipc: size of the stored set with everything it needs (bytes per class).",
+        json_schema_extra=default_text("not used"),
     )
     pictures: int | None = Field(
         default=None,
         ge=1,
-        description="With bytes: images of each class that they are spent on.",
+        description="With bytes: number of images per class that share them.",
         json_schema_extra=default_text(
-            "61 in the bytes of one color image of 32x32 and 8 bits, 61 n^0.75 in those of n, half of a class at most"
+            "61 for the bytes of one 32x32 color image at 8 bits per value, 61 n^0.75 for n; at most half of a class"
         ),
     )
     steps: int = Field(
         default=8000,
         ge=1,
-        description="Updates of the images; for dc and dsa: networks, with about ipc updates each (steps).",
+        description="Updates of the images; for dc and dsa: number of networks, with about ipc updates each (steps).",
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random draw.")
     init: Init = Field(
         default="real",
-        description="Initial images: random real ones of the class, Gaussian noise, or k-means: real ones at the "
-        "centers of clusters of the class's embeddings, in a trained network (the first of the pool if there is one).",
+        description="Initial images: random real ones of the class, Gaussian noise, or k-means: real ones nearest to "
+        "the centers of clusters of the class's embeddings in a trained network (the first of the pool, if any).",
     )
     batch_real: int = Field(default=128, ge=1, description="Real images per class and step (images).")
     real_batches: RealBatches = Field(
         default="random",
         description="Real images of a step: random ones of the class, or k-means: one near the center of each of "
-        "batch_real clusters of the class's embeddings, in the network that init k-means uses.",
+        "batch_real clusters of the class's embeddings, in the network of init k-means.",
     )
     batch_synthetic: int = Field(
         default=0,
         ge=0,
-        description="Stored images per class and step, drawn anew for each step; 0: all (images).",
+        description="Stored images per class and step, drawn anew at each step; 0: all (images).",
     )
     nested: bool = Field(
         default=False,
-        description="Order the images of each class: the first 1, 2, 5, 10, ... are good sets of these sizes, too.",
+        description="Order the images of each class so that its first 1, 2, 5, 10, ... are good sets by themselves.",
     )
     extend: str | None = Field(
         default=None,
-        description="Folder of a finished run of fewer images: they come first and stay as they are, and others are "
-        "added. Settings that are left out are those of that run.",
+        description="Folder of a finished run to which images are added: its own come first and stay unchanged. "
+        "Settings that you leave out are those of that run.",
         json_schema_extra=default_text("not used"),
     )
     add_classes: str | None = Field(
         default=None,
-        description="Folder of a finished run of some classes of the data set: their images stay as they are, and "
-        "those of the others are added, by the settings of that run.",
+        description="Folder of a finished run of some classes of the data set: their images stay unchanged, and those "
+        "of the other classes are added, with the settings of that run.",
         json_schema_extra=default_text("not used"),
     )
     image_optimizer: ImageOptimizer = Field(default="sgd", description="Optimizer of the images: SGD or Adam.")
@@ -153,7 +161,7 @@ class DistillConfig(BaseModel):
         default=0.0,
         ge=0,
         lt=1,
-        description="Decay of a moving average over the steps, which is then the result; 0: the last images.",
+        description="Decay of a running average of the images, which becomes the result; 0: the last images.",
     )
     preprocess: Preprocess = Field(
         description="ZCA whitening or channel normalization.",
@@ -163,13 +171,13 @@ class DistillConfig(BaseModel):
     arch: str = Field(
         default="convnet",
         description="Matching network: convnet, alexnet, vgg11, resnet18, vit, or timm:NAME; several (--arch "
-        "convnet vit, in a file convnet+vit) take turns in the steps.",
+        "convnet vit, in a file convnet+vit) take turns from step to step.",
     )
     depth: int | None = Field(
         default=None,
         ge=1,
         description="Blocks of the matching network.",
-        json_schema_extra=default_text("for convnet 3 up to 32x32, one more for each doubling"),
+        json_schema_extra=default_text("for convnet 3 up to 32x32, one more for each doubling of the side"),
     )
     width: int | None = Field(
         default=None,
@@ -191,38 +199,38 @@ class DistillConfig(BaseModel):
     parameterization: str = Field(
         default="pixels",
         description="What is stored and optimized: pixels, tiles-2, tiles-3 or tiles-4 (a grid of smaller images in "
-        "each stored one), frequency-A-B (low frequencies: a corner of A x A of the luma, B x B of the chroma), or "
+        "place of each), frequency-A-B (low frequencies: A x A of the luma, B x B of the chroma), or "
         "module:name (a `Parameterization`).",
-        json_schema_extra=default_text("pixels; with bytes frequency-A-B, 3/4 and 3/8 of the height"),
+        json_schema_extra=default_text("pixels; with bytes frequency-A-B, 3/4 and 3/8 of the image side"),
     )
     bits: Literal[32, 16, 8, 6, 4, 2] | None = Field(
         default=None,
-        description="Precision of a stored value (bits): what networks see is rounded to it; 32 is float32. "
-        "With bytes, the size decides.",
+        description="Precision of a stored value (bits), to which it is rounded during optimization; 32 is float32. "
+        "With bytes, the size determines it.",
         json_schema_extra=default_text("8 for frequency-A-B, else 32"),
     )
     networks: str = Field(
         default="fresh",
-        description="Where the network of each step comes from: fresh (new random weights), snapshot (of the pool), "
-        "interpolated (between initial weights and a snapshot of the pool), or module:name.",
+        description="Network of each step: fresh (new random weights), snapshot (weights of the pool after some "
+        "epoch), interpolated (between initial weights and a snapshot), or module:name.",
     )
     pool: int = Field(
         default=0,
         ge=0,
-        description="Networks of a pool, trained on all real images before the first step, once for all runs; 0: none.",
+        description="Networks trained on all real images before the first step, once for all runs; 0: none.",
     )
     pool_epochs: int = Field(
-        default=10, ge=1, description="Length of the training of each (epochs); after each epoch there is a snapshot."
+        default=10, ge=1, description="Training of each network of the pool (epochs), with a snapshot after each epoch."
     )
     label_weight: float = Field(
         default=0.0,
         ge=0,
-        description="Weight of the cross-entropy of the synthetic images in a late snapshot of the pool; 0: off.",
+        description="Weight of the synthetic images' cross-entropy in a late snapshot of the pool; 0: off.",
     )
     soft_labels: bool = Field(
         default=False,
-        description="Label the resulting images with the mean probabilities of the pool's networks, which are stored "
-        "beside the values (2 bytes a class and image).",
+        description="Label the resulting images with the mean probabilities of the pool's networks, which take 2 "
+        "bytes per class and image.",
     )
     eval_every: int = Field(
         default=0, ge=0, description="Steps between evaluations on held-out training images; 0: no evaluations."
@@ -238,21 +246,21 @@ class DistillConfig(BaseModel):
     snapshots: int = Field(
         default=10,
         ge=0,
-        description="Maximum number of steps at which pictures of the images are kept; 0: none.",
+        description="Maximum number of steps at which the images are kept for the report; 0: none.",
     )
-    tensorboard: bool = Field(default=False, description="Write the curves for TensorBoard, too, in the run folder.")
+    tensorboard: bool = Field(default=False, description="Also write the curves for TensorBoard in the run folder.")
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best available.")
     compile: CompileMode = Field(
-        default="auto", description="Whether to use torch.compile; auto: where the run is long enough to gain from it."
+        default="auto", description="Use of torch.compile; auto: if the run is long enough to gain from it."
     )
     real_dtype: Precision = Field(
         default="auto",
-        description="Precision of the branch of real images; auto: bfloat16 where the processor computes it.",
+        description="Precision for the real images; auto: bfloat16 if the processor supports it.",
     )
     synthetic_dtype: Precision = Field(
         default="float32",
-        description="Precision of the branch of synthetic images, forward and backward; auto: bfloat16 where the "
-        "processor computes it.",
+        description="Precision for the synthetic images, forward and backward; auto: bfloat16 if the processor "
+        "supports it.",
     )
     chunk: int = Field(
         default=0,
@@ -262,7 +270,7 @@ class DistillConfig(BaseModel):
     memory: float | None = Field(
         default=None,
         gt=0,
-        description="Memory limit per process, on a GPU the GPU's memory (GiB); it limits the chunk.",
+        description="Memory limit per process (GiB), on a GPU of the GPU's memory; it limits the chunk.",
         json_schema_extra=default_text("no limit"),
     )
 
@@ -329,12 +337,12 @@ class DistillConfig(BaseModel):
 
     @property
     def rows_per_class(self) -> int | None:
-        """Stored rows of each class; None where there is a budget."""
+        """Stored rows of each class; None if there is a budget."""
         return self.pictures if self.ipc is None else self.ipc
 
     @property
     def value_bits(self) -> int:
-        """Bits of a stored value where the settings decide them, and not the size in bytes."""
+        """Bits of a stored value of a run whose size is not given in bytes."""
         return bits_of_values(self.model_dump(include={"parameterization", "bits"}))
 
     @property

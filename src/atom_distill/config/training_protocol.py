@@ -19,7 +19,7 @@ _IGNORED_BY = {"drop_at": ("two-steps", "cosine", "constant"), "drop_to": ("cosi
 
 
 class TrainingProtocol(BaseModel):
-    """One way of training networks from scratch; scores of different protocols do not compare."""
+    """One way of training networks from scratch; scores of different protocols cannot be compared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -30,37 +30,37 @@ class TrainingProtocol(BaseModel):
     lr: float = Field(default=0.01, gt=0, description="Learning rate of the network.")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD, the first beta of AdamW.")
     weight_decay: float = Field(
-        default=5e-4, ge=0, description="Weight decay: added to the gradient by SGD, apart from it in AdamW."
+        default=5e-4, ge=0, description="Weight decay: part of the gradient in SGD, applied separately in AdamW."
     )
     warmup: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Part of the training in which the learning rate rises to its schedule (fraction of the epochs).",
+        description="Warm-up, in which the learning rate rises to its schedule (fraction of the epochs).",
     )
     schedule: str = Field(default="step", description="Learning-rate schedule: step, two-steps, cosine or constant.")
     drop_at: float = Field(
         default=0.5, gt=0, le=1, description="When the schedule step drops the learning rate (fraction of the epochs)."
     )
     drop_to: float = Field(
-        default=0.1, gt=0, le=1, description="Factor by which step drops the learning rate, and two-steps each time."
+        default=0.1, gt=0, le=1, description="Factor for the learning rate at each drop of step and two-steps."
     )
     loss: Loss = Field(
         default="cross-entropy",
         description="Cross-entropy, or mean squared error of the probabilities; both take hard and soft labels.",
     )
-    temperature: float = Field(default=1.0, gt=0, description="The logits are divided by it in the loss.")
+    temperature: float = Field(default=1.0, gt=0, description="Temperature that divides the logits in the loss.")
     augment: Augmentation = Field(
-        default=DSA_OPERATIONS, description="DSA operations joined by '_', of which each batch gets one, or none."
+        default=DSA_OPERATIONS, description="DSA operations joined by '_', one of which each batch gets; or none."
     )
     augment_always: Augmentation = Field(
-        default="none", description="DSA operations that every batch gets, in this order and before that of augment."
+        default="none", description="DSA operations applied to every batch, in this order and before that of augment."
     )
     cutmix: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Probability that a batch is mixed by CutMix: a box from another image, labels by area.",
+        description="Probability that a batch gets CutMix: a box from another image, labels mixed by area.",
     )
 
     def operations(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class TrainingProtocol(BaseModel):
         return self if epochs == self.epochs else self.model_copy(update={"name": name, "epochs": epochs})
 
     def changed(self, **values: object) -> TrainingProtocol:
-        """Return the protocol with other values, and with the changes in its name, so that scores stay apart.
+        """Return the protocol with other values, and with the changes in its name, so that scores are kept apart.
 
         Raises:
             ConfigError: values are out of range, or the schedule does not read one that is changed.
@@ -121,9 +121,9 @@ PROTOCOLS.register("idc")(
 batch 64, CutMix for half of the batches, and DSA without cutout, of which every batch gets flips and color jitter."""
 PROTOCOLS.register("quick")(TrainingProtocol(name="quick", epochs=200, lr=0.05, schedule="cosine"))
 """To rank sets in a fifth of the time of dm. Its learning rates sum to 5.0 over the epochs (those of dm: 5.5), so that
-networks come about as far, and it ends with a small one, so that they settle."""
+networks get about as far, and it ends with a small one, so that they settle."""
 PROTOCOLS.register("search")(TrainingProtocol(name="search", epochs=200))
-"""The protocol dm for a fifth as long, as many architectures are to be ranked."""
+"""The protocol dm for a fifth of the epochs, since many architectures have to be ranked."""
 PROTOCOLS.register("pool")(TrainingProtocol(name="pool", epochs=10, batch_size=128, lr=0.05, schedule="cosine"))
 """How the networks of a pool are trained on all real images."""
 PROTOCOLS.register("vit")(

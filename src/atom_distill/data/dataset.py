@@ -53,12 +53,12 @@ class ImageDataset:
     Attributes:
         name: short name, used for run folders.
         train: the images to distill.
-        test: the images that scores are measured on, and nothing else.
-        class_names: one per class, index = label; valid text, whatever the bytes of a folder's name.
-        source: where it came from, for people and for the record.
+        test: the images that scores are measured on, used for nothing else.
+        class_names: one per class, index = label; always valid text, even if a folder's name is not.
+        source: where it came from, to be shown and recorded.
         fingerprint: hash of the contents, the key of everything that is cached about them.
-        names_declared: whether the class names are declared apart from the images; `load_dataset` leaves out those that
-            have none, where a class folder without images is an error.
+        names_declared: whether the class names are declared separately from the images. If so, `load_dataset` leaves
+            out those without images; an empty class folder is an error.
         skipped: number of unreadable images that were left out on request.
         request: arguments of `load_dataset` that load it again; empty for a set that was not loaded.
         cache_folder: folder of the decoded arrays; None for a set in memory.
@@ -97,7 +97,7 @@ class ImageDataset:
         return channels, height, width
 
     def identity(self) -> dict[str, Any]:
-        """Return the description of the set that results keep; all of it can be written as YAML or JSON."""
+        """Return the description of the set that results record, as values for YAML or JSON."""
         return {
             "name": self.name,
             "source": self.source,

@@ -65,7 +65,7 @@ DC = GradientMethod(
 DSA = GradientMethod(
     name="dsa",
     title="DSA",
-    description="Match the gradients of training under siamese augmentation (Zhao & Bilen, ICML 2021).",
+    description="Match the gradients of training under the same augmentation (Zhao & Bilen, ICML 2021).",
     paper="2102.08259",
     defaults={"steps": 1000, "batch_real": 256, "image_lr": 0.1},
 )

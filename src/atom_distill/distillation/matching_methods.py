@@ -30,9 +30,9 @@ class MatchingMethod(Method):
     """A method that moves the class means of synthetic images toward those of real ones.
 
     Attributes:
-        objective: from its own settings to what is matched.
-        data_defaults_of: defaults of its own settings that depend on the data set.
-        idle_of: its own settings that change nothing because of others.
+        objective: function from its own settings to what is matched.
+        data_defaults_of: function that returns defaults of its own settings that depend on the data set.
+        idle_of: function that returns which of its own settings have no effect because of others.
     """
 
     name: str
@@ -147,7 +147,7 @@ def _prefixes(settings: DistillConfig) -> Prefixes | None:
 
 
 class AttentionSettings(MethodSettings):
-    """The settings of ATOM's objective, which has DataDAM's and DM's as special cases."""
+    """The settings of ATOM's objective, of which DataDAM's and DM's are special cases."""
 
     spatial: bool = Field(default=True, description="Match spatial attention.")
     channel: bool = Field(default=True, description="Match channel attention.")
@@ -157,7 +157,7 @@ class AttentionSettings(MethodSettings):
     task_balance: float = Field(
         default=0.01,
         ge=0,
-        description="Lambda, weight of the embedding against the attention.",
+        description="Lambda, weight of the embedding relative to the attention.",
         json_schema_extra=default_text("0.01 up to 32x32, 0.02 above"),
     )
     second_moments: float = Field(
@@ -168,13 +168,13 @@ class AttentionSettings(MethodSettings):
 
 
 class SpatialAttentionSettings(AttentionSettings):
-    """The same with the switches of DataDAM."""
+    """The same, with the defaults of DataDAM."""
 
     channel: bool = Field(default=False, description="Match channel attention.")
 
 
 class EmbeddingSettings(SpatialAttentionSettings):
-    """The same with the switches of DM."""
+    """The same, with the defaults of DM."""
 
     spatial: bool = Field(default=False, description="Match spatial attention.")
 

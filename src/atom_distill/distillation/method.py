@@ -124,12 +124,12 @@ class RunPlan:
 
 @dataclass(frozen=True, eq=False)
 class RunStart:
-    """What a run begins with.
+    """What a run starts from.
 
     Attributes:
-        preprocessing: between pixels and model space.
-        state: before the first step, or of the newest checkpoint.
-        clusters: of real images, of which each step draws; None where it draws from whole classes.
+        preprocessing: transform between pixels and model space.
+        state: the state before the first step, or that of the newest checkpoint.
+        clusters: clusters of real images that each step draws from; None if it draws from whole classes.
     """
 
     preprocessing: Preprocessing
@@ -139,12 +139,12 @@ class RunStart:
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run comes to.
+    """The result of a run.
 
     Attributes:
         stored: the stored values of all classes.
         steps: steps done.
-        seconds: wall clock of all of it.
+        seconds: wall-clock time of the run.
         history: one entry per step.
         best: the best set on held-out images, if the run evaluated.
         record: facts about how it was made, by name.
@@ -162,16 +162,16 @@ class Method(ABC):
     """One way of making a small set from a large one. To add one, register an instance in `methods.METHODS`.
 
     Attributes:
-        name: of the method, as `method` and run folders have it.
-        title: for tables and cards.
+        name: the name for `method` and run folders.
+        title: the name in tables and cards.
         description: one sentence, with its source.
         paper: arXiv number of its paper; None if there is none.
-        settings_model: its own settings.
-        defaults: general settings for which its paper or code has other values than DataDAM's table.
-        unused: general settings that change nothing of what it does.
-        takes_steps: False for one that chooses real images.
-        shareable: whether several processes can work on one run of it.
-        takes_turns: whether matching networks of several architectures can take turns in its steps.
+        settings_model: model of its own settings.
+        defaults: general settings for which its paper or code differs from DataDAM's table.
+        unused: general settings that have no effect on it.
+        takes_steps: False for a method that chooses real images.
+        shareable: whether several processes can work on one run.
+        takes_turns: whether matching networks of several architectures can take turns from step to step.
     """
 
     name: str
@@ -195,11 +195,11 @@ class Method(ABC):
         return {}
 
     def idle(self, settings: MethodSettings) -> Iterable[str]:
-        """Return its own settings that change nothing because of others."""
+        """Return those of its own settings that have no effect because of others."""
         return ()
 
     def uses_pool(self, settings: DistillConfig) -> bool:
-        """Return whether there is a pool of trained networks, and something that the method does with it."""
+        """Return whether there is a pool of trained networks and the method uses it."""
         return settings.pool > 0 and bool(settings.users_of_pool - self.unused)
 
     def check(self, settings: DistillConfig, own: MethodSettings) -> None:  # noqa: B027 (most methods refuse nothing)
@@ -210,7 +210,7 @@ class Method(ABC):
         """
 
     def largest_chunk(self, plan: ChunkRequest, own: MethodSettings) -> int:
-        """Return how many images a forward pass may have under the memory limit.
+        """Return the largest number of images in a forward pass under the memory limit.
 
         Raises:
             ConfigError: the limit is too small.
@@ -219,7 +219,7 @@ class Method(ABC):
 
     @abstractmethod
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
-        """Make the set; all ranks call this."""
+        """Distill the set and return the result; all ranks call this."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,11 @@ from atom_distill.training.pool import Pool, draw_epoch
 
 
 class NetworkSource(ABC):
-    """Brings the network of a step, as a function of (seed, step) alone, so that a run can be resumed at any step.
+    """Sets the network of a step as a function of (seed, step) alone, so that a run can be resumed at any step.
 
     Args:
         seed: the run's seed.
-        pool: trained networks, in the cache by the first step; None if the run has none.
+        pool: trained networks, cached before the first step; None if the run has none.
     """
 
     def __init__(self, seed: int, pool: Pool | None = None) -> None:
@@ -31,10 +31,10 @@ class NetworkSource(ABC):
     def load(self, network: Network, step: int) -> None:
         """Set every parameter and buffer to the values of a step, and set train or eval mode.
 
-        In place: compiled code and captured graphs refer to the tensors.
+        In place, since compiled code and captured graphs refer to the tensors.
 
         Args:
-            network: of the run's architecture.
+            network: a network of the run's architecture.
             step: counted from 0.
         """
 

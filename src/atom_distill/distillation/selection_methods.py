@@ -32,10 +32,10 @@ _OF_NETWORK = frozenset(["arch", "depth", "width", "norm", "activation", "poolin
 
 
 class TrainedSelectionSettings(MethodSettings):
-    """The settings of selections that rest on a trained network."""
+    """The settings of selections that use a trained network."""
 
     selection_epochs: int = Field(
-        default=10, ge=1, description="Length of the training on the whole set on which the selection rests (epochs)."
+        default=10, ge=1, description="Training of the network that the selection uses, on the whole set (epochs)."
     )
 
 
@@ -184,13 +184,13 @@ HERDING = SelectionMethod(
 K_CENTER = SelectionMethod(
     name="k-center",
     title="K-Center",
-    description="Choose real images so that none of the class is far from a chosen one (Sener & Savarese, ICLR 2018).",
+    description="Choose real images so that all of a class are near a chosen one (Sener & Savarese, ICLR 2018).",
     choose=by_k_center,
 )
 K_MEANS = SelectionMethod(
     name="k-means",
     title="k-means",
-    description="Choose the real images nearest to the centers of k-means clusters, as DREAM begins (Liu et al., ICCV "
+    description="Choose the real images nearest to the centers of k-means clusters, as in DREAM (Liu et al., ICCV "
     "2023).",
     choose=by_k_means,
 )

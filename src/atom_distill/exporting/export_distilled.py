@@ -26,9 +26,9 @@ class Export:
     Attributes:
         form: name of the format.
         path: the file or folder.
-        example: Python that loads it and defines `loader` to train on.
-        clipping: how much the pictures lose; None if the tensors themselves are in it.
-        address: on the hub, if it was sent there.
+        example: Python code that loads it and defines `loader` to train on.
+        clipping: how much the pictures lose; None if the export holds the tensors themselves.
+        address: its address on the hub, if it was uploaded.
     """
 
     form: str
@@ -52,17 +52,17 @@ def export_distilled(
     Args:
         distilled: the set.
         to: "pt" (torch, the layout of DC's and DM's result files), "npz" (numpy), "parquet" (a table with pictures and
-            tensors), "safetensors" (a folder with what is stored, and a decoder on its card), "imagefolder" (class
+            tensors), "safetensors" (a folder with the stored values, and a decoder on its card), "imagefolder" (class
             folders of PNGs), or "hf" (a folder laid out for the Hugging Face hub).
-        out: file or folder; None for one beside the run's folder, with the same name and a suffix.
-        force: replace an export that exists.
+        out: file or folder; None for one next to the run folder, with the same name and a suffix.
+        force: replace an existing export.
         push: USER/NAME of a data set on the hub to upload the folder to; for "hf".
         private: whether a new data set on the hub is visible to its owner only.
 
     Raises:
         UnknownNameError: there is no such format.
-        ConfigError: the options contradict each other, or the repository holds files already.
-        ArtifactError: something exists at `out` already.
+        ConfigError: the options contradict each other, or the repository already holds files.
+        ArtifactError: `out` already exists.
         HubError: nobody is logged in, or the hub does not answer or refuses.
     """
     form = FORMATS.get(to)

@@ -37,27 +37,27 @@ def import_distilled(
     experiment: int | None = None,
     method: str = IMPORTED,
 ) -> DistilledDataset:
-    """Return a distilled set that others published, to look at it and to evaluate it.
+    """Return a distilled set that others published, for viewing and evaluation.
 
     Args:
         path: a file of tensors (see `read_published_set`), a folder of them, class folders of pictures, or an export of
             this tool.
         dataset: the real data set that was distilled, from `load_dataset`.
-        preprocess: the transform into the model space of the tensors: "zca", "normalize", or "legacy-normalize" for the
-            constants in the code of DC, DM, MTT and others. It is applied to pixels (uint8 tensors, pictures). "none":
-            the values are intensities in 0..1, as those of IDC, DREAM and NCFM, which are then normalized as by
-            "normalize". Our own exports hold the transform, and need none.
+        preprocess: the preprocessing of the images: "zca", "normalize", or "legacy-normalize" for the constants in the
+            code of DC, DM, MTT and others. Pixels (uint8 tensors, pictures) are preprocessed in this way. "none" means
+            that values are intensities in 0..1, as published by IDC, DREAM and NCFM, which are then normalized as by
+            "normalize". Our own exports include the transform and need no `preprocess`.
         factor: each image is a grid of factor x factor smaller ones (1 to 4), which are enlarged bilinearly.
-        labels: the file of the labels, if it is not beside that of the images.
-        experiment: index of the pair in a result file that holds several; None for the last.
+        labels: the file of labels, if it is not next to the images.
+        experiment: index of the set in a result file that holds several; None for the last.
         method: name of the method that made the set, e.g. "dm".
 
     Returns:
-        The set, in memory; `save` writes it as a folder. Its record has the files, their SHA-256 and their layout.
+        The set, in memory; `save` writes it as a folder. It records the files, their SHA-256 and their layout.
 
     Raises:
-        DataError: the files cannot be read safely, or are not a set of images and classes of this data set.
-        ConfigError: the options do not fit the files or the data set, or `preprocess` is needed and not given.
+        DataError: the files cannot be read safely, or do not fit the images and classes of the data set.
+        ConfigError: the options do not fit the files or the data set, or `preprocess` is missing.
         UnknownNameError: there is no such preprocessing.
     """
     source = expand_home(path)

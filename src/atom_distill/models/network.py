@@ -15,8 +15,8 @@ class Network(nn.Module):
 
     Attributes:
         num_classes: K, which `build_model` sets.
-        is_transformer: whether tokens attend to each other, which trains by another recipe.
-        shape: the final shape, the architecture's defaults filled in; None for what the architecture does not have.
+        is_transformer: whether tokens attend to each other; such networks are trained by another protocol.
+        shape: the final shape, with the architecture's defaults filled in; None for what it does not have.
     """
 
     classifier: nn.Module
@@ -25,7 +25,7 @@ class Network(nn.Module):
     shape: NetworkShape = NetworkShape()
 
     def features(self, images: Tensor) -> Features:
-        """Return the maps of each layer and the embedding of images [B, C, H, W]."""
+        """Return the layers, the embedding and the logits of images [B, C, H, W]."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:

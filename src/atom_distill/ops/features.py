@@ -1,4 +1,4 @@
-"""What a network shows of a batch of images: named layers, an embedding, logits."""
+"""The features of a batch of images in a network: named layers, an embedding, logits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Layer:
 
     Attributes:
         name: unique in its network.
-        kind: "map", values [B, C, H, W], of a block or stage right after its activation and before its pooling;
-            "tokens", values [B, T, D], of a transformer's block, one token for each place of the image; or "attention",
-            values [B, heads, Q, T], the weights by which its queries attend to these places: Q = 1, the class token,
-            where there is one, or else Q = T, all tokens.
-        content: values of that shape, or a function that computes them, called only where they are used.
+        kind: "map", [B, C, H, W], the feature maps of a block or stage after its activation and before its pooling;
+            "tokens", [B, T, D], the output of a transformer block, one token per position of the image; or
+            "attention", [B, heads, Q, T], the weights with which queries attend to these positions: the class token
+            (Q = 1) if there is one, else all tokens (Q = T).
+        content: values of that shape, or a function that computes them, called only if they are used.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Features:
     """Intermediate outputs of one forward pass.
 
     Attributes:
-        layers: from the images on.
-        embedding: what feeds the classifier, [B, D].
-        compute_logits: returns the logits [B, K]; called only where they are used.
+        layers: in order, from the images up.
+        embedding: input of the classifier, [B, D].
+        compute_logits: returns the logits [B, K]; called only if they are used.
     """
 
     layers: Sequence[Layer]
@@ -50,7 +50,7 @@ class Features:
 
     @classmethod
     def of_maps(cls, maps: Sequence[Tensor], embedding: Tensor, compute_logits: Callable[[], Tensor]) -> Features:
-        """Return the features of a network all of whose layers are maps [B, C_l, H_l, W_l], numbered from 1."""
+        """Return the features of a network whose layers are all maps [B, C_l, H_l, W_l], numbered from 1."""
         layers = [Layer(f"map {number}", "map", values) for number, values in enumerate(maps, start=1)]
         return cls(layers, embedding, compute_logits)
 
@@ -62,11 +62,11 @@ class Features:
         embedding: Tensor,
         compute_logits: Callable[[], Tensor],
     ) -> Features:
-        """Return the features of a transformer: of each block its tokens, these as a map, and its attention.
+        """Return the features of a transformer: for each block its tokens, the same as a map, and its attention.
 
         Args:
-            maps: the tokens of each block where their places are, [B, D, H, W].
-            attention: of each block, [B, heads, Q, H * W], see `Layer`; or functions that compute it.
+            maps: the tokens of each block arranged by position, [B, D, H, W].
+            attention: for each block [B, heads, Q, H * W], see `Layer`; or functions that compute it.
             embedding: [B, D].
             compute_logits: see `Features`.
         """
@@ -87,7 +87,7 @@ class Features:
 
     @property
     def maps(self) -> list[Tensor]:
-        """The maps, each [B, C_l, H_l, W_l]; of a transformer its tokens where their places are."""
+        """The maps, each [B, C_l, H_l, W_l]; in a transformer, its tokens arranged by position."""
         return self.of_kind("map")
 
     @property

@@ -36,7 +36,7 @@ class Statistic(NamedTuple):
     Attributes:
         values: shape [B, ...], one row per image.
         weight: its factor in the loss, >= 0.
-        name: of its curve; unnamed or duplicate statistics are numbered from 1.
+        name: name of its curve; unnamed or duplicate statistics are numbered from 1.
     """
 
     values: Tensor
@@ -50,7 +50,7 @@ class ImageLoss(NamedTuple):
     Attributes:
         values: shape [B].
         weight: its factor in the loss, >= 0.
-        name: of its curve; unnamed or duplicate ones are numbered from 1.
+        name: name of its curve; unnamed or duplicate losses are numbered from 1.
     """
 
     values: Tensor
@@ -81,8 +81,8 @@ class Objective:
     """What a method minimizes.
 
     Attributes:
-        statistics: whose class means are matched.
-        image_losses: further losses of the synthetic images; None for none.
+        statistics: function from features to the statistics whose class means are matched.
+        image_losses: function from features and labels to further losses of the synthetic images, or None.
     """
 
     statistics: StatisticsOf
@@ -100,17 +100,17 @@ def attention_mixer(
     channel_power: float = 4.0,
     second_moments: float = 0.0,
 ) -> list[Statistic]:
-    """Return the statistics of ATOM's objective, each with its switch.
+    """Return the statistics of ATOM's objective, as far as they are switched on.
 
-    Attention is taken from every layer but the last; the last is represented by the embedding. In a transformer, where
-    it looks is the attention that its tokens pay to places, and channels are those of its tokens.
+    Attention is taken from every layer but the last, for which the embedding stands. In a transformer, spatial
+    attention comes from its attention weights, channel attention from its tokens.
 
     Args:
-        features: of one batch.
+        features: features of one batch.
         spatial: match spatial attention (DataDAM, ATOM).
         channel: match channel attention (ATOM).
         embedding: match the embedding (DM, DataDAM, ATOM).
-        task_balance: lambda, weight of the embedding against the attention.
+        task_balance: lambda, weight of the embedding relative to the attention.
         spatial_power: p_s.
         channel_power: p_c.
         second_moments: weight of the squares of the embedding, and of each channel's mean square in every layer but the

@@ -36,16 +36,16 @@ _OUTCOME = TypeAdapter(Outcome)
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How a search is done.
+    """Settings of an architecture search.
 
     Attributes:
-        proxies: names of those to train on; empty for all there are.
+        proxies: names of the proxies to train on; empty for all.
         sample: number of architectures drawn from those that fit the images; None for all.
-        epochs: of training on distilled or random images; early stopping has as many updates.
-        whole_epochs: of training on the whole set.
-        halving: whether most architectures get a short training only (successive halving).
-        holdout: share of each class's training images to hold out; the accuracy on them selects architectures.
-        seed: of every random draw.
+        epochs: epochs of training on distilled or random images; early stopping gets as many updates.
+        whole_epochs: epochs of training on the whole set.
+        halving: whether to train only the most promising architectures at full length (successive halving).
+        holdout: share of each class's training images to hold out; the accuracy on them ranks architectures.
+        seed: seed of every random draw.
 
     Raises:
         ConfigError: a value is out of range.
@@ -80,20 +80,21 @@ def search_architectures(
     """Rank architectures on small proxies of a data set, and measure how good each ranking is.
 
     Args:
-        runs: distilled sets, one or more; each is a proxy with the name of its method.
-        dataset: what they were distilled from.
+        runs: distilled sets, one or more; each is a proxy named by its method.
+        dataset: the data set that they were distilled from.
         space: architectures, e.g. `convnets_720()`, or ones with custom builders. Those that do not fit the images
             are reported and left out.
-        settings: proxies, sample, lengths and seed.
-        out: folder; finished trials in it are not run again, and the tables are written there.
-        workers: makes what runs the trials, by default this process; `lambda data: OnRay(data, RaySettings())` is Ray.
-        show_progress: draw a bar.
+        settings: proxies, sample, epochs and seed.
+        out: folder for the tables and for finished trials, which are not run again.
+        workers: function that returns what runs the trials: by default this process, or Ray with
+            `lambda data: OnRay(data, RaySettings())`.
+        show_progress: draw a progress bar.
 
     Returns:
         The result: `proxy_qualities()` compares the proxies, `outcomes` has every trial.
 
     Raises:
-        AtomError: runs, images and settings do not go together, or every trial failed; the message says what to do.
+        AtomError: runs, images and settings do not fit together, or every trial failed; the message says what to do.
         InterruptedRunError: Ctrl-C; finished trials are kept.
     """
     settings, folder = settings or SearchSettings(), Path(out)

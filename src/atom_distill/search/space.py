@@ -29,11 +29,11 @@ Space = Sequence["Candidate"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture to be tried.
+    """An architecture to try.
 
     Attributes:
         arch: name of the architecture, one of `MODELS`; with a builder, any name.
-        shape: departures from the architecture's defaults.
+        shape: changes to the architecture's defaults.
         builder: function that builds a custom network; the workers of a cluster must be able to import it.
 
     Raises:
@@ -56,7 +56,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Architecture and shape in one word, e.g. convnet-d3-w128-instance-relu-nopooling."""
+        """Architecture and shape as one name, e.g. convnet-d3-w128-instance-relu-nopooling."""
         prefixes = {"depth": "d", "width": "w"}
         given = {name: value for name, value in asdict(self.shape).items() if value is not None}
         parts = [

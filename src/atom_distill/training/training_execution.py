@@ -45,10 +45,10 @@ class TrainingExecution:
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """What the user asks for; "auto" and 0 leave the choice to the machine.
+    """How to compute on this machine; "auto" and 0 leave the choice to it.
 
     Attributes:
-        precision: of convolutions and matrix products.
+        precision: precision of convolutions and matrix products.
         compile: whether to use torch.compile.
         at_once: networks that train together; 0 for the machine's choice.
 
@@ -67,8 +67,8 @@ class ExecutionOptions:
     def plan(self, device: torch.device, *, pixels: float, repeats: int, cores: int = 1) -> TrainingExecution:
         """Return how to run.
 
-        A CPU runs compiled networks one by one, on each core another: stacked, the same networks took seven times
-        longer there (docs/performance.md). A GPU has room for all at once.
+        A CPU trains compiled networks one by one, or one per core: stacked, the same networks took seven times
+        longer there (docs/performance.md). A GPU trains several at once.
 
         Args:
             device: where networks train.

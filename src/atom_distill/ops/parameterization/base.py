@@ -19,14 +19,14 @@ one image of the budget, and decodes to `images_per_row` images."""
 class Parameterization(ABC):
     """How stored values become images in model space: `decode(stored)` is `images(values(stored))`.
 
-    While a run optimizes, stored values may be scaled so that one step of the optimizer means the same for all; a file
-    holds `values(stored)`.
+    During optimization, stored values may be scaled so that a step of the optimizer has the same effect on all of them;
+    a file holds `values(stored)`.
 
     Args:
         image_shape: (C, H, W) of the images that networks see.
 
     Attributes:
-        images_per_row: decoded images of a stored row.
+        images_per_row: decoded images per stored row.
     """
 
     images_per_row: int = 1
@@ -39,25 +39,25 @@ class Parameterization(ABC):
         return self.images(self.values(stored))
 
     def values(self, stored: Stored) -> Stored:
-        """Return the stored values in the units of a file, each of its shape."""
+        """Return the stored values in the units of a file; shapes stay the same."""
         return stored
 
     def from_values(self, values: Stored) -> Stored:
-        """Return stored values from those in the units of a file: the inverse of `values`, but for rounding."""
+        """Return stored values from those in the units of a file: the inverse of `values`, except for rounding."""
         return values
 
     @abstractmethod
     def images(self, values: Stored) -> Tensor:
-        """Return the images of values in the units of a file: see `decode`."""
+        """Return the images from values in the units of a file, as `decode` does from stored values."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         """Return initial values, float32 [R, ...], from images in model space [R * images_per_row, C, H, W]."""
 
     def fitted(self, real_images: Callable[[], Tensor]) -> Self:
-        """Return the same with scales fitted to real images, where it has any.
+        """Return the same parameterization with its scales, if any, fitted to real images.
 
-        The scales are for `values` and `encode`, not for `images`: a file holds values in units of their own.
+        `values` and `encode` use the scales, `images` does not: values in a file are not scaled.
 
         Args:
             real_images: returns images in model space [N, C, H, W]; called only if they are needed.
@@ -65,18 +65,18 @@ class Parameterization(ABC):
         return self
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what was fitted, which the checkpoints of a run hold."""
+        """Return the fitted tensors, for checkpoints."""
         return {}
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Self:
-        """Return the same fitted as the one whose `tensors` these are; empty for one that is not fitted."""
+        """Return the same parameterization with these fitted `tensors`; none if it was not fitted."""
         return self
 
     def largest(self, values: Tensor) -> Tensor:
         """Return the largest magnitude in each group of values that share a rounding step.
 
         Args:
-            values: one tensor of those by name, [R, ...]; a group is a channel.
+            values: one of the named tensors, [R, ...]; a group is a channel.
 
         Returns:
             A shape that broadcasts against a row.
@@ -85,7 +85,7 @@ class Parameterization(ABC):
         return values.abs().amax(dim=(0, *others), keepdim=True)[0]
 
     def values_per_row(self) -> int:
-        """Return the number of values stored for a row."""
+        """Return the number of values stored per row."""
         with torch.device("meta"):  # sizes without memory
             stored = self.encode(torch.zeros(self.images_per_row, *self.image_shape))
         return count_values(stored)
