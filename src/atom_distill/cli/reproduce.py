@@ -37,11 +37,13 @@ _SUFFIXES = (".json", ".md", ".png")
 """Of a table's files; a later command continues from the first."""
 _COST_STEPS = 10
 _UNUSED = {
-    "table1": {"archs"},
-    "curve": {"archs"},
-    "components": {"archs", "methods"},
-    "powers": {"archs", "methods"},
-    "cost": {"archs", "effort", "repeats", "epochs", "precision"},
+    "table1": {"archs", "protocols"},
+    "curve": {"archs", "protocols"},
+    "components": {"archs", "protocols", "methods"},
+    "powers": {"archs", "protocols", "methods"},
+    "lambda": {"archs", "protocols", "methods"},
+    "changes": {"archs", "protocols"},
+    "cost": {"archs", "protocols", "effort", "repeats", "epochs", "precision"},
 }
 """Options that change nothing in a table."""
 
@@ -67,10 +69,15 @@ class ReproduceCommand(BaseModel):
     datasets: tuple[str, ...] = Field(default=("cifar10",), min_length=1, description="Data sets: names or paths.")
     ipc: Annotated[tuple[int, ...], shown("the table's own")] = Field(default=(), description="Images per class.")
     methods: Annotated[tuple[str, ...], shown("the table's own")] = Field(
-        default=(), description="Methods, where rows are methods."
+        default=(), description="Methods, where rows are methods; best: ATOM with the preset of this name."
     )
     archs: Annotated[tuple[str, ...], shown("the table's own")] = Field(
         default=(), description="Architectures, where columns are architectures."
+    )
+    protocols: Annotated[tuple[str, ...], shown("dm for all")] = Field(
+        default=(),
+        description="How the networks of an architecture are trained, where columns are architectures, e.g. vit=vit or "
+        "'alexnet=dm(lr=0.003)'.",
     )
     preprocess: Annotated[tuple[Preprocess, ...], shown("the paper's")] = Field(
         default=(), description="ZCA whitening, channel normalization, or both as two columns."
@@ -158,9 +165,18 @@ def _request(options: ReproduceCommand) -> Request:
     given = {"norm": options.norm, "seed": options.seed}
     return Request(
         **options.model_dump(include={"datasets", "ipc", "methods", "preprocess", "archs"}),
+        protocols=_protocols(options.protocols),
         settings={name: value for name, value in given.items() if value},
         effort=_effort(options),
     )
+
+
+def _protocols(given: Sequence[str]) -> dict[str, str]:
+    """Return the protocols by architecture, from words like vit=vit."""
+    pairs = [word.partition("=") for word in given]
+    if wrong := [arch for arch, equals, protocol in pairs if not (arch and equals and protocol)]:
+        raise ConfigError(f"--protocols takes words like vit=vit, not {wrong[0]!r}")
+    return {arch: protocol for arch, _, protocol in pairs}
 
 
 def _effort(options: ReproduceCommand) -> Effort:
@@ -191,7 +207,6 @@ def _list(cells: list[Cell], *, as_json: bool) -> None:
 def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None:
     """Run cells, and write the table's files after each."""
     from atom_distill.base.device import pick_device
-    from atom_distill.base.network_shape import NetworkShape
     from atom_distill.processes.ranks import join
     from atom_distill.processes.ray_cluster import RayCluster
     from atom_distill.reproduce.cell_runner import CellRunner
@@ -203,7 +218,7 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
 
     on_ray = options.workers.on == "ray"
     folder = options.out.resolve() if on_ray else options.out
-    runner = CellRunner(folder, _effort(options), shape=NetworkShape(norm=options.norm), seed=options.seed)
+    runner = CellRunner(folder, _effort(options), seed=options.seed)
     path = options.out / f"{options.table}.json"
     places = dict.fromkeys((cell.row, cell.column) for cell in [*results.cells, *cells])
     order = {place: number for number, place in enumerate(places)}

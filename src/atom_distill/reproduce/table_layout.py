@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from atom_distill.base import markdown as md
 from atom_distill.distillation.methods import METHODS
-from atom_distill.reproduce.cell import Result
+from atom_distill.reproduce.cell import BEST, Result
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.table_notes import notes
 from atom_distill.reproduce.titles import TITLES, TableName
@@ -30,12 +30,13 @@ def markdown(table: TableName, results: Sequence[Result | Cost]) -> str:
 def ordered(names: Iterable[str]) -> list[str]:
     """Return names without duplicates.
 
-    Names that differ in numbers alone are sorted by them, methods are in the order of `METHODS`; others stay.
+    Names that differ in numbers alone are sorted by them, methods are in the order of `METHODS`, with `best` at the end; others stay.
     """
     distinct = list(dict.fromkeys(names))
-    if len({re.sub(r"\d+", "#", name) for name in distinct}) == 1:
-        return sorted(distinct, key=lambda name: [int(digits) for digits in re.findall(r"\d+", name)])
-    methods = METHODS.in_order()
+    number = re.compile(r"\d+(?:\.\d+)?")
+    if len({number.sub("#", name) for name in distinct}) == 1:
+        return sorted(distinct, key=lambda name: [float(digits) for digits in number.findall(name)])
+    methods = [*METHODS.in_order(), BEST]
     return sorted(distinct, key=methods.index) if set(distinct) <= set(methods) else distinct
 
 
