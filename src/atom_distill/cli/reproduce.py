@@ -85,6 +85,9 @@ class ReproduceCommand(BaseModel):
     norm: Annotated[Norm | None, shown("instance")] = Field(
         default=None, description="Normalization in the matching and the evaluated networks."
     )
+    preset: Annotated[Literal["fast"] | None, shown("the paper's settings")] = Field(
+        default=None, description="Settings of the distillations; fast is for less time."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of distillations and evaluations.")
     cells: tuple[str, ...] = Field(
         default=("*",), min_length=1, description="Cells to run: patterns of row/column, e.g. 'atom/*'."
@@ -113,6 +116,7 @@ def command(arguments: Sequence[str]) -> None:
     """Run `atom reproduce`."""
     options = parse(ReproduceCommand, command="reproduce", description=_DESCRIPTION, arguments=arguments)
     from atom_distill.reproduce.grids import TABLES
+    from atom_distill.reproduce.headlines import headline
     from atom_distill.reproduce.results import load_results
     from atom_distill.reproduce.table_layout import grid
     from atom_distill.reproduce.table_notes import notes
@@ -136,6 +140,8 @@ def command(arguments: Sequence[str]) -> None:
         print_json({**results.model_dump(mode="json"), "notes": notes(results.cells)})
         return
     print_table(TITLES[options.table], *grid(results.cells))
+    if shows := headline(options.table, results.cells):
+        print_line(shows)
     for line in notes(results.cells):
         print_line(f"- {line}")
     written = [suffix for suffix in _SUFFIXES if (options.out / f"{options.table}{suffix}").exists()]
@@ -162,7 +168,7 @@ def _refuse_foreign_files(options: ReproduceCommand) -> None:
 def _request(options: ReproduceCommand) -> Request:
     from atom_distill.reproduce.grids import Request
 
-    given = {"norm": options.norm, "seed": options.seed}
+    given = {"preset": options.preset, "norm": options.norm, "seed": options.seed}
     return Request(
         **options.model_dump(include={"datasets", "ipc", "methods", "preprocess", "archs"}),
         protocols=_protocols(options.protocols),
