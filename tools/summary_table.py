@@ -1,4 +1,4 @@
-"""CIFAR-10 at 1, 10 and 50 images per class: the methods here, ATOM's paper beside them, and the verdict on its claim."""
+"""CIFAR-10 at 1, 10 and 50 images per class: the methods here beside ATOM's paper, and whether its claim holds."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def _verdict(atoms: dict[int, Result], found: Sequence[Result]) -> str:
     papers = [f"{one.mean:.1f} % at ipc {ipc} (paper: {_published(ipc)})" for ipc, one in atoms.items()]
     by = [f"at ipc {one.settings['ipc']} {difference}" for one, difference in attention_differences(found)]
     told = f"Test accuracy of ConvNet-3 in percent, protocol `dm`, ZCA, last epoch: ATOM reaches {', '.join(papers)}."
-    return (
-        f"{told} Under equal conditions it exceeds DM by, points and standard error: {'; '.join(by)}." if by else told
-    )
+    if not by:
+        return told
+    return f"{told} What it adds to DM under equal conditions, in points with standard error: {'; '.join(by)}."
 
 
 def _title(method: str) -> str:

@@ -19,6 +19,8 @@ AFTER = " after "
 """Separates label and steps in the column of a curve's point."""
 BEST = "best"
 """The row of sets made with the preset of this name."""
+UNCHANGED = "unchanged"
+"""The row of `changes` that the others are compared with."""
 _PAPER_NETWORKS = 5
 
 

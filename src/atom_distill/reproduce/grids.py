@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
 from atom_distill.distillation.methods import METHODS, find_method
-from atom_distill.reproduce.cell import AFTER, BEST, Cell, Effort
+from atom_distill.reproduce.cell import AFTER, BEST, UNCHANGED, Cell, Effort
 from atom_distill.reproduce.published_accuracies import published, published_transfer
 
 T = TypeVar("T")
@@ -28,8 +28,6 @@ _CHANGES: tuple[tuple[str, Any], ...] = (
 )
 """What the published code does otherwise than the papers say, or users of it may: settings of the distillation, and
 protocols of the evaluation."""
-UNCHANGED = "unchanged"
-"""The row of `changes` that the others are compared with."""
 
 
 class Column(NamedTuple):

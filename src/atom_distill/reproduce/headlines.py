@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from statistics import fmean
 
-from atom_distill.reproduce.cell import AFTER, Result
+from atom_distill.reproduce.cell import AFTER, UNCHANGED, Result
 from atom_distill.reproduce.comparisons import SIGNIFICANT, attention_differences, difference
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.titles import TableName
@@ -59,7 +59,7 @@ def _ablation(column: str, results: Sequence[Result]) -> str:
     """Return which cells of a column differ from the papers' settings by more than chance may, and by how much."""
     ours = [one for one in results if one.settings["method"] == "atom"] or list(results)
     # Every departure is a setting of its own, or a longer name of the protocol.
-    reference = min(ours, key=lambda one: (len(one.settings), len(one.protocol)))
+    reference = min(ours, key=lambda one: (one.row != UNCHANGED, len(one.settings), len(one.protocol)))
     others = [one for one in results if one is not reference]
     if not others:
         return ""
