@@ -60,7 +60,7 @@ lint: install  ## style, spelling and types
 	$(BIN)/mypy examples benchmarks
 	$(BIN)/mypy tools/docs
 	$(BIN)/mypy tools/digests.py tools/campaign.py tools/frontier.py tools/bundle_set.py tools/check_package.py \
-	  tools/demo_images.py
+	  tools/demo_images.py tools/results_page.py
 
 # The notice that it silences is about mkdocs 2, which the pins keep away; CONTRIBUTING.md says what comes after mkdocs.
 docs: install  ## build the documentation into site/, as pages that need no network
@@ -70,8 +70,8 @@ figures: install  ## draw the figures of the documentation anew
 	$(BIN)/python tools/docs/figures.py
 	$(BIN)/python tools/docs/set_picture.py
 
-results: install  ## write docs/results.md and the tables of docs/frontier.md from the committed results
-	$(BIN)/python -m atom_distill.reproduce.results_page results/tables docs/results.md
+results: install  ## write docs/results.md, its figures and the tables of README and docs/frontier.md from the committed results
+	$(BIN)/python tools/results_page.py
 	$(BIN)/python tools/frontier.py table
 
 notebooks: install  ## run the notebooks and store what they print and draw

@@ -1,9 +1,11 @@
-"""Choose the recipe by which transformers learn from few images: the protocol `vit`.
+"""Choose the recipe by which a network learns from few images: that of the protocol `vit`, or of an architecture.
 
     python benchmarks/vit_recipe.py [--dataset cifar10] [--ipc 10 60] [--lr 0.0002 0.0005 0.001]
         [--weight-decay 0.05 0.3] [--augment weak medium strong] [--epochs 300] [--networks 1] [--json FILE]
+    python benchmarks/vit_recipe.py --arch alexnet --protocol dm --preprocess zca --ipc 50
+        --lr 0.001 0.003 0.01 0.03 0.1 --weight-decay 0.0005 --augment weak
 
-Every combination trains ViTs on random real images, a fresh draw for each network and the same draws for every
+Every combination trains networks on random real images, a fresh draw for each network and the same draws for every
 combination, and tests them on training images that are held out; the test split is not looked at. The best is the one
 of the highest accuracy, averaged over the sizes. With --json, the same command continues after an interruption.
 """
@@ -59,9 +61,9 @@ def main() -> None:
 
 def recipes(options: argparse.Namespace) -> list[TrainingProtocol]:
     """Return all combinations of learning rate, weight decay and augmentation."""
-    base = PROTOCOLS.get("vit")
+    base = PROTOCOLS.get(options.protocol)
     return [
-        base.changed(epochs=options.epochs, lr=lr, weight_decay=decay, **STRENGTHS[strength])
+        base.changed(epochs=options.epochs or base.epochs, lr=lr, weight_decay=decay, **STRENGTHS[strength])
         for lr, decay, strength in itertools.product(options.lr, options.weight_decay, options.augment)
     ]
 
@@ -113,7 +115,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, nargs="+", default=[2e-4, 5e-4, 1e-3])
     parser.add_argument("--weight-decay", type=float, nargs="+", default=[0.05, 0.3])
     parser.add_argument("--augment", nargs="+", default=list(STRENGTHS), choices=STRENGTHS)
-    parser.add_argument("--epochs", type=int, default=PROTOCOLS.get("vit").epochs, help="of each network")
+    parser.add_argument("--protocol", default="vit", help="whose values are changed")
+    parser.add_argument("--epochs", type=int, help="of each network; default: the protocol's")
     parser.add_argument("--networks", type=int, default=1, help="for each size and recipe")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")

@@ -58,6 +58,12 @@ def test_it_scores_every_recipe_on_held_out_images_and_continues(benchmark, monk
         benchmark(f"{SMALL} --networks 2")
 
 
+def test_another_architecture_gets_a_learning_rate_of_its_own_protocol(benchmark):
+    small = "--ipc 1 --epochs 1 --depth 1 --width 8 --augment weak --weight-decay 0.0005 --device cpu"
+    found = benchmark(f"{small} --arch convnet --protocol dm --lr 0.01 0.1")
+    assert [row["protocol"] for row in found["rows"]] == ["dm(epochs=1)", "dm(epochs=1,lr=0.1)"]
+
+
 def test_the_best_has_the_highest_mean_over_the_sizes(benchmark):
     means = {"a": (30.0, 50.0), "b": (45.0, 40.0), "c": (20.0, 52.0)}
     rows = [{"protocol": name, "mean": mean} for name, both in means.items() for mean in both]

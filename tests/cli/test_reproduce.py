@@ -36,6 +36,15 @@ def test_less_effort_shrinks_steps_and_networks(atom):
     assert [cell.get("steps") for cell in cells] == [400, 50, None]
 
 
+def test_a_protocol_of_an_architecture_and_a_preset_are_passed_on(atom, tmp_path):
+    quick = "reproduce cross-arch --datasets digits --ipc 1 --methods dm --archs convnet --steps 2 --repeats 2"
+    made = atom(f"{quick} --epochs 2 --preset fast --protocols convnet=dm(lr=0.02) --json --out", tmp_path / "out")
+    (cell,) = made.json["cells"]
+    assert cell["protocol"] == "dm(epochs=2,lr=0.02)"
+    assert cell["column"] == "digits ipc 1 preset fast convnet"
+    assert cell["settings"]["preset"] == "fast"
+
+
 @pytest.mark.slow
 def test_costs_are_measured_in_a_process_of_their_own(atom, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")  # compiling takes a minute, and is tested with the step
@@ -58,6 +67,11 @@ def test_a_wrong_method_is_told_with_the_known_ones(atom, tmp_path):
     [
         ("components --methods dc", "--methods changes nothing in components: leave it out"),
         ("table1 --archs vit", "--archs changes nothing in table1"),
+        ("lambda --methods dm", "--methods changes nothing in lambda"),
+        ("table1 --protocols vit=vit", "--protocols changes nothing in table1"),
+        ("cross-arch --protocols vit", "--protocols takes words like vit=vit, not 'vit'"),
+        ("cross-arch --protocols vti=vit", "--protocols names vti"),
+        ("cross-arch --datasets digits --ipc 1 --archs convnet --protocols convnet=dn", "unknown protocol 'dn'"),
         ("cost --epochs 3", "--epochs changes nothing in cost"),
         ("cross-arch --datasets digits --ipc 1 --norm batch --archs vit", "vit does not support norm"),
         ("table1 --datasets digits --ipc 500 --methods herding", "ipc 500 is more than the 139"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from atom_distill.base.errors import ConfigError, UnknownNameError
-from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
+from atom_distill.base.errors import AtomError, ConfigError, UnknownNameError
+from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol, protocol_of
 from atom_distill.training.schedules import SCHEDULES
 
 DM = PROTOCOLS.get("dm")
@@ -135,3 +135,15 @@ def test_what_the_schedule_does_not_read_is_refused(name, changes):
 def test_what_the_schedule_reads_is_taken():
     assert PROTOCOLS.get("idc").changed(drop_to=0.3).drop_to == 0.3
     assert PROTOCOLS.get("idc").changed(schedule="step", drop_at=0.4).drop_at == 0.4
+
+
+def test_a_protocol_is_found_by_the_name_that_scores_have():
+    changed = DM.changed(lr=0.003, epochs=300)
+    assert protocol_of("dm") == DM
+    assert protocol_of(changed.name) == changed
+    assert protocol_of("dm(augment=none)") == DM.changed(augment="none")
+    assert protocol_of("dm(lr=0.003)", epochs=300) == DM.changed(epochs=300, lr=0.003)
+    assert protocol_of("dm(epochs=300)", epochs=5) == DM.changed(epochs=300)
+    for wrong, told in {"dn": "unknown protocol 'dn'", "dm(lr=x)": "`lr`", "dm(rl=1)": "unknown setting 'rl'"}.items():
+        with pytest.raises(AtomError, match=told):
+            protocol_of(wrong)

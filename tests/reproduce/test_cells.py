@@ -22,10 +22,10 @@ from atom_distill.reproduce.comparisons import difference
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.plot import plot
 from atom_distill.reproduce.results import Results, load_results
-from atom_distill.reproduce.results_page import results_page
 from atom_distill.reproduce.table_layout import grid, markdown
 from atom_distill.reproduce.table_notes import notes
 from distillation.toys import SETTINGS, go, toy_dataset
+from reproduce.results_made_up import result
 
 ROOT = Path(__file__).parents[2]
 DATA = toy_dataset()
@@ -72,6 +72,17 @@ def test_another_effort_is_another_score_of_the_same_set(runner):
     assert (first.protocol, second.protocol) == ("dm(epochs=3)", "dm(epochs=4)")
     assert second.distill_seconds is None  # the set was there
     assert first.distill_seconds > 0
+
+
+def test_norm_and_protocol_are_those_of_the_cell(runner):
+    batch = runner().run(replace(cell(norm="batch"), protocol="dm(lr=0.5)"), None)
+    assert batch.protocol == "dm(epochs=3,lr=0.5)"
+    assert batch.runs != runner().run(replace(cell(), protocol="dm(lr=0.5)"), None).runs
+    longer = runner().run(replace(cell(), protocol="dm(epochs=4)"), None)
+    assert longer.protocol == "dm(epochs=4)"
+    assert runner()._evaluation(cell(norm="batch")).shape == NetworkShape(width=8, norm="batch")
+    with pytest.raises(AtomError, match="unknown protocol 'dn'"):
+        runner().check([replace(cell(), protocol="dn")])
 
 
 def test_the_set_is_that_of_a_run_alone(runner, tmp_path):
@@ -153,29 +164,6 @@ def test_cells_at_once_find_what_they_do_in_turn(tmp_path, capsys):
     assert len(in_turn) == 3
 
 
-def result(
-    row: str, column: str = "cifar10 ipc 1", *, mean: float = 30.0, published: float | None = None, **more
-) -> Result:
-    facts = {
-        "steps": 500,
-        "settings": {"method": row, "ipc": 1},
-        "protocol": "dm",
-        "preprocess": "zca",
-        "precision": "bfloat16",
-        **more,
-    }
-    return Result(
-        row=row,
-        column=column,
-        published=published,
-        runs=(mean - 1, mean + 1),
-        arch="convnet",
-        distill_seconds=None,
-        evaluate_seconds=1.0,
-        **facts,
-    )
-
-
 def test_results_are_kept_after_each_cell_and_added_to(tmp_path):
     path = tmp_path / "table1.json"
     first = load_results(path, "table1")
@@ -207,6 +195,17 @@ def test_each_way_of_making_is_recorded_once(monkeypatch):
     assert len(results.records) == 2
 
 
+def test_each_cell_is_recorded_with_the_command_that_made_it_last(monkeypatch):
+    results = Results(table="table1")
+    for command, row, mean in (("one", "dm", 1.0), ("one", "atom", 1.0), ("two", "dm", 2.0), ("three", "dm", 2.0)):
+        monkeypatch.setattr("sys.argv", ["/bin/atom", command])
+        results.add(result(row, mean=mean))
+    assert [(record.command, record.cells) for record in results.records] == [
+        ("atom one", ("atom/cifar10 ipc 1",)),
+        ("atom two", ("dm/cifar10 ipc 1",)),
+    ]
+
+
 def test_costs_and_accuracies_come_back_as_what_they_were(tmp_path):
     path = tmp_path / "cost.json"
     cost = Cost(row="dm", column="c", seconds_per_step=0.2, peak_mb=500, steps=10, settings={"method": "dm", "ipc": 1})
@@ -228,6 +227,13 @@ def test_rows_and_columns_are_in_order_however_they_were_found():
     header, rows = grid(found)
     assert header == ["", "p 1", "p 2", "p 10"]
     assert [row[0] for row in rows] == ["random", "dm", "atom"]
+    assert [row[0] for row in grid([result("best"), result("atom"), result("dm")])[1]] == ["dm", "atom", "best"]
+    assert [row[0] for row in grid([result(f"lambda {x}") for x in (0.1, 0.02, 0.001, 0.01)])[1]] == [
+        "lambda 0.001",
+        "lambda 0.01",
+        "lambda 0.02",
+        "lambda 0.1",
+    ]
     assert [row[0] for row in grid([result("spatial"), result("atom")])[1]] == ["spatial", "atom"]
 
 
@@ -247,6 +253,13 @@ def test_every_departure_is_told_by_row():
     assert "dm: random, dsa; dm(epochs=9): atom" in text
     assert "best evaluation on the test split" in text
     assert "a random subset of its own" in text
+
+
+def test_the_steps_of_a_preset_are_told_with_its_name():
+    preset = result("best", steps=280, settings={"method": "atom", "preset": "best", "ipc": 1})
+    told = "\n".join(notes([preset, result("atom", steps=8000)]))
+    assert "280, with the preset best: best; 8000: atom" in told
+    assert "a quarter of what they take as float32" in told
 
 
 def test_points_of_a_curve_stand_in_order_whenever_they_were_found():
@@ -293,11 +306,24 @@ def test_two_networks_prove_little_and_one_nothing():
     assert "+4.0 ± 0.0, which may be chance" in "\n".join(notes(single))
 
 
+def test_what_batch_normalization_adds_is_worked_out():
+    own = {"method": "atom", "ipc": 1}
+    found = [
+        result("atom", "a", mean=40.0),
+        result("atom", "a norm batch", mean=30.0, settings={**own, "norm": "batch"}),
+    ]
+    told = "What batch normalization adds (batch minus instance, points, standard error): atom -10.0 ± 1.4."
+    assert told in notes(found)
+    more = [one.model_copy(update={"column": f"b {one.column}", "steps": 900}) for one in found]
+    assert "atom/a norm batch -10.0 ± 1.4; atom/b a norm batch -10.0 ± 1.4." in "\n".join(notes([*found, *more]))
+
+
 def test_only_what_differs_in_one_thing_is_compared():
     other_length = [result("dm", steps=400), result("atom", steps=500)]
     other_norm = [result("dm"), result("atom", settings={"method": "atom", "ipc": 1, "norm": "batch"})]
     other_power = [result("dm"), result("p", settings={"method": "atom", "ipc": 1, "spatial_power": 2.0})]
-    for found in (other_length, other_norm, other_power):
+    other_data = [result("dm"), result("atom", "cifar100 ipc 1")]
+    for found in (other_length, other_norm, other_power, other_data):
         assert "minus" not in "\n".join(notes(found))
 
 
@@ -313,26 +339,6 @@ def test_a_plot_is_written_for_bars_and_curves(tmp_path):
     for table in ("table1", "curve"):
         plot(table, found, tmp_path / f"{table}.png")
         assert (tmp_path / f"{table}.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_page_of_results_is_that_of_the_committed_files():
-    assert (ROOT / "docs" / "results.md").read_text("utf-8") == results_page(ROOT / "results" / "tables"), (
-        "run `make results`"
-    )
-
-
-def test_the_page_names_file_command_and_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["/bin/atom", "reproduce", "table1"])
-    results = Results(table="table1", remark="A remark.")
-    results.add(result("atom", published=34.8))
-    results.records[0] = results.records[0].model_copy(update={"commit": "abc1234"})
-    results.save(tmp_path / "table1.json")
-    Results(table="powers").save(tmp_path / "a.json")
-    page = results_page(tmp_path)
-    assert "30.0 ± 1.4 (34.8)" in page
-    assert "A remark." in page
-    assert "`atom reproduce table1` at commit abc1234" in page
-    assert page.index("## Accuracy by method") < page.index("## ATOM by the powers")
 
 
 def test_a_score_of_random_images_is_not_taken_for_the_sets(runner, nothing_is_computed, tmp_path):

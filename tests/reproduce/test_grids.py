@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from atom_distill.base.errors import ConfigError
@@ -88,6 +90,51 @@ def test_architectures_share_the_set_and_carry_the_published_figure():
     assert len({cell.folder(DATA) for cell in mine}) == 1
     assert [cell.published for cell in mine] == [68.8, 64.1, 66.4, 64.5, None]
     assert all(cell.published is None for cell in cells("cross-arch", ipc=(1,), archs=("vgg11",)).values())
+
+
+def test_lambda_is_varied_and_the_papers_value_is_atom_itself():
+    found = cells("lambda")
+    assert [row for row, _ in found] == ["lambda 0.001", "lambda 0.005", "lambda 0.01", "lambda 0.02", "lambda 0.1"]
+    atom = cells("table1", ipc=(10,))["atom", "cifar10 ipc 10"]
+    assert found["lambda 0.01", "cifar10 ipc 10"] == replace(atom, row="lambda 0.01")
+    assert found["lambda 0.1", "cifar10 ipc 10"].settings["task_balance"] == 0.1
+    tiny = cells("lambda", datasets=("tiny-imagenet",))
+    assert [row for (row, _), cell in tiny.items() if "task_balance" not in cell.settings] == ["lambda 0.02"]
+
+
+def test_one_setting_is_changed_at_a_time():
+    found = cells("changes", preprocess=("zca",))
+    table1 = cells("table1", ipc=(10,), preprocess=("zca", "normalize"))
+    for method in ("dm", "atom"):
+        column = f"cifar10 ipc 10 zca {method}"
+        unchanged = found["unchanged", column]
+        assert unchanged.settings == table1[method, "cifar10 ipc 10 zca"].settings
+        assert found["preprocess normalize", column].settings == table1[method, "cifar10 ipc 10 normalize"].settings
+        others = [cell for (row, where), cell in found.items() if where == column and row != "unchanged"]
+        assert len(others) == 8
+        for cell in others:
+            changed = {name for name in cell.settings if cell.settings[name] != unchanged.settings.get(name)}
+            assert len(changed) + (cell.protocol != "dm") == 1
+    batch = cells("table1", ipc=(10,), preprocess=("zca",), settings={"norm": "batch"})
+    assert found["norm batch", "cifar10 ipc 10 zca atom"].folder(DATA) == batch[
+        "atom", "cifar10 ipc 10 zca norm batch"
+    ].folder(DATA)
+
+
+def test_the_row_best_is_the_preset_with_its_own_steps_and_preprocessing():
+    found = cells("cross-arch", methods=("best",), preprocess=("zca",), archs=("convnet", "vgg11"))
+    (first, second) = found.values()
+    assert first.settings == second.settings == {"method": "atom", "preset": "best", "ipc": 50}
+    assert resolve(CIFAR10, first.settings).general.bytes == 50 * 3072
+    (short,) = cells("table1", methods=("best",), ipc=(1,), effort=Effort(steps=9)).values()
+    assert short.settings["steps"] == 9
+
+
+def test_an_architecture_has_its_own_protocol():
+    found = cells("cross-arch", methods=("dm",), protocols={"vit": "vit", "alexnet": "dm(lr=0.003)"})
+    assert [cell.protocol for cell in found.values()] == ["dm", "dm(lr=0.003)", "dm", "dm", "vit"]
+    with pytest.raises(ConfigError, match="`protocols` names vgg11, and the columns are vit"):
+        cells("cross-arch", archs=("vit",), protocols={"vgg11": "vit"})
 
 
 def test_each_point_of_a_curve_continues_the_one_before():

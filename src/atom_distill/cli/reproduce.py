@@ -37,11 +37,13 @@ _SUFFIXES = (".json", ".md", ".png")
 """Of a table's files; a later command continues from the first."""
 _COST_STEPS = 10
 _UNUSED = {
-    "table1": {"archs"},
-    "curve": {"archs"},
-    "components": {"archs", "methods"},
-    "powers": {"archs", "methods"},
-    "cost": {"archs", "effort", "repeats", "epochs", "precision"},
+    "table1": {"archs", "protocols"},
+    "curve": {"archs", "protocols"},
+    "components": {"archs", "protocols", "methods"},
+    "powers": {"archs", "protocols", "methods"},
+    "lambda": {"archs", "protocols", "methods"},
+    "changes": {"archs", "protocols"},
+    "cost": {"archs", "protocols", "effort", "repeats", "epochs", "precision"},
 }
 """Options that change nothing in a table."""
 
@@ -67,16 +69,24 @@ class ReproduceCommand(BaseModel):
     datasets: tuple[str, ...] = Field(default=("cifar10",), min_length=1, description="Data sets: names or paths.")
     ipc: Annotated[tuple[int, ...], shown("the table's own")] = Field(default=(), description="Images per class.")
     methods: Annotated[tuple[str, ...], shown("the table's own")] = Field(
-        default=(), description="Methods, in tables whose rows are methods."
+        default=(), description="Methods, in tables whose rows are methods; best: ATOM with the preset of this name."
     )
     archs: Annotated[tuple[str, ...], shown("the table's own")] = Field(
         default=(), description="Architectures, in tables whose columns are architectures."
+    )
+    protocols: Annotated[tuple[str, ...], shown("dm for all")] = Field(
+        default=(),
+        description="How the networks of an architecture are trained, in tables whose columns are architectures, e.g. vit=vit or "
+        "'alexnet=dm(lr=0.003)'.",
     )
     preprocess: Annotated[tuple[Preprocess, ...], shown("the paper's")] = Field(
         default=(), description="ZCA whitening, channel normalization, or both as two columns."
     )
     norm: Annotated[Norm | None, shown("instance")] = Field(
         default=None, description="Normalization in the matching and the evaluated networks."
+    )
+    preset: Annotated[Literal["fast"] | None, shown("the paper's settings")] = Field(
+        default=None, description="Settings of the distillations; fast is for less time."
     )
     seed: int = Field(default=0, ge=0, description="Seed of distillations and evaluations.")
     cells: tuple[str, ...] = Field(
@@ -106,6 +116,7 @@ def command(arguments: Sequence[str]) -> None:
     """Run `atom reproduce`."""
     options = parse(ReproduceCommand, command="reproduce", description=_DESCRIPTION, arguments=arguments)
     from atom_distill.reproduce.grids import TABLES
+    from atom_distill.reproduce.headlines import headline
     from atom_distill.reproduce.results import load_results
     from atom_distill.reproduce.table_layout import grid
     from atom_distill.reproduce.table_notes import notes
@@ -129,6 +140,8 @@ def command(arguments: Sequence[str]) -> None:
         print_json({**results.model_dump(mode="json"), "notes": notes(results.cells)})
         return
     print_table(TITLES[options.table], *grid(results.cells))
+    if shows := headline(options.table, results.cells):
+        print_line(shows)
     for line in notes(results.cells):
         print_line(f"- {line}")
     written = [suffix for suffix in _SUFFIXES if (options.out / f"{options.table}{suffix}").exists()]
@@ -155,12 +168,21 @@ def _refuse_foreign_files(options: ReproduceCommand) -> None:
 def _request(options: ReproduceCommand) -> Request:
     from atom_distill.reproduce.grids import Request
 
-    given = {"norm": options.norm, "seed": options.seed}
+    given = {"preset": options.preset, "norm": options.norm, "seed": options.seed}
     return Request(
         **options.model_dump(include={"datasets", "ipc", "methods", "preprocess", "archs"}),
+        protocols=_protocols(options.protocols),
         settings={name: value for name, value in given.items() if value},
         effort=_effort(options),
     )
+
+
+def _protocols(given: Sequence[str]) -> dict[str, str]:
+    """Return the protocols by architecture, from words like vit=vit."""
+    pairs = [word.partition("=") for word in given]
+    if wrong := [arch for arch, equals, protocol in pairs if not (arch and equals and protocol)]:
+        raise ConfigError(f"--protocols takes words like vit=vit, not {wrong[0]!r}")
+    return {arch: protocol for arch, _, protocol in pairs}
 
 
 def _effort(options: ReproduceCommand) -> Effort:
@@ -191,7 +213,6 @@ def _list(cells: list[Cell], *, as_json: bool) -> None:
 def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None:
     """Run cells, and write the table's files after each."""
     from atom_distill.base.device import pick_device
-    from atom_distill.base.network_shape import NetworkShape
     from atom_distill.processes.ranks import join
     from atom_distill.processes.ray_cluster import RayCluster
     from atom_distill.reproduce.cell_runner import CellRunner
@@ -203,7 +224,7 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
 
     on_ray = options.workers.on == "ray"
     folder = options.out.resolve() if on_ray else options.out
-    runner = CellRunner(folder, _effort(options), shape=NetworkShape(norm=options.norm), seed=options.seed)
+    runner = CellRunner(folder, _effort(options), seed=options.seed)
     path = options.out / f"{options.table}.json"
     places = dict.fromkeys((cell.row, cell.column) for cell in [*results.cells, *cells])
     order = {place: number for number, place in enumerate(places)}

@@ -103,6 +103,24 @@ class TrainingProtocol(BaseModel):
         return validated(TrainingProtocol, {**own, **changes, "name": f"{self.name}({label})"})
 
 
+def protocol_of(text: str, **values: object) -> TrainingProtocol:
+    """Return the protocol that a text names as scores do, e.g. `dm` or `dm(lr=0.003,epochs=300)`.
+
+    Args:
+        text: name of a protocol, with changed values in parentheses.
+        values: further changes, where the text does not name them.
+
+    Raises:
+        ConfigError: values are out of range, or the schedule does not read one that is changed.
+        UnknownNameError: the protocol or a value's name does not exist.
+    """
+    name, _, changes = text.removesuffix(")").partition("(")
+    base = PROTOCOLS.get(name)
+    given = dict(change.partition("=")[::2] for change in changes.split(",") if change)
+    typed = validated(TrainingProtocol, {**base.model_dump(), **given}).model_dump()
+    return base.changed(**{**values, **{field: typed[field] for field in given}})
+
+
 PROTOCOLS: Registry[TrainingProtocol] = Registry("protocol")
 PROTOCOLS.register("dm")(TrainingProtocol(name="dm"))
 """What the DM and DataDAM code does: 1000 epochs, learning rate x 0.1 at half time, DSA on, batch 256."""

@@ -17,6 +17,10 @@ from atom_distill.distillation.methods import find_method
 
 AFTER = " after "
 """Separates label and steps in the column of a curve's point."""
+BEST = "best"
+"""The row of sets made with the preset of this name."""
+UNCHANGED = "unchanged"
+"""The row of `changes` that the others are compared with."""
 _PAPER_NETWORKS = 5
 
 
@@ -57,7 +61,8 @@ class Cell:
         row, column: its place.
         dataset: name or path.
         settings: of the distillation, by name; at least method and ipc.
-        arch: architecture of the networks trained on the set.
+        arch: architecture of the networks trained on the set; they have the norm of the settings.
+        protocol: how they are trained, as `protocol_of` reads it.
         published: the published accuracy, percent.
         continues: the cell whose run is continued, with more steps, to make this one's set.
     """
@@ -67,6 +72,7 @@ class Cell:
     dataset: str
     settings: Mapping[str, Any]
     arch: str = "convnet"
+    protocol: str = "dm"
     published: float | None = None
     continues: Cell | None = None
 

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ArtifactError, InterruptedRunError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
-from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.config.training_protocol import protocol_of
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.load import load_dataset
 from atom_distill.distillation.method import RunPlan
@@ -34,23 +35,21 @@ class CellRunner:
     Args:
         folder: of the tables.
         effort: networks per cell, their epochs and precision.
-        shape: departures of the evaluated networks from their architecture.
+        shape: departures of the evaluated networks from their architecture, besides the norm of a cell.
         seed: of the evaluations.
         device: cpu, cuda, ..., or auto.
     """
 
     def __init__(
-        self, folder: Path, effort: Effort, *, shape: NetworkShape, seed: int = 0, device: str = "auto"
+        self,
+        folder: Path,
+        effort: Effort,
+        *,
+        shape: NetworkShape = NetworkShape(),  # noqa: B008 (it cannot be changed)
+        seed: int = 0,
+        device: str = "auto",
     ) -> None:
-        protocol = PROTOCOLS.get("dm")
-        self._sets, self._device, self._shape = folder / "sets", device, shape
-        self._options: dict[str, Any] = {
-            "shape": shape,
-            "repeats": effort.networks,
-            "protocol": protocol if effort.epochs is None else protocol.changed(epochs=effort.epochs),
-            "seed": seed,
-            "execution": ExecutionOptions(effort.precision),
-        }
+        self._sets, self._effort, self._shape, self._seed, self._device = folder / "sets", effort, shape, seed, device
         self._datasets: dict[str, ImageDataset] = {}
 
     def without_data(self) -> CellRunner:
@@ -72,7 +71,7 @@ class CellRunner:
         for cell in cells:
             dataset = self._dataset(cell.dataset)
             _plan(cell, dataset)
-            build_model(cell.arch, dataset.image_shape, dataset.num_classes, self._shape)
+            build_model(cell.arch, dataset.image_shape, dataset.num_classes, self._evaluation(cell).shape)
 
     def run(self, cell: Cell, before: Result | None) -> Result:
         """Return the accuracies of a cell; what is in the folder already is not computed again.
@@ -135,7 +134,7 @@ class CellRunner:
             if (score.subject, score.which, score.first) == ("distilled", "last", None)
         ]
         return self._stored(cell, of_set) or evaluate(
-            distilled, dataset, cell.arch, device=self._device, **self._options
+            distilled, dataset, cell.arch, device=self._device, **self._options(cell)
         )
 
     def _random_score(self, cell: Cell, dataset: ImageDataset) -> Score:
@@ -155,7 +154,18 @@ class CellRunner:
         return next(filter(self._evaluation(cell).would_repeat, scores), None)
 
     def _evaluation(self, cell: Cell) -> Evaluation:
-        return Evaluation(arch=cell.arch, device=pick_device(self._device), **self._options)
+        return Evaluation(arch=cell.arch, device=pick_device(self._device), **self._options(cell))
+
+    def _options(self, cell: Cell) -> dict[str, Any]:
+        """Return how the networks of a cell are trained, by the names of `Evaluation`."""
+        epochs = {} if self._effort.epochs is None else {"epochs": self._effort.epochs}
+        return {
+            "shape": replace(self._shape, norm=cell.settings.get("norm", self._shape.norm)),
+            "repeats": self._effort.networks,
+            "protocol": protocol_of(cell.protocol, **epochs),
+            "seed": self._seed,
+            "execution": ExecutionOptions(self._effort.precision),
+        }
 
 
 def _plan(cell: Cell, dataset: ImageDataset) -> RunPlan:

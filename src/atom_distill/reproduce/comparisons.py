@@ -10,7 +10,8 @@ from scipy import stats
 
 from atom_distill.reproduce.cell import Result
 
-_SIGNIFICANT = 0.05
+SIGNIFICANT = 0.05
+"""A smaller p-value is called more than chance."""
 
 
 class Difference(NamedTuple):
@@ -26,8 +27,13 @@ class Difference(NamedTuple):
     error: float
     p_value: float
 
+    @property
+    def is_significant(self) -> bool:
+        """Whether it is more than chance may be."""
+        return self.p_value < SIGNIFICANT
+
     def __str__(self) -> str:
-        doubt = "" if self.p_value < _SIGNIFICANT else ", which may be chance"
+        doubt = "" if self.is_significant else ", which may be chance"
         return f"{self.points:+.1f} ± {self.error:.1f}{doubt}"
 
 
@@ -41,29 +47,54 @@ def difference(one: Result, other: Result) -> Difference:
 
 def comparisons(results: Sequence[Result]) -> list[str]:
     """Return a sentence for each comparison that the results allow."""
-    attention = _differences(results, "method", "atom", "dm", lambda result: result.column)
-    whitening = _differences(results, "preprocess", "zca", "normalize", lambda result: result.row)
+    column, row = _column, _row
     sentences = {
-        "What attention adds to the embedding (atom minus dm, points, standard error)": attention,
-        "What whitening adds (zca minus normalize, points, standard error)": whitening,
+        "What attention adds to the embedding (atom minus dm": _told(attention_differences(results), column, row),
+        "What whitening adds (zca minus normalize": _told(_differences(results, "preprocess", "zca", "normalize"), row),
+        "What batch normalization adds (batch minus instance": _told(
+            _differences(results, "norm", "batch", "instance"), row
+        ),
     }
-    return [f"{title}: {'; '.join(found)}." for title, found in sentences.items() if found]
+    return [f"{title}, points, standard error): {'; '.join(found)}." for title, found in sentences.items() if found]
 
 
-def _differences(
-    results: Sequence[Result], what: str, one: str, other: str, label: Callable[[Result], str]
-) -> list[str]:
-    """Return the difference of any two results that differ in one setting alone, with a label."""
+def attention_differences(results: Sequence[Result]) -> list[tuple[Result, Difference]]:
+    """Return ATOM's results with what they exceed those of DM by, where all else is equal."""
+    return _differences(results, "method", "atom", "dm")
+
+
+def _differences(results: Sequence[Result], what: str, one: str, other: str) -> list[tuple[Result, Difference]]:
+    """Return the difference of any two results that differ in one setting alone, with the first of them."""
     conditions = [_conditions(result) for result in results]
     return [
-        f"{label(first)} {difference(first, second)}"
+        (first, difference(first, second))
         for first, of_first in zip(results, conditions, strict=True)
         for second, of_second in zip(results, conditions, strict=True)
         if of_first[what] == one and of_second == {**of_first, what: other}
     ]
 
 
+def _told(found: Sequence[tuple[Result, Difference]], *labels: Callable[[Result], str]) -> list[str]:
+    """Return differences with the first label that tells them apart, or with row and column."""
+    label = next((one for one in labels if len({one(result) for result, _ in found}) == len(found)), _row_and_column)
+    return [f"{label(result)} {difference}" for result, difference in found]
+
+
+def _row(result: Result) -> str:
+    return result.row
+
+
+def _column(result: Result) -> str:
+    return result.column
+
+
+def _row_and_column(result: Result) -> str:
+    return f"{result.row}/{result.column}"
+
+
 def _conditions(result: Result) -> dict[str, Any]:
     """Return everything that must be equal for a comparison, by name."""
     evaluation = result.model_dump(include={"preprocess", "protocol", "arch", "precision", "steps"})
-    return {**result.settings, **evaluation, "networks": len(result.runs)}
+    # Columns begin with the data set, but for those of the paper's table of architectures, which are of one.
+    dataset, _, _ = result.column.rpartition(" ipc ")
+    return {"norm": "instance", **result.settings, **evaluation, "dataset": dataset, "networks": len(result.runs)}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
 from atom_distill.distillation.methods import METHODS, find_method
-from atom_distill.reproduce.cell import AFTER, Cell, Effort
+from atom_distill.reproduce.cell import AFTER, BEST, UNCHANGED, Cell, Effort
 from atom_distill.reproduce.published_accuracies import published, published_transfer
 
 T = TypeVar("T")
@@ -19,6 +19,15 @@ MATCHING = ("dm", "datadam", "atom")
 """The methods of the papers' figures on steps and architectures."""
 _NOT_IN_TABLES = ("k-means",)
 """Methods that the papers' tables do not have; they can still be asked for."""
+_LAMBDAS = (0.001, 0.005, 0.01, 0.02, 0.1)
+_PUBLISHED_LAMBDA: Mapping[str, float] = {"cifar10": 0.01, "cifar100": 0.01, "tiny-imagenet": 0.02}
+_CHANGES: tuple[tuple[str, Any], ...] = (
+    *(("norm", "batch"), ("preprocess", "normalize"), ("init", "noise")),
+    *(("batch_real", 256), ("image_momentum", 0.0)),
+    *(("protocol", "dm(augment=none)"), ("protocol", "dm(batch_size=64)"), ("protocol", "dm(epochs=300)")),
+)
+"""What the published code does otherwise than the papers say, or users of it may: settings of the distillation, and
+protocols of the evaluation."""
 
 
 class Column(NamedTuple):
@@ -39,6 +48,7 @@ class Request:
         methods: rows, where rows are methods.
         preprocess: "zca", "normalize" or both; empty for the papers' choice.
         archs: columns, where columns are architectures.
+        protocols: of the networks of an architecture; those not named have `dm`.
         settings: of every distillation, by name; they become part of the columns' names.
         effort: steps, networks, their epochs and precision.
     """
@@ -48,6 +58,7 @@ class Request:
     methods: tuple[str, ...] = ()
     preprocess: tuple[str, ...] = ()
     archs: tuple[str, ...] = ()
+    protocols: Mapping[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     effort: Effort = field(default_factory=Effort)
 
@@ -61,7 +72,14 @@ class Request:
             yield Column(label, dataset, {"ipc": count, **preprocess, **self.settings})
 
     def settings_of(self, column: Column, method: str, **own: Any) -> dict[str, Any]:
-        """Return a cell's settings: the method, its own settings, the column's, and the steps if it takes any."""
+        """Return a cell's settings: the method, its own settings, the column's, and the steps if it takes any.
+
+        The row `best` is ATOM with this preset, whose steps and preprocessing stay its own.
+        """
+        if method == BEST:
+            general = {name: value for name, value in column.settings.items() if name != "preprocess"}
+            length = {"steps": self.effort.steps} if self.effort.steps else {}
+            return {"method": "atom", "preset": "best", **general, **length}
         steps = self.effort.steps_of(method)
         return {"method": method, **own, **column.settings, **({"steps": steps} if steps else {})}
 
@@ -100,7 +118,14 @@ def table1(request: Request) -> list[Cell]:
 
 @TABLES.register("cross-arch")
 def cross_arch(request: Request) -> list[Cell]:
-    """Return accuracy of other architectures, trained on sets made with a ConvNet (the paper's table 2)."""
+    """Return accuracy of other architectures, trained on sets made with a ConvNet (the paper's table 2).
+
+    Raises:
+        ConfigError: a protocol of the request is of an architecture that is no column.
+    """
+    archs = _chosen(request.archs, ("convnet", "alexnet", "vgg11", "resnet18", "vit"))
+    if unused := [arch for arch in request.protocols if arch not in archs]:
+        raise ConfigError(f"`protocols` names {', '.join(unused)}, and the columns are {', '.join(archs)}")
     return [
         Cell(
             method,
@@ -108,11 +133,12 @@ def cross_arch(request: Request) -> list[Cell]:
             column.dataset,
             request.settings_of(column, method),
             arch=arch,
+            protocol=request.protocols.get(arch, "dm"),
             published=published_transfer(column.dataset, method, column.settings["ipc"], arch),
         )
         for column in request.columns(ipc=(50,))
         for method in _chosen(request.methods, ("random", *MATCHING))
-        for arch in _chosen(request.archs, ("convnet", "alexnet", "vgg11", "resnet18", "vit"))
+        for arch in archs
     ]
 
 
@@ -145,6 +171,38 @@ def powers(request: Request) -> list[Cell]:
             # The paper's pair is ATOM itself, and shares its set.
             settings = request.settings_of(column, "atom", **({} if (spatial, channel) == (4, 4) else given))
             cells.append(Cell(f"p_s {spatial}", f"{column.label} p_c {channel}", column.dataset, settings))
+    return cells
+
+
+@TABLES.register("lambda")
+def lambdas(request: Request) -> list[Cell]:
+    """Return accuracy by lambda, the weight of the embedding against the attention."""
+    cells = []
+    for column in request.columns(ipc=(10,)):
+        for value in _LAMBDAS:
+            # The paper's value is ATOM itself, and shares its set.
+            is_published = value == _PUBLISHED_LAMBDA.get(column.dataset)
+            settings = request.settings_of(column, "atom", **({} if is_published else {"task_balance": value}))
+            known = published(column.dataset, "atom", column.settings["ipc"]) if is_published else None
+            cells.append(Cell(f"lambda {value:g}", column.label, column.dataset, settings, published=known))
+    return cells
+
+
+@TABLES.register("changes")
+def changes(request: Request) -> list[Cell]:
+    """Return accuracy with one setting changed at a time: of the distillation, or of the evaluation's protocol."""
+    cells = []
+    for column, method in product(request.columns(ipc=(10,)), _chosen(request.methods, ("dm", "atom"))):
+        settings = request.settings_of(column, method)
+        label = f"{column.label} {method}"
+        known = published(column.dataset, method, column.settings["ipc"])
+        cells.append(Cell(UNCHANGED, label, column.dataset, settings, published=known))
+        for name, value in _CHANGES:
+            row = f"{name} {value}"
+            if name == "protocol":
+                cells.append(Cell(row, label, column.dataset, settings, protocol=value))
+            elif settings.get(name) != value:
+                cells.append(Cell(row, label, column.dataset, {**settings, name: value}))
     return cells
 
 

@@ -25,6 +25,8 @@ class Record(BaseModel):
     threads: int
     torch: str
     started: str
+    cells: tuple[str, ...] = ()
+    """Row/column of those made this way, as far as they are not replaced."""
 
 
 class Results(BaseModel):
@@ -53,9 +55,19 @@ class Results(BaseModel):
             self.cells[places.index((result.row, result.column))] = result
         else:
             self.cells.append(result)
-        record = Record(**run_record())
-        if not any(kept.model_copy(update={"started": record.started}) == record for kept in self.records):
-            self.records.append(record)
+        self._record(f"{result.row}/{result.column}")
+
+    def _record(self, name: str) -> None:
+        """Record that the cell of a name was made now, and no longer as it was before."""
+        now = Record(**run_record())
+        ways = [kept.model_copy(update={"started": now.started, "cells": ()}) for kept in self.records]
+        if now not in ways:
+            self.records.append(now)
+            ways.append(now)
+        made = ways.index(now)
+        for place, kept in enumerate(self.records):
+            others = tuple(cell for cell in kept.cells if cell != name)
+            self.records[place] = kept.model_copy(update={"cells": (*others, name) if place == made else others})
 
     def accuracy(self, row: str, column: str) -> Result | None:
         """Return the accuracies of a cell; None if there are none yet."""

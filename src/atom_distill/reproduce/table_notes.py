@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from atom_distill.distillation.gradient_methods import GradientMethod
 from atom_distill.distillation.methods import find_method
 from atom_distill.distillation.selection_methods import HERDING, K_CENTER, RANDOM
-from atom_distill.reproduce.cell import Result
+from atom_distill.reproduce.cell import BEST, Result
 from atom_distill.reproduce.comparisons import comparisons
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.published_accuracies import DATADAM_CODE
@@ -55,6 +55,11 @@ def _protocol_notes(results: Sequence[Result]) -> list[str]:
         "Steps": _steps,
     }
     lines = [f"{name}: {_grouped(results, value)}." for name, value in properties.items()]
+    if any(result.row == BEST for result in results):
+        lines.append(
+            "Best: ATOM with the preset best, in a byte for each value of the images per class, a quarter of what they "
+            "take as float32."
+        )
     if any(result.settings["method"] == RANDOM.name for result in results):
         lines.append("Random: each network is trained on a random subset of its own.")
     nearest = (HERDING.name, K_CENTER.name)
@@ -71,6 +76,8 @@ def _is_whitened_otherwise(result: Result) -> bool:
 def _steps(result: Result) -> str:
     if result.steps == 0:
         return "none (real images)"
+    if "preset" in result.settings:
+        return f"{result.steps}, with the preset {result.settings['preset']}"
     published = find_method(result.settings["method"]).published_steps
     return f"{result.steps}" if result.steps == published else f"{result.steps} of the published {published}"
 

@@ -81,7 +81,7 @@ def write_report(folder: Path, result: SearchResult) -> None:
     write_json(folder / "search.json", as_json(result))
     write_text(folder / "trials.csv", _csv(_in_order(result)))
     if result.plan.trains_all_on_whole:
-        _plot(result, folder / "search.png")
+        scatter(result.proxy_qualities(), result.outcomes, folder / "search.png")
     else:
         (folder / "search.png").unlink(missing_ok=True)  # of an earlier search
 
@@ -118,21 +118,30 @@ def _csv(outcomes: Sequence[Outcome]) -> str:
     return text.getvalue()
 
 
-def _plot(result: SearchResult, path: Path) -> None:
-    """Draw, for each proxy, its accuracies against those after training on the whole set."""
+def scatter(qualities: Sequence[ProxyQuality], outcomes: Sequence[Outcome], path: Path) -> None:
+    """Draw, for each proxy, its accuracies against those after training on the whole set, as a PNG."""
     from matplotlib.figure import Figure
 
-    truth, proxies = result.true_accuracies(), result.plan.proxies
-    figure = Figure(figsize=(3 * len(proxies), 3.4), dpi=150, layout="constrained")
-    panels = figure.subplots(1, len(proxies), sharey=True, squeeze=False)[0]
-    for axes, proxy, quality in zip(panels, proxies, result.proxy_qualities(), strict=True):
-        shown = [one for one in result.ranking(proxy) if one.architecture in truth]
-        sizes = [12 * (1 + one.rung) for one in shown]  # those that reached a later rung of halving are larger
-        axes.scatter([one.accuracy for one in shown], [truth[one.architecture] for one in shown], s=sizes, alpha=0.7)
+    truth = {one.architecture: one.test_accuracy for one in outcomes if one.test_accuracy is not None}
+    figure = Figure(figsize=(3 * len(qualities), 3.4), dpi=150, layout="constrained")
+    panels = figure.subplots(1, len(qualities), sharey=True, squeeze=False)[0]
+    for axes, quality in zip(panels, qualities, strict=True):
+        shown = _last_rungs([one for one in outcomes if one.proxy == quality.proxy and one.architecture in truth])
+        sizes = [12 * (1 + rung) for _, rung in shown]  # those that reached a later rung of halving are larger
+        accuracies = [one.accuracy for one, _ in shown]
+        axes.scatter(accuracies, [truth[one.architecture] for one, _ in shown], s=sizes, alpha=0.7)
         rho = "" if quality.overall is None else f"\nSpearman {quality.overall.spearman:.2f}"
-        axes.set_title(f"{proxy.name}, {proxy.images} images{rho}", loc="left", fontsize=9, parse_math=False)
+        axes.set_title(f"{quality.proxy}, {quality.images} images{rho}", loc="left", fontsize=9, parse_math=False)
         axes.set_xlabel("accuracy on the proxy, %")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("test accuracy, whole set, %")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def _last_rungs(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, int]]:
+    """Return the outcome of each architecture on a proxy after the last rung that it reached, and that rung, from 0."""
+    rungs = sorted({one.protocol.epochs for one in outcomes})
+    finished = sorted((one for one in outcomes if one.accuracy is not None), key=lambda one: one.protocol.epochs)
+    last = {one.architecture: (one, rungs.index(one.protocol.epochs)) for one in finished}
+    return list(last.values())
