@@ -76,8 +76,8 @@ class ReproduceCommand(BaseModel):
     )
     protocols: Annotated[tuple[str, ...], shown("dm for all")] = Field(
         default=(),
-        description="How the networks of an architecture are trained, in tables whose columns are architectures, e.g. vit=vit or "
-        "'alexnet=dm(lr=0.003)'.",
+        description="How the networks of an architecture are trained, in tables whose columns are architectures, e.g. "
+        "vit=vit or 'alexnet=dm(lr=0.003)'.",
     )
     preprocess: Annotated[tuple[Preprocess, ...], shown("the paper's")] = Field(
         default=(), description="ZCA whitening, channel normalization, or both as two columns."
