@@ -64,11 +64,11 @@ def test_names_are_text_and_no_markup(atom, run_folder, tmp_path):
     ("line", "message"),
     [
         ("report", "at least one run"),
-        ("report nowhere", "nowhere is not a folder"),
+        ("report nowhere", "nowhere is neither a folder"),
         ("report RUN EMPTY", "is not a run folder"),
         ("report RUN RUN", "given twice"),
         ("report RUN --out page.pdf", "must end in .html, got page.pdf"),
-        ("watch nowhere", "nowhere is not a folder"),
+        ("watch nowhere", "nowhere is neither a folder"),
         ("watch EMPTY", "is not a run folder"),
         ("watch RUN --out page", "must end in .html, got page"),
     ],

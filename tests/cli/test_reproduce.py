@@ -72,6 +72,7 @@ def test_a_wrong_method_is_told_with_the_known_ones(atom, tmp_path):
         ("cross-arch --protocols vit", "--protocols takes words like vit=vit, not 'vit'"),
         ("cross-arch --protocols vti=vit", "--protocols names vti"),
         ("cross-arch --datasets digits --ipc 1 --archs convnet --protocols convnet=dn", "unknown protocol 'dn'"),
+        ("cross-arch --dry-run --protocols vit=dn", "unknown protocol 'dn'"),
         ("cost --epochs 3", "--epochs changes nothing in cost"),
         ("cross-arch --datasets digits --ipc 1 --norm batch --archs vit", "vit does not support norm"),
         ("table1 --datasets digits --ipc 500 --methods herding", "ipc 500 is more than the 139"),

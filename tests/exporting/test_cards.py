@@ -107,11 +107,14 @@ def test_a_set_without_a_record_of_its_method_has_its_name_and_no_paper(tmp_path
     assert "arxiv.org" not in text
 
 
-@pytest.mark.parametrize("form", ["parquet", "imagefolder", "hf", "safetensors"])
-def test_a_card_shows_the_example(tmp_path, data, distill, form):
+@pytest.mark.parametrize(
+    ("form", "place"),
+    [(form, "path/to/this/folder") for form in ("parquet", "imagefolder", "hf")] + [("safetensors", ".")],
+)
+def test_a_card_shows_the_example(tmp_path, data, distill, form, place):
     export = export_distilled(distill(data), form, tmp_path / "set")
     text = (export.path / "README.md").read_text("utf-8")
-    assert export.example.replace(str(tmp_path / "set"), "path/to/this/folder") in text
+    assert export.example.replace(str(tmp_path / "set"), place) in text
 
 
 def test_origins_are_of_named_sets_only():

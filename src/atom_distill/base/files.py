@@ -152,7 +152,8 @@ def read_json_as(kind: TypeAdapter[T], path: Path, *, advice: str) -> T:
     try:
         return kind.validate_json(path.read_bytes())
     except ValidationError as error:
-        problems = f"{error.error_count()} problems"
+        count = error.error_count()
+        problems = f"{count} problem{'' if count == 1 else 's'}"
         raise ArtifactError(f"{path} is damaged ({problems}); move it away and {advice}") from None
 
 

@@ -232,7 +232,8 @@ def _print_plan(plan: RunPlan, flags: Mapping[str, Any], *, as_json: bool) -> No
     print_table("settings", ["setting", "value", "from"], rows)
     print_line(f"{sum(per_class)} images of {len(per_class)} classes by {plan.method.title}")
     if pool:
-        print_line(f"{pool['cached']} of {pool['networks']} networks of the pool are cached; the run trains the others")
+        rest = "" if pool["cached"] == pool["networks"] else "; the run trains the others"
+        print_line(f"{pool['cached']} of {pool['networks']} networks of the pool are cached{rest}")
 
 
 def _final_settings(plan: RunPlan, flags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -16,7 +16,7 @@ def write_compact_folder(distilled: DistilledDataset, folder: Path) -> None:
     write_run(distilled, folder)
     content = distilled.card_content()
     use = usage_text.COMPACT_USE.format(
-        example=examples.safetensors(content, usage_text.HERE),
+        example=examples.safetensors(content, "."),  # a decoder is run in the folder
         size=content.size,
         preprocess=content.preprocess,
     )

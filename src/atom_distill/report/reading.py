@@ -144,7 +144,10 @@ def read_run(folder: Path, real_dataset: RealDataset) -> RunView:
         ArtifactError: the folder has no file of a run.
     """
     if not folder.is_dir():
-        raise ArtifactError(f"{folder} is not a folder; give the folder of a run, as written by `atom distill`")
+        raise ArtifactError(
+            f"{folder} is neither a folder nor a set that `atom sets` lists; give the folder of a run, as written by "
+            "`atom distill`"
+        )
     if not any((folder / name).exists() for name in _RUN_FILES) and not checkpoints(folder):
         raise ArtifactError(
             f"{folder} is not a run folder: it has none of {', '.join(_RUN_FILES)}; `atom distill` writes one"

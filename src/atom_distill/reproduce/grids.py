@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
+from atom_distill.config.training_protocol import protocol_of
 from atom_distill.distillation.methods import METHODS, find_method
 from atom_distill.reproduce.cell import AFTER, BEST, UNCHANGED, Cell, Effort
 from atom_distill.reproduce.published_accuracies import published, published_transfer
@@ -121,11 +122,14 @@ def cross_arch(request: Request) -> list[Cell]:
     """Return accuracy of other architectures, trained on sets made with a ConvNet (the paper's table 2).
 
     Raises:
-        ConfigError: a protocol of the request is of an architecture that is no column.
+        ConfigError: a protocol of the request is of an architecture that is no column, or has values out of range.
+        UnknownNameError: a protocol of the request does not exist.
     """
     archs = _chosen(request.archs, ("convnet", "alexnet", "vgg11", "resnet18", "vit"))
     if unused := [arch for arch in request.protocols if arch not in archs]:
         raise ConfigError(f"`protocols` names {', '.join(unused)}, and the columns are {', '.join(archs)}")
+    for protocol in request.protocols.values():
+        protocol_of(protocol)  # so that an unknown one is refused before the first cell
     return [
         Cell(
             method,
