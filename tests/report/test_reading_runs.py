@@ -196,7 +196,7 @@ def test_a_selection_lacks_no_loss(made):
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("x")])
 def test_what_is_no_run_is_refused(tmp_path: Path, make: Callable[[Path], None]):
     make(tmp_path / "it")
-    with pytest.raises(ArtifactError, match=r"it (is not a folder|is not a run folder)"):
+    with pytest.raises(ArtifactError, match=r"it is (neither a folder|not a run folder)"):
         read_run(tmp_path / "it", RealDatasets())
 
 
