@@ -70,7 +70,7 @@ figures: install  ## draw the figures of the documentation anew
 	$(BIN)/python tools/docs/figures.py
 	$(BIN)/python tools/docs/set_picture.py
 
-results: install  ## write docs/results.md, its figures and the tables of README and docs/frontier.md from the committed results
+results: install  ## write docs/results.md, its figures and the tables of docs/frontier.md from the committed results
 	$(BIN)/python tools/results_page.py
 	$(BIN)/python tools/frontier.py table
 

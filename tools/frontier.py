@@ -39,17 +39,17 @@ def collect(runs: Sequence[Path], figures: Path) -> None:
         print(f"{entry.run}: {entry.mean:.1f} +- {entry.std:.1f} % ({entry.arch}, {entry.protocol}, {len(entry.runs)})")
 
 
-def with_tables(page: str, tables: str, begin: str = BEGIN, end: str = END) -> str:
+def with_tables(page: str, tables: str) -> str:
     """Return a page with other tables between its two marks.
 
     Raises:
         ArtifactError: it does not have the two marks, once each and in this order.
     """
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    if page.count(begin) != 1 or page.count(end) != 1 or end not in rest:
-        raise ArtifactError(f"the page needs the lines {begin} and {end}, once each; the tables go between them")
-    return f"{before}{begin}\n\n{tables}\n\n{end}{after}"
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in before + after:
+        raise ArtifactError(f"the page needs the lines {BEGIN} and {END}, once each; the tables go between them")
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
 
 
 def write_tables(figures: Path, page: Path) -> None:

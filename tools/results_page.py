@@ -1,12 +1,9 @@
-"""Write docs/results.md, its figures and the README's table from the committed results: `make results`.
-
-No figure in them is typed by hand.
-"""
+"""Write docs/results.md and its figures from the committed results: `make results`. No figure is typed by hand."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from atom_distill.base import markdown as md
@@ -19,13 +16,10 @@ from atom_distill.reproduce.results import Record, Results, load_results
 from atom_distill.reproduce.table_layout import grid, markdown
 from atom_distill.reproduce.titles import TITLES
 from atom_distill.search.search_report import scatter
-from frontier import with_tables
 from search_section import load_search, search_section
 from summary_table import summary_table
 
 ROOT = Path(__file__).resolve().parent.parent
-MARKS = ("<!-- table of tools/results_page.py -->", "<!-- end of the table -->")
-"""Where a page has them, once each, the summary goes between them."""
 _PLOTTED = ("table1", "cross-arch", "lambda", "curve")
 """Tables with figures."""
 _HEAD = """\
@@ -43,7 +37,8 @@ def results_page(folder: Path) -> str:
         ArtifactError: a file is damaged.
     """
     tables = _tables(folder)
-    summary = summary_table(_table1(tables))
+    table1 = [result for one in tables.values() if one.table == "table1" for result in one.accuracies()]
+    summary = summary_table(table1)
     parts = [_HEAD, *([f"## CIFAR-10 in short\n\n{summary}\n"] if summary else [])]
     parts += [_section(name, results) for name, results in tables.items()]
     searches = sorted((folder / "search").glob("*.json"))
@@ -68,26 +63,11 @@ def write_figures(folder: Path, images: Path) -> None:
         scatter(search.verdicts, search.trials, images / f"search-{path.stem}.png")
 
 
-def with_summary(page: str, folder: Path) -> str:
-    """Return a page with the summary between its marks; one without marks stays as it is.
-
-    Raises:
-        ArtifactError: only one of the marks is there, or one is there twice; or a file of results is damaged.
-    """
-    if not any(mark in page for mark in MARKS):
-        return page
-    return with_tables(page, summary_table(_table1(_tables(folder))), *MARKS)
-
-
 def _tables(folder: Path) -> dict[str, Results]:
     """Return the tables by the names of their files, in the order of the page."""
     tables = {path.name: load_results(path) for path in sorted((folder / "tables").glob("*.json"))}
     names = sorted(tables, key=lambda name: (list(TITLES).index(tables[name].table), name))
     return {name: tables[name] for name in names}
-
-
-def _table1(tables: Mapping[str, Results]) -> list[Result]:
-    return [result for one in tables.values() if one.table == "table1" for result in one.accuracies()]
 
 
 def _section(name: str, results: Results) -> str:
@@ -133,11 +113,9 @@ def _line(record: Record) -> str:
 
 
 def main() -> None:
-    """Write the page, its figures and the README's table."""
-    folder, readme = ROOT / "results", ROOT / "README.md"
-    write_text(ROOT / "docs" / "results.md", results_page(folder))
-    write_figures(folder, ROOT / "docs" / "images")
-    write_text(readme, with_summary(readme.read_text("utf-8"), folder))
+    """Write the page and its figures."""
+    write_text(ROOT / "docs" / "results.md", results_page(ROOT / "results"))
+    write_figures(ROOT / "results", ROOT / "docs" / "images")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page of results, its figures and the README's table, from files of results."""
+"""The page of results and its figures, from files of results."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 import results_page as module
-from atom_distill.base.errors import ArtifactError
 from atom_distill.reproduce.results import Results
 from atom_distill.search.search_result import Correlation
 from reproduce.results_made_up import result
-from results_page import MARKS, results_page, with_summary, write_figures
+from results_page import results_page, write_figures
 from search_section import headline, interval, load_search
 from summary_table import summary_table
 
@@ -57,24 +56,6 @@ def test_the_summary_takes_the_longest_run_at_the_papers_setting():
     assert "ATOM reaches 35.0 % at ipc 1 (paper: 34.8)" in text
     assert "at ipc 1 +4.0 ± 1.4, which may be chance" in text
     assert summary_table([one for one in found if one.row == "dm"]) == ""
-
-
-def test_the_summary_goes_between_the_marks_of_a_page():
-    page = f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n"
-    written = with_summary(page, RESULTS)
-    assert written.startswith("before\n")
-    assert written.endswith("after\n")
-    assert "old" not in written
-    assert "| 50 |" in written
-    assert with_summary(written, RESULTS) == written
-    assert with_summary("no marks", RESULTS) == "no marks"
-    with pytest.raises(ArtifactError, match="once each"):
-        with_summary(MARKS[0], RESULTS)
-
-
-def test_the_readme_is_up_to_date():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert with_summary(readme, RESULTS) == readme, "run `make results`"
 
 
 def test_every_figure_of_the_page_is_drawn_and_committed(tmp_path, monkeypatch):
