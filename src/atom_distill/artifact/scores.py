@@ -40,6 +40,11 @@ class Runs(BaseModel):
         """Standard deviation over the networks (n - 1), percentage points; 0 for one network."""
         return statistics.stdev(self.runs) if len(self.runs) > 1 else 0.0
 
+    @property
+    def summary(self) -> str:
+        """Mean and standard deviation as text; a single network has no deviation."""
+        return f"{self.mean:.1f} +- {self.std:.1f}" if len(self.runs) > 1 else f"{self.mean:.1f}"
+
 
 class Score(Runs):
     """Test accuracy of networks trained from scratch on a set.
@@ -81,6 +86,12 @@ class Score(Runs):
     seed: int
     seconds: float
 
+    @property
+    def network(self) -> str:
+        """The architecture with its departures from the default, e.g. "convnet (width 32)"."""
+        changes = [f"{name} {value}" for name, value in self.shape.items() if value is not None]
+        return f"{self.arch} ({', '.join(changes)})" if changes else self.arch
+
     def settings(self) -> dict[str, Any]:
         """Return all but what was found: scores of the same settings differ in the number of networks only."""
         return self.model_dump(exclude={"runs", "seconds", "mean", "std"})
@@ -90,7 +101,7 @@ class Score(Runs):
         return other.settings() == self.settings() and other.runs == self.runs[: len(other.runs)]
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f} +- {self.std:.1f} % (n={len(self.runs)}, {self.arch}, protocol {self.protocol.name})"
+        return f"{self.summary} % (n={len(self.runs)}, {self.network}, protocol {self.protocol.name})"
 
 
 def with_score(scores: Sequence[Score], new: Score) -> list[Score]:

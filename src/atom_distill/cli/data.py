@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.plain_text import abbreviated, one_line
 from atom_distill.base.writable import require_writable
-from atom_distill.cli.options import DATASET_HELP, DataOptions, Flag, JsonFlag, group, parse, shown
+from atom_distill.cli.options import DATASET_HELP, CommandOptions, DataOptions, Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _DUPLICATES = {
 }
 
 
-class DataCommand(BaseModel):
+class DataCommand(CommandOptions):
     """Options of `atom data`."""
 
     dataset: tyro.conf.Positional[str] = Field(description=DATASET_HELP)

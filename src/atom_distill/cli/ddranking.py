@@ -14,7 +14,6 @@ from atom_distill.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
-    from atom_distill.artifact.scores import Runs
     from atom_distill.data.dataset import ImageDataset
     from atom_distill.evaluation.ranking import Ranking, RankingPlan
 
@@ -84,19 +83,15 @@ def _print(rankings: Sequence[Ranking], *, as_json: bool) -> None:
         print_table(
             f"test accuracy on {ranking.dataset}, percent; {ranking.arch}",
             ["trained on", "protocol", "mean +- std"],
-            [[subject, reference.protocol or "given", _shown(reference)] for subject, reference in trained],
+            [[subject, reference.protocol or "given", reference.summary] for subject, reference in trained],
         )
         print_table(
             f"DD-Ranking, hard labels; lambda {ranking.lrs_weight}, gamma {ranking.ars_weight}",
             ["score", "mean +- std", ""],
             [
-                ["HLR", _shown(ranking.hlr), "below the whole set, points (less is better)"],
-                ["IOR", _shown(ranking.ior), "above random images, points (more is better)"],
-                ["LRS", _shown(ranking.lrs), "of both, percent (26.9 where both are 0)"],
-                ["ARS", _shown(ranking.ars), "of IOR with and without augmentation, percent (26.9 where both are 0)"],
+                ["HLR", ranking.hlr.summary, "below the whole set, points (less is better)"],
+                ["IOR", ranking.ior.summary, "above random images, points (more is better)"],
+                ["LRS", ranking.lrs.summary, "of both, percent (26.9 where both are 0)"],
+                ["ARS", ranking.ars.summary, "of IOR with and without augmentation, percent (26.9 where both are 0)"],
             ],
         )
-
-
-def _shown(runs: Runs) -> str:
-    return f"{runs.mean:.1f} +- {runs.std:.1f}" if len(runs.runs) > 1 else f"{runs.mean:.1f}"

@@ -17,6 +17,7 @@ from atom_distill.base.parsing import parse_yaml
 from atom_distill.cli.options import (
     ALIASES,
     DATASET_HELP,
+    CommandOptions,
     DataOptions,
     Flag,
     JsonFlag,
@@ -48,7 +49,7 @@ _ARCH = ("--arch", *ALIASES["arch"])
 Settings = settings_options(DistillConfig, "What the run computes, and how.")
 
 
-class DistillCommand(BaseModel):
+class DistillCommand(CommandOptions):
     """Options of `atom distill`, but for those of the method."""
 
     dataset: tyro.conf.Positional[str] = Field(description=DATASET_HELP)

@@ -14,7 +14,17 @@ from pydantic import BaseModel, Field
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import Activation, Norm, Pooling
 from atom_distill.cli.ddranking import RankingOptions, rank
-from atom_distill.cli.options import DataOptions, Flag, JsonFlag, given, group, parse, settings_options, shown
+from atom_distill.cli.options import (
+    CommandOptions,
+    DataOptions,
+    Flag,
+    JsonFlag,
+    given,
+    group,
+    parse,
+    settings_options,
+    shown,
+)
 from atom_distill.cli.output import print_json, print_table
 from atom_distill.cli.runs import MOVED_TO_HELP, RUN_HELP, MovedTo, dataset_of, load_named, run_folder
 from atom_distill.config.distill import Precision, Preprocess
@@ -80,7 +90,7 @@ class MachineOptions(BaseModel):
     )
 
 
-class EvaluateCommand(BaseModel):
+class EvaluateCommand(CommandOptions):
     """Options of `atom evaluate`."""
 
     target: tyro.conf.Positional[str] = Field(
@@ -302,8 +312,8 @@ def _print(scores: list[Score], *, as_json: bool) -> None:
     rows = [
         [
             ", ".join([f"{score.subject} {score.images} images", *([score.form] if score.form else [])]),
-            score.arch,
-            f"{score.mean:.1f} +- {score.std:.1f}",
+            score.network,
+            score.summary,
             ", ".join(f"{run:.1f}" for run in score.runs),
         ]
         for score in scores

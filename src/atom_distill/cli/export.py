@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.cli.options import Flag, JsonFlag, parse, shown
+from atom_distill.cli.options import CommandOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line
 from atom_distill.cli.runs import RUN_HELP, load_named
 
@@ -27,7 +27,7 @@ _DESCRIPTION = (
 )
 
 
-class ExportCommand(BaseModel):
+class ExportCommand(CommandOptions):
     """Options of `atom export`."""
 
     run: tyro.conf.Positional[Path] = Field(description=f"{RUN_HELP}.")

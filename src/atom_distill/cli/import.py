@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.writable import require_writable
-from atom_distill.cli.options import DataOptions, JsonFlag, group, parse, shown
+from atom_distill.cli.options import CommandOptions, DataOptions, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _DESCRIPTION = (
 )
 
 
-class ImportCommand(BaseModel):
+class ImportCommand(CommandOptions):
     """Options of `atom import`."""
 
     source: tyro.conf.Positional[Path] = Field(

@@ -8,12 +8,14 @@ import os
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import tyro
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, ValidationError, create_model, model_validator
 
+from atom_distill.base.errors import AtomError
 from atom_distill.base.progress import is_main_process
+from atom_distill.config.presets import problems
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -21,6 +23,19 @@ if TYPE_CHECKING:
     from atom_distill.data.dataset import ImageDataset
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class CommandOptions(BaseModel):
+    """Base of the options of a command: a value out of range is told in one sentence."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explained(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return build(values)
+        except ValidationError as error:
+            # No ValueError: pydantic and tyro would print it as a traceback of their own kind.
+            raise AtomError("; ".join(problems(error))) from None
 
 
 def parse(options: type[Model], *, command: str, description: str, arguments: Sequence[str]) -> Model:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.writable import require_writable
-from atom_distill.cli.options import JsonFlag, parse, shown
+from atom_distill.cli.options import CommandOptions, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line
 from atom_distill.cli.runs import MOVED_TO_HELP, RUN_HELP, MovedTo, run_folder
 
@@ -25,7 +25,7 @@ _GENERATOR = b'<meta name="generator" content="atom-distill">'
 _FIRST_BYTES = 1000
 
 
-class ReportCommand(BaseModel):
+class ReportCommand(CommandOptions):
     """Options of `atom report`."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description=f"{RUN_HELP}; several are compared.")

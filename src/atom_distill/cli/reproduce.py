@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from atom_distill.base.errors import ArtifactError, ConfigError
 from atom_distill.base.files import write_text
 from atom_distill.base.network_shape import Norm
 from atom_distill.base.progress import note
 from atom_distill.base.writable import require_writable
-from atom_distill.cli.options import Flag, JsonFlag, group, parse, shown
+from atom_distill.cli.options import CommandOptions, Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.cli.ray_options import RayOptions
 from atom_distill.config.distill import Precision, Preprocess
@@ -61,7 +61,7 @@ class WorkerOptions(RayOptions):
     )
 
 
-class ReproduceCommand(BaseModel):
+class ReproduceCommand(CommandOptions):
     """Options of `atom reproduce`."""
 
     table: tyro.conf.Positional[TableName] = Field(description="Which table.")
@@ -115,6 +115,7 @@ class ReproduceCommand(BaseModel):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom reproduce`."""
     options = parse(ReproduceCommand, command="reproduce", description=_DESCRIPTION, arguments=arguments)
+    from atom_distill.reproduce.cell_runner import CellRunner
     from atom_distill.reproduce.grids import TABLES
     from atom_distill.reproduce.headlines import headline
     from atom_distill.reproduce.results import load_results
@@ -130,6 +131,7 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError("cost is measured on this machine, with nothing beside it: leave out --on ray")
     cells = _matching(TABLES.get(options.table)(_request(options)), options.cells)
     if options.dry_run:
+        CellRunner(options.out, _effort(options), seed=options.seed).check_at_hand(cells)
         _list(cells, as_json=options.json_output)
         return
     _refuse_foreign_files(options)

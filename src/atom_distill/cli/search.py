@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from atom_distill.cli.options import DataOptions, Flag, JsonFlag, group, parse, shown
+from atom_distill.cli.options import CommandOptions, DataOptions, Flag, JsonFlag, group, parse, shown
 from atom_distill.cli.output import print_json, print_line, print_table
 from atom_distill.cli.ray_options import RayOptions
 from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo, dataset_of, load_named
@@ -43,7 +43,7 @@ class WorkerOptions(RayOptions):
     device: str = Field(default="auto", description="cpu, cuda, cuda:N, mps, or auto for the best available.")
 
 
-class SearchCommand(BaseModel):
+class SearchCommand(CommandOptions):
     """Options of `atom search`."""
 
     runs: Annotated[

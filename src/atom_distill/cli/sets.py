@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from atom_distill.cli.options import JsonFlag, parse
+from atom_distill.cli.options import CommandOptions, JsonFlag, parse
 from atom_distill.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
+    from atom_distill.artifact.scores import Score
 
 _DESCRIPTION = (
     "List the distilled sets that come with the package: total bytes, pictures, test accuracies by network, "
@@ -19,7 +20,7 @@ _DESCRIPTION = (
 )
 
 
-class SetsCommand(BaseModel):
+class SetsCommand(CommandOptions):
     """Options of `atom sets`."""
 
     json_output: JsonFlag = Field(default=False, description="Print one JSON object on standard output.")
@@ -31,18 +32,17 @@ def command(arguments: Sequence[str]) -> None:
     from atom_distill.artifact.bundled import bundled_folder, bundled_names, load_distilled
 
     sets = {name: load_distilled(name) for name in bundled_names()}
-    facts = [{"name": name, "folder": str(bundled_folder(name)), **_facts(tiny)} for name, tiny in sets.items()]
     if options.json_output:
+        facts = [{"name": name, "folder": str(bundled_folder(name)), **_facts(tiny)} for name, tiny in sets.items()]
         print_json({"sets": facts})
         return
-    rows = [row for each in facts for row in _rows(each)]
     print_table(
         "distilled sets that come with the package",
         ["name", "bytes", "pictures", "network", "test, %", "runs", "protocol"],
-        rows,
+        [row for name, tiny in sets.items() for row in _rows(name, tiny)],
     )
-    for each in facts:
-        print_line(f"{each['name']}: {each['command']}")
+    for name, tiny in sets.items():
+        print_line(f"{name}: {tiny.record.get('command')}")
     print_line("next: atom evaluate NAME, atom report NAME, or in Python atom_distill.load_distilled(NAME)")
 
 
@@ -59,17 +59,13 @@ def _facts(tiny: DistilledDataset) -> dict[str, Any]:
     }
 
 
-def _rows(facts: Mapping[str, Any]) -> list[list[str]]:
+def _rows(name: str, tiny: DistilledDataset) -> list[list[str]]:
     """Return a row for each score of a set; the first one names the set."""
-    first = [facts["name"], f"{facts['bytes']:,}", f"{facts['images']:,}"]
-    scores = [_score_cells(**score) for score in facts["scores"] if score["subject"] == "distilled"]
+    first = [name, f"{tiny.stored_bytes:,}", f"{len(tiny):,}"]
+    scores = [_score_cells(score) for score in tiny.scores if score.subject == "distilled"]
     return [(first if number == 0 else [""] * len(first)) + cells for number, cells in enumerate(scores)]
 
 
-def _score_cells(
-    arch: str, labels: str, mean: float, std: float, runs: Sequence[float], protocol: Mapping[str, Any], **_: Any
-) -> list[str]:
-    """Return the cells of a score; a single network has no deviation."""
-    accuracy = f"{mean:.1f} +- {std:.1f}" if len(runs) > 1 else f"{mean:.1f}"
-    soft = ", soft labels" if labels == "soft" else ""
-    return [arch, accuracy + soft, str(len(runs)), protocol["name"]]
+def _score_cells(score: Score) -> list[str]:
+    soft = ", soft labels" if score.labels == "soft" else ""
+    return [score.network, score.summary + soft, str(len(score.runs)), score.protocol.name]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from atom_distill.cli.options import JsonFlag, parse
+from atom_distill.cli.options import CommandOptions, JsonFlag, parse
 from atom_distill.cli.output import print_json, print_line
 from atom_distill.cli.report import check_page
 from atom_distill.cli.runs import MOVED_TO_HELP, MovedTo
@@ -23,7 +23,7 @@ _DESCRIPTION = (
 )
 
 
-class WatchCommand(BaseModel):
+class WatchCommand(CommandOptions):
     """Options of `atom watch`."""
 
     run: tyro.conf.Positional[Path] = Field(description="Run folder.")

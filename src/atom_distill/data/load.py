@@ -62,6 +62,11 @@ def is_at_hand(name_or_path: str | Path, *, data_dir: str | Path | None = None, 
     return expand_home(name_or_path).exists()
 
 
+def is_fetchable(name_or_path: str | Path) -> bool:
+    """Return whether `load_dataset` would fetch what is not here: a known name, or one of the form `owner/name`."""
+    return is_named(name_or_path) or _is_on_hub(name_or_path)
+
+
 def _is_on_hub(name_or_path: str | Path) -> bool:
     """Return whether this can only be a set of the hub; what exists here, or has a name of its own, comes first."""
     return not is_named(name_or_path) and is_repository(name_or_path) and not expand_home(name_or_path).exists()

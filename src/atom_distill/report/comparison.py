@@ -94,15 +94,9 @@ def _of_reference(score: Score) -> tuple[str, int, str | None]:
     return score.subject, score.images, score.form
 
 
-def network_name(score: Score) -> str:
-    """Return the architecture of a score with its departures from the default."""
-    changes = [f"{name} {value}" for name, value in score.shape.items() if value is not None]
-    return f"{score.arch} ({', '.join(changes)})" if changes else score.arch
-
-
 def column_of(score: Score) -> Column:
     """Return the column of a score: all that it must share with those that it is compared with."""
-    return Column(score.dataset, network_name(score), score.protocol.name, score.labels)
+    return Column(score.dataset, score.network, score.protocol.name, score.labels)
 
 
 def _facts(view: RunView, which: str) -> dict[str, Cell]:
@@ -168,13 +162,16 @@ def _cell(scores: Sequence[Score], column: Column, steps: int | None) -> Cell:
     if not found:
         return EMPTY
     chosen = max(reversed(found), key=lambda score: len(score.runs))
-    text = f"{chosen.mean:.1f} ± {chosen.std:.1f}" if len(chosen.runs) > 1 else f"{chosen.mean:.1f}"
     hints = [_hint(score, steps) for score in [chosen, *(score for score in found if score is not chosen)]]
-    return Cell(text, chosen.mean, "; also ".join(hints))
+    return Cell(_shown(chosen), chosen.mean, "; also ".join(hints))
+
+
+def _shown(score: Score) -> str:
+    return score.summary.replace("+-", "±")
 
 
 def _hint(score: Score, steps: int | None) -> str:
-    parts: list[Any] = [f"{score.mean:.1f} ± {score.std:.1f}", f"{len(score.runs)} networks", score.precision]
+    parts: list[Any] = [_shown(score), f"{len(score.runs)} networks", score.precision]
     parts += [f"seed {score.seed}"]
     if steps is not None and score.steps is not None and score.steps != steps:
         parts += [f"of the images after step {score.steps}"]

@@ -19,12 +19,14 @@ from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.config.training_protocol import protocol_of
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.load import load_dataset
+from atom_distill.data.load import is_at_hand, is_fetchable, load_dataset
 from atom_distill.distillation.method import RunPlan
 from atom_distill.distillation.methods import find_method
 from atom_distill.distillation.selection_methods import RANDOM
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.models.build import build_model
+from atom_distill.models.registry import MODELS
+from atom_distill.models.timm_network import PREFIX
 from atom_distill.reproduce.cell import Cell, Effort, Result
 from atom_distill.training.training_execution import ExecutionOptions
 
@@ -72,6 +74,18 @@ class CellRunner:
             dataset = self._dataset(cell.dataset)
             _plan(cell, dataset)
             build_model(cell.arch, dataset.image_shape, dataset.num_classes, self._evaluation(cell).shape)
+
+    def check_at_hand(self, cells: Sequence[Cell]) -> None:
+        """Make sure of what can be told without fetching data: cells of data that are here, names of the others.
+
+        Raises:
+            AtomError: as `check`.
+        """
+        for cell in cells:
+            if is_at_hand(cell.dataset) or not is_fetchable(cell.dataset):
+                self.check([cell])
+            elif not cell.arch.startswith(PREFIX):
+                MODELS.get(cell.arch)
 
     def run(self, cell: Cell, before: Result | None) -> Result:
         """Return the accuracies of a cell; what is in the folder already is not computed again.

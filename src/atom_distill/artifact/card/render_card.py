@@ -145,14 +145,13 @@ def scores_table(scores: Sequence[Score]) -> str:
 
 
 def _row(score: Score, kinds: Sequence[str]) -> list[str]:
-    norm = f" ({score.shape['norm']} norm)" if score.shape.get("norm") else ""
     best = score.which == "best"
     first = None if score.first is None else f"first {score.first} of each class"
     return [
         ", ".join([score.subject, *filter(None, (score.form, "best" if best else None, first))]),
-        f"{score.arch}{norm}",
+        score.network,
         str(score.images),
-        *(f"{score.mean:.1f} +- {score.std:.1f}" if labels == score.labels else "-" for labels in kinds),
+        *(score.summary if labels == score.labels else "-" for labels in kinds),
         str(len(score.runs)),
         score.precision,
     ]
