@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from atom_distill import __version__
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import load_scores
 from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.loop import Loop
@@ -141,6 +142,14 @@ def test_a_run_can_be_repeated_from_its_own_config(atom, finished, tmp_path):
     assert atom(f"distill digits --config {finished}/config.yaml --out", again).code == 0
     first, second = (load_file(folder / "distilled.safetensors")["images"] for folder in (finished, again))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("size", "unused"), [(5000, True), (60, False)])
+def test_bytes_that_a_set_does_not_fill_are_told(atom, tmp_path, size, unused):
+    answer = atom(f"distill digits --method random --bytes {size} --pictures 5 --out", tmp_path / "run")
+    stored = DistilledDataset.load(tmp_path / "run").stored_bytes
+    told = f"{10 * size - stored:,} of {10 * size:,} bytes; more --pictures would use them, fewer --bytes suffice"
+    assert (told in answer.out) == unused
 
 
 def test_a_size_that_is_given_takes_the_place_of_that_in_a_file(atom, tmp_path):

@@ -265,6 +265,10 @@ class Took:
     peak_own_mib: float
 
 
+_MOSTLY_USED = 0.9
+"""Share of the bytes asked for that a set fills, unless its pictures need no more with the finest rounding."""
+
+
 def _print_result(distilled: DistilledDataset, out: Path, took: Took, *, as_json: bool) -> None:
     from atom_distill.artifact.card.layout import GRID_FILE
     from atom_distill.base.progress import duration
@@ -280,5 +284,9 @@ def _print_result(distilled: DistilledDataset, out: Path, took: Took, *, as_json
     memory = f"peak memory {took.peak_own_mib:.0f} MiB ({took.peak_mib:.0f} with mapped files)"
     print_line(f"{len(distilled)} images after {distilled.steps} steps, {duration(took.seconds)}, {memory}: {out}")
     print_line(f"stored:   {distilled.card_content().size}")
+    asked = (distilled.settings.get("bytes") or 0) * len(distilled.class_names)
+    if distilled.stored_bytes < _MOSTLY_USED * asked:
+        unused = asked - distilled.stored_bytes
+        print_line(f"unused:   {unused:,} of {asked:,} bytes; more --pictures would use them, fewer --bytes suffice")
     print_line(f"picture:  {picture}")
     print_line(f"next:     atom evaluate {shlex.quote(str(out))}")
