@@ -66,3 +66,16 @@ def test_a_paper_is_linked_only_if_there_is_one():
     assert "The method is DM ([arXiv 2110.04181](https://arxiv.org/abs/2110.04181))" in card(record=record)
     for record in ({}, {"method": {"title": "random", "paper": None}}):
         assert "arxiv" not in card(record=record)
+
+
+def test_the_card_of_a_selection_says_that_its_images_are_real_and_has_no_settings_of_steps():
+    record = {"method": {"title": "Herding", "paper": None, "unused": ["steps", "image_lr"]}}
+    settings = {"method": "herding", "arch": "convnet", "steps": 8000, "image_lr": 1.0}
+    text = card(settings=settings, record=record)
+    assert "6 real images (2 per class" in text
+    assert "chosen by Herding with" in text
+    assert "synthetic" not in text
+    assert "`arch`" in text
+    assert "`steps`" not in text
+    assert "`image_lr`" not in text
+    assert "synthetic" in card(settings=settings)  # by a version that did not record what a method uses

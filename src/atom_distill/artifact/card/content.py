@@ -25,8 +25,8 @@ class CardContent:
         preprocess: kind of transform between pixels and model space.
         settings: final settings of the run, by name.
         dataset: name, source, fingerprint and loading request of the real data set.
-        record: versions and command; `method`, the title and paper of the method; `imported`, the files of an import;
-            `extended`, the finished set that the run added images to.
+        record: versions and command; `method`, the title and paper of the method and the settings it does not use;
+            `imported`, the files of an import; `extended`, the finished set that the run added images to.
         steps: steps done when the images were taken.
         which: the last images, or the best on held-out training images.
         has_soft_labels: whether there are probabilities to train on.
@@ -80,6 +80,17 @@ class CardContent:
         """The arXiv number of the method's paper, if it is known."""
         number: str | None = self.record.get("method", {}).get("paper")
         return number
+
+    @property
+    def settings_used(self) -> dict[str, Any]:
+        """The settings that have an effect on the method, as far as it is known."""
+        unused = self.record.get("method", {}).get("unused", ())
+        return {name: value for name, value in self.settings.items() if name not in unused}
+
+    @property
+    def is_selection(self) -> bool:
+        """Whether the images are real ones, since the method takes no steps."""
+        return "steps" not in self.settings_used and "steps" in self.settings
 
     @property
     def source(self) -> Origin:

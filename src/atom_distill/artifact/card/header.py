@@ -27,10 +27,14 @@ def header(content: CardContent, files: Mapping[str, Any]) -> str:
         annotations_creators=["machine-generated"],
         size_categories=[next((name for limit, name in _SIZES if content.images < limit), "100K<n<1M")],
         source_datasets=[content.source.listed],
-        tags=["dataset-distillation", "dataset-condensation", "synthetic", content.method],
+        tags=["dataset-distillation", "dataset-condensation", *_synthetic(content), content.method],
         **files,
     )
     return f"---\n{facts.to_yaml()}\n---\n"
+
+
+def _synthetic(content: CardContent) -> list[str]:
+    return [] if content.is_selection else ["synthetic"]
 
 
 def data_files(path: str | Sequence[str], features: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:

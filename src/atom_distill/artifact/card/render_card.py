@@ -38,6 +38,7 @@ def render_card(content: CardContent, layout: Layout | None = None) -> str:
         source=title if source.homepage is None else f"[{title}]({source.homepage})",
         train_size=content.dataset.get("train_size", "?"),
         images=content.images,
+        kind="real" if content.is_selection else "synthetic",
         per_class=_per_class(content.per_class),
         classes=len(content.class_names),
         shape="x".join(map(str, content.image_shape)),
@@ -60,6 +61,8 @@ def _per_class(counts: Sequence[int]) -> str:
 
 def _made(content: CardContent) -> str:
     imported = content.record.get("imported")
+    if content.is_selection:
+        return f"chosen by {content.method_title}"
     if imported is None:
         best = ", the best of its run on held-out training images" if content.which == "best" else ""
         return f"made by {content.method_title} in {content.steps} steps{best}{_added(content)}"
@@ -82,9 +85,8 @@ def _added(content: CardContent) -> str:
 
 def _how(content: CardContent) -> str:
     """Return the method's paper and a table of the settings that matter."""
-    rows = [
-        (f"`{name}`", f"`{content.settings[name]}`") for name in _SETTINGS if content.settings.get(name) is not None
-    ]
+    used = content.settings_used
+    rows = [(f"`{name}`", f"`{used[name]}`") for name in _SETTINGS if used.get(name) is not None]
     rows += [("stored", content.size)] if content.stored_bytes else []
     rows += [("data set fingerprint", f"`{str(content.dataset.get('fingerprint', '?'))[:16]}`")]
     rows += [("torch", f"`{content.record.get('torch', '?')}`")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 TEMPLATE = """\
 # {title}
 
-{images} synthetic images ({per_class}, {classes} classes, {shape}) that replace the
+{images} {kind} images ({per_class}, {classes} classes, {shape}) that replace the
 {train_size} training images of {source}, {made} with atom-distill {version}.
 
 ![the distilled images]({grid})
