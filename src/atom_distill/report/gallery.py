@@ -197,7 +197,8 @@ def _add_evolution(shown: Gallery, view: RunView, rows: Tensor, shrink: int) -> 
         return
     if view.snapshots is None:
         if not view.is_missing("Evolution"):
-            view.missing.append("Evolution: there are no snapshots yet, of the initial images neither")
+            what = "the set has no snapshots" if view.finished else "there are no snapshots yet"
+            view.missing.append(f"Evolution: {what}, of the initial images neither")
         return
     found = view.snapshots.up_to(view.steps)
     places = torch.searchsorted(found.rows, rows).clamp_max(len(found.rows) - 1)
