@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import tyro
-from pydantic import BaseModel, Field, ModelWrapValidatorHandler, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from atom_distill.base.errors import AtomError
 from atom_distill.base.progress import is_main_process
