@@ -25,7 +25,11 @@ def test_the_record_is_json_and_names_versions_machine_and_time():
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [("fpu amx_bf16 amx_tile", "Some Processor, 2 cores, AMX"), ("fpu avx512f", "Some Processor, 2 cores")],
+    [
+        ("fpu avx512_bf16 amx_bf16 amx_tile", "Some Processor, 2 cores, AMX"),
+        ("fpu avx512f avx512_bf16", "Some Processor, 2 cores, AVX-512 bfloat16"),
+        ("fpu avx512f", "Some Processor, 2 cores"),
+    ],
 )
 def test_the_processor_is_named_with_amx_where_it_has_it(flags, expected, monkeypatch):
     core = f"processor\t: 0\nmodel name\t: Some Processor\nflags\t\t: {flags}\n\n"

@@ -83,10 +83,14 @@ def _version(distribution: str) -> str:
         return "unknown"
 
 
-def _processor() -> str:
-    """Return the name of the GPU if there is one, otherwise of the processor, and whether it has AMX.
+_BFLOAT16 = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 bfloat16"}
+"""Flags of a processor that computes in bfloat16, the fastest way first, and their names."""
 
-    AMX is named because processors with and without it can have the same name, and differ in speed and in rounding.
+
+def _processor() -> str:
+    """Return the name of the GPU if there is one, otherwise of the processor, and what it computes bfloat16 with.
+
+    This is named because processors with and without it can have the same name, and differ in speed and in rounding.
     """
     import torch
 
@@ -96,7 +100,8 @@ def _processor() -> str:
         with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:  # noqa: PTH123 (a pseudo-file of the kernel)
             lines = cpuinfo.readlines()
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        amx = ", AMX" if any(line.startswith("flags") and " amx_" in line for line in lines) else ""
-        return f"{names[0]}, {len(names)} cores{amx}"
+        flags = next((line for line in lines if line.startswith("flags")), "").split()
+        units = [told for flag, told in _BFLOAT16.items() if flag in flags][:1]
+        return ", ".join([names[0], f"{len(names)} cores", *units])
     except (OSError, IndexError):
         return platform.processor() or platform.machine()
