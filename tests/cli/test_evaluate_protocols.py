@@ -34,7 +34,7 @@ def soft(run_folder: Path, tmp_path: Path) -> Path:
 
 def test_the_same_compute_divides_the_epochs_by_the_pictures_of_a_stored_image(atom, tiles):
     facts = atom(f"evaluate {EVALUATE} --epochs 9 --same-compute --json", tiles).json
-    assert facts["protocol"] == "dm(same-compute,epochs=2)"
+    assert facts["protocol"] == "dm(epochs=9)(same-compute,epochs=2)"
     assert (facts["protocol_settings"]["epochs"], facts["images"]) == (2, 40)
     shorter = atom(f"evaluate {EVALUATE} --epochs 2 --json", tiles).json
     assert shorter["runs"] == facts["runs"]

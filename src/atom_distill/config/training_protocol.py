@@ -81,12 +81,8 @@ class TrainingProtocol(BaseModel):
         Source: `same_compute` of the IDC code.
         """
         epochs = max(1, int(self.epochs / images_per_stored))
-        if epochs == self.epochs:
-            return self
-        base, _, changes = self.name.removesuffix(")").partition("(")
-        others = [change for change in changes.split(",") if change and not change.startswith("epochs=")]
-        name = f"{base}({','.join([*others, 'same-compute', f'epochs={epochs}'])})"
-        return self.model_copy(update={"name": name, "epochs": epochs})
+        name = f"{self.name}(same-compute,epochs={epochs})"
+        return self if epochs == self.epochs else self.model_copy(update={"name": name, "epochs": epochs})
 
     def changed(self, **values: object) -> TrainingProtocol:
         """Return the protocol with other values, and with the changes in its name, so that scores are kept apart.
