@@ -70,7 +70,7 @@ def test_it_registers_and_distils(monkeypatch):
     assert not torch.allclose(names["tiny"].images, first.images)
     assert names["tiny"].settings["method"] == "moments"
     assert names["tiny"].settings["spread"] == 0.2
-    assert names["tiny"].record["method"] == {"title": "Moments", "paper": None}
+    assert names["tiny"].record["method"] == {"title": "Moments", "paper": None, "unused": []}
 
 
 def test_its_settings_are_options_of_the_command_line(monkeypatch, tmp_path, capsys):

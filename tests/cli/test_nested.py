@@ -28,7 +28,7 @@ def test_the_first_images_are_scored_beside_all(atom, run, tmp_path):
     scores = load_scores(run)
     assert [(score.first, score.images, score.ipc) for score in scores] == [(None, 30, 3), (2, 20, 2), (1, 10, 1)]
     assert json.loads(answer.out)["first"] == 1
-    assert "| distilled, first 2 of each class | convnet | 20 |" in (run / "README.md").read_text()
+    assert "| distilled, first 2 of each class | convnet (width 8) | 20 |" in (run / "README.md").read_text()
     assert atom("report", run, "--out", tmp_path / "report.html").code == 0
     assert "run, first 2" in (tmp_path / "report.html").read_text()
 
