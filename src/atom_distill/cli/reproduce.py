@@ -131,7 +131,7 @@ def command(arguments: Sequence[str]) -> None:
         raise ConfigError("cost is measured on this machine, with nothing beside it: leave out --on ray")
     cells = _matching(TABLES.get(options.table)(_request(options)), options.cells)
     if options.dry_run:
-        CellRunner(options.out, _effort(options), seed=options.seed).check_at_hand(cells)
+        CellRunner(options.out, _effort(options), seed=options.seed).check_names(cells)
         _list(cells, as_json=options.json_output)
         return
     _refuse_foreign_files(options)

@@ -19,7 +19,7 @@ from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import note
 from atom_distill.config.training_protocol import protocol_of
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.load import is_at_hand, is_fetchable, load_dataset
+from atom_distill.data.load import is_fetchable, load_dataset
 from atom_distill.distillation.method import RunPlan
 from atom_distill.distillation.methods import find_method
 from atom_distill.distillation.selection_methods import RANDOM
@@ -75,16 +75,16 @@ class CellRunner:
             _plan(cell, dataset)
             build_model(cell.arch, dataset.image_shape, dataset.num_classes, self._evaluation(cell).shape)
 
-    def check_at_hand(self, cells: Sequence[Cell]) -> None:
-        """Make sure of what can be told without fetching data: cells of data that are here, names of the others.
+    def check_names(self, cells: Sequence[Cell]) -> None:
+        """Make sure that data sets and architectures exist, without fetching or building any.
 
         Raises:
-            AtomError: as `check`.
+            AtomError: one does not exist.
         """
         for cell in cells:
-            if is_at_hand(cell.dataset) or not is_fetchable(cell.dataset):
-                self.check([cell])
-            elif not cell.arch.startswith(PREFIX):
+            if not is_fetchable(cell.dataset):
+                self._dataset(cell.dataset)
+            if not cell.arch.startswith(PREFIX):
                 MODELS.get(cell.arch)
 
     def run(self, cell: Cell, before: Result | None) -> Result:
