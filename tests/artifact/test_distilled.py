@@ -13,12 +13,11 @@ import yaml
 from PIL import Image
 from safetensors import safe_open
 
-from atom_distill.artifact.card.render_card import scores_table
+from artifact.scores_made_up import score
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import is_finished, load_checked, save_checked
-from atom_distill.artifact.scores import Score, load_scores
+from atom_distill.artifact.scores import load_scores
 from atom_distill.base.errors import ArtifactError, ShapeError
-from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
 from distillation.toys import toy_dataset
@@ -49,24 +48,6 @@ def distilled(
         "steps": 2,
     }
     return DistilledDataset.from_images(**(made | changes)), data.train.images[chosen]
-
-
-def score(**changes) -> Score:
-    values = {
-        "subject": "distilled",
-        "dataset": "toy",
-        "preprocess": "normalize",
-        "steps": 2,
-        "images": 6,
-        "ipc": 2,
-        "arch": "convnet",
-        "shape": {"norm": None},
-        "protocol": PROTOCOLS.get("dm"),
-        "seed": 0,
-        "runs": (50.0, 52.0),
-        "seconds": 1.5,
-    }
-    return Score(**(values | changes))
 
 
 @pytest.fixture
@@ -347,23 +328,6 @@ def test_a_set_in_memory_keeps_its_scores_too():
     tiny.add_score(score())
     tiny.add_score(score(seed=1))
     assert [found.seed for found in tiny.scores] == [0, 1]
-
-
-def test_protocols_never_share_a_table():
-    other = PROTOCOLS.get("dm").changed(epochs=300)
-    text = scores_table([score(), score(protocol=other, runs=(1.0,)), score(runs=(9.0,))])
-    assert text.count("| trained on |") == 2
-    first, second = text.split("Protocol `dm(epochs=300)`")
-    assert "9.0" in first
-    assert "| 1.0 |" in second
-    assert scores_table([]) == ""
-
-
-def test_the_card_names_what_differs_from_the_default_network():
-    shape = {"depth": None, "width": 32, "norm": "batch"}
-    text = scores_table([score(shape=shape), score()])
-    assert "| distilled | convnet (width 32, norm batch) |" in text
-    assert "| distilled | convnet |" in text
 
 
 def test_the_card_is_readable_by_people_and_by_the_hub(folder):

@@ -110,9 +110,8 @@ def test_what_fails_half_way_leaves_nothing_and_the_old_one(tmp_path, tiny, form
     assert sorted(path.name for path in tmp_path.iterdir()) == [place.name]
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # older versions of numpy leave a zip file open
+# Older versions of numpy leave a zip file open.
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*ZipFile:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("form", FORMATS.names())
 def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path, tiny, form):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -35,7 +35,7 @@ class CommandOptions(BaseModel):
         try:
             return build(values)
         except ValidationError as error:
-            # No ValueError: pydantic and tyro would print it as a traceback of their own kind.
+            # No ValueError: pydantic would wrap it again, and tyro print several lines in a box.
             raise AtomError("; ".join(problems(error))) from None
 
 

@@ -62,7 +62,7 @@ def _per_class(counts: Sequence[int]) -> str:
 def _made(content: CardContent) -> str:
     imported = content.record.get("imported")
     if content.is_selection:
-        return f"chosen by {content.method_title}"
+        return f"chosen by {content.method_title}{_added(content)}"
     if imported is None:
         best = ", the best of its run on held-out training images" if content.which == "best" else ""
         return f"made by {content.method_title} in {content.steps} steps{best}{_added(content)}"
