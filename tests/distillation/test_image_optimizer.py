@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
+from atom_distill.distillation.row_adam import RowAdam
 from distillation.toys import go
 
 
@@ -15,9 +16,9 @@ def test_the_average_is_the_result(monkeypatch):
     seen: list[Tensor] = []
     update = RunningAverage.update
 
-    def watched(self: RunningAverage, stored: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    def watched(self: RunningAverage, stored: dict[str, Tensor], moved: Tensor) -> dict[str, Tensor] | None:
         seen.append(stored["images"].detach().clone())
-        return update(self, stored)
+        return update(self, stored, moved)
 
     monkeypatch.setattr(RunningAverage, "update", watched)
     result = go(image_average=0.8).images
@@ -35,10 +36,10 @@ def test_adam_moves_the_images_as_its_formula_says(monkeypatch):
     before: list[tuple[Tensor, Tensor]] = []
     step = ImageOptimizer.step
 
-    def watched(self: ImageOptimizer) -> None:
+    def watched(self: ImageOptimizer) -> Tensor:
         images = self._stored["images"]
         before.append((images.detach().double(), images.grad.double()))
-        step(self)
+        return step(self)
 
     monkeypatch.setattr(ImageOptimizer, "step", watched)
     result = go(image_optimizer="adam", image_lr=0.03, image_momentum=0.6).images
@@ -49,3 +50,44 @@ def test_adam_moves_the_images_as_its_formula_says(monkeypatch):
         images = images - 0.03 * (first / (1 - 0.6**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8)
     assert len(before) == 8
     torch.testing.assert_close(result, images.float(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_adam_of_all_rows_is_that_of_torch(momentum):
+    ours, theirs = torch.ones(3, 2, 2), torch.ones(3, 2, 2)
+    adam, reference = RowAdam([ours], 0.02, momentum), torch.optim.Adam([theirs], lr=0.02, betas=(momentum, 0.999))
+    random = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        ours.grad = torch.randn(3, 2, 2, generator=random)
+        theirs.grad = ours.grad.clone()
+        adam.step()
+        reference.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_adam_of_a_row_that_is_drawn_now_and_then_is_that_of_the_row_alone():
+    """Against torch's Adam on each row by itself, which takes a step only where the row is drawn."""
+    ours, alone = torch.zeros(4, 3), [torch.zeros(3) for _ in range(4)]
+    adam = RowAdam([ours], 0.02, 0.5)
+    references = [torch.optim.Adam([row], lr=0.02, betas=(0.5, 0.999)) for row in alone]
+    random = torch.Generator().manual_seed(1)
+    for _ in range(40):
+        drawn = torch.rand(3, generator=random) < 0.3
+        drawn = torch.cat([drawn, torch.tensor([False])])  # the last row never is
+        ours.grad = torch.randn(4, 3, generator=random) * drawn.unsqueeze(1)
+        adam.step()
+        for row, gradient, reference, is_drawn in zip(alone, ours.grad, references, drawn.tolist(), strict=True):
+            if is_drawn:
+                row.grad = gradient.clone()
+                reference.step()
+    torch.testing.assert_close(ours, torch.stack(alone))
+    assert (ours[:3] != 0).all()
+    assert (ours[3] == 0).all()
+
+
+def test_the_average_of_a_row_is_over_the_steps_that_moved_it():
+    average = RunningAverage(0.9, {"images": torch.zeros(2, 1)})
+    result = None
+    for moved in ([True, False], [True, True], [False, False]):
+        result = average.update({"images": torch.ones(2, 1)}, torch.tensor(moved))
+    torch.testing.assert_close(result, {"images": torch.tensor([[1 - 0.9**2], [1 - 0.9]])})

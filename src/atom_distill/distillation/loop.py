@@ -85,6 +85,7 @@ class Loop:
         bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
         with StopRequest() as stop, bar:
             for step in range(state.step, self.config.steps):
+                moved = None
                 for parts in self.matching.gradients(stored, step):
                     # Read once, and by all ranks together: a signal may arrive at any moment, and at some ranks only.
                     news = torch.cat([parts.cpu().double(), torch.tensor([float(stop.received)])])
@@ -93,15 +94,17 @@ class Loop:
                     if not math.isfinite(loss):
                         raise self._not_finite(f"the loss became {loss}", step)
                     self._freeze(stored)
-                    optimizer.step()
+                    by_this = optimizer.step()
+                    moved = by_this if moved is None else moved | by_this
                     optimizer.zero_grad()
+                assert moved is not None  # a step has an update at least
                 # The next step changes the tensors of this state.
                 state = replace(
                     state,
                     step=step + 1,
                     stored={name: values.detach() for name, values in stored.items()},
                     optimizer=optimizer.state,
-                    average=average.update(stored),
+                    average=average.update(stored, moved),
                     seconds=time.monotonic() - started,
                 )
                 named = dict(zip(self.matching.term_names(stored), terms, strict=True))

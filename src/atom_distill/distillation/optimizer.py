@@ -1,4 +1,4 @@
-"""The optimizer of the stored values: torch's, with its state as plain tensors that a checkpoint can hold."""
+"""The optimizer of the stored values, with its state as plain tensors that a checkpoint can hold."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Optimizer
 
 from atom_distill.config.distill import DistillConfig
+from atom_distill.distillation.row_adam import RowAdam, rows_with_gradient
 from atom_distill.ops.parameterization import Stored
-
-_SECOND_BETA = 0.999
-"""Adam's second beta, torch's default."""
 
 
 class ImageOptimizer:
@@ -30,16 +28,23 @@ class ImageOptimizer:
         for place, tensor in state.items():
             name, _, key = place.rpartition(".")
             values = stored[name]
-            # Adam counts its steps in a scalar that stays on the CPU.
-            self._optimizer.state[values][key] = tensor.to(values.device if tensor.ndim else "cpu").clone()
+            # Checkpoints of version 0.1 have one count of steps for all rows.
+            of_rows = tensor if tensor.ndim else tensor.expand(len(values))
+            self._optimizer.state[values][key] = of_rows.to(values.device).clone()
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
         self._optimizer.zero_grad()
 
-    def step(self) -> None:
-        """Update the stored values by their gradients."""
+    def step(self) -> Tensor:
+        """Update the stored values by their gradients, and return which rows had any, bool [r]."""
         self._optimizer.step()
+        first = next(iter(self._stored.values()))
+        moved = torch.zeros(len(first), dtype=torch.bool, device=first.device)
+        for values in self._stored.values():
+            if values.grad is not None:  # on a rank whose classes all stay as they are, there is none
+                moved |= rows_with_gradient(values.grad)
+        return moved
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -57,16 +62,16 @@ def _optimizer(values: list[Tensor], config: DistillConfig) -> Optimizer:
         case "sgd":
             return SGD(values, lr=config.image_lr, momentum=config.image_momentum)
         case "adam":
-            return Adam(values, lr=config.image_lr, betas=(config.image_momentum, _SECOND_BETA))
+            return RowAdam(values, lr=config.image_lr, momentum=config.image_momentum)
 
 
 class RunningAverage:
-    """An exponential moving average of the stored values over the steps, instead of their last state.
+    """An exponential moving average of each stored row over the steps that moved it, instead of its last state.
 
-    A small set is pushed about by each step's network, real images and augmentation; the average is not.
+    A set is pushed about by each step's network, real images and augmentation; the average is not.
 
     Args:
-        decay: weight of the past, in (0, 1): it reaches back about 1 / (1 - decay) steps. 0: no average.
+        decay: weight of the past, in (0, 1): it reaches back about 1 / (1 - decay) moves of a row. 0: no average.
         average: of the steps so far; None at the start.
     """
 
@@ -74,12 +79,18 @@ class RunningAverage:
         self._decay, self._average = decay, average
 
     @torch.no_grad()
-    def update(self, stored: Stored) -> Stored | None:
-        """Add the values after a step, and return the average; None where the decay is 0."""
+    def update(self, stored: Stored, moved: Tensor) -> Stored | None:
+        """Add the values after a step, and return the average; None where the decay is 0.
+
+        Args:
+            stored: values by name, [r, ...].
+            moved: which rows had a gradient in the step, bool [r].
+        """
         if not self._decay:
             return None
         if self._average is None:
             self._average = {name: values.clone() for name, values in stored.items()}
         for name, values in stored.items():
-            self._average[name].lerp_(values, 1 - self._decay)
+            weights = ((1 - self._decay) * moved.to(values.dtype)).view(-1, *[1] * (values.ndim - 1))
+            self._average[name].lerp_(values, weights)
         return self._average
