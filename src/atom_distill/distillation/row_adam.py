@@ -53,7 +53,7 @@ class RowAdam(Optimizer):
 
 def rows_with_gradient(gradient: Tensor) -> Tensor:
     """Return which rows of a gradient [r, ...] are not all zero, bool [r]."""
-    return gradient.flatten(1).any(1)
+    return gradient.reshape(len(gradient), -1).any(1)
 
 
 def _bias(beta: float, steps: Tensor) -> Tensor:
