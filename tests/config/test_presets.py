@@ -120,7 +120,9 @@ def test_larger_sizes_have_more_pictures_and_steps_up_to_what_there_is():
     ipcs = (1, 4, 10, 50)
     by_ipc = [resolve(CIFAR10, {"ipc": ipc, "preset": "best"}).general for ipc in ipcs]
     assert [each.pictures for each in by_ipc] == [round(61 * ipc**0.75) for ipc in ipcs]
-    assert [each.steps for each in by_ipc] == [280, 560, 890, 1980]
+    assert [each.steps for each in by_ipc] == [280, 640, 1110, 2930]
+    assert [each.networks for each in by_ipc] == ["fresh", *["interpolated"] * 3]
+    assert [(each.pool, each.pool_epochs) for each in by_ipc] == [(1, 5), (1, 20), (2, 20), (2, 20)]
     many_classes = resolve(SetFacts((3, 32, 32), 100, 50_000), {"ipc": 10, "preset": "best"}).general
     assert (many_classes.pictures, many_classes.batch_synthetic) == (250, 10)
     digits = resolve(DIGITS, {"ipc": 1, "preset": "best"}).general
