@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from atom_distill.config.presets import SetFacts
 from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
+from atom_distill.distillation.resolve import resolve
 from atom_distill.distillation.row_adam import RowAdam
 from distillation.toys import go
 
@@ -91,3 +93,19 @@ def test_the_average_of_a_row_is_over_the_steps_that_moved_it():
     for moved in ([True, False], [True, True], [False, False]):
         result = average.update({"images": torch.ones(2, 1)}, torch.tensor(moved))
     torch.testing.assert_close(result, {"images": torch.tensor([[1 - 0.9**2], [1 - 0.9]])})
+
+
+def test_one_count_of_steps_for_all_rows_is_continued():
+    """As checkpoints of torch's Adam have it."""
+    theirs = torch.zeros(2, 3, requires_grad=True)
+    reference = torch.optim.Adam([theirs], lr=0.02, betas=(0.5, 0.999))
+    given = {"ipc": 1, "image_optimizer": "adam", "image_lr": 0.02, "image_momentum": 0.5}
+    settings = resolve(SetFacts((3, 8, 8), 2, 20), given).general
+    theirs.grad = torch.tensor([[1.0, -2.0, 3.0], [0.5, 1.0, -1.0]])
+    reference.step()
+    ours = theirs.detach().clone().requires_grad_()
+    state = {f"images.{name}": tensor.clone() for name, tensor in reference.state[theirs].items()}
+    ours.grad = theirs.grad = torch.tensor([[-1.0, 1.0, 2.0], [3.0, 1.0, 1.0]])
+    reference.step()
+    assert ImageOptimizer({"images": ours}, settings, state).step().tolist() == [True, True]
+    torch.testing.assert_close(ours, theirs)
