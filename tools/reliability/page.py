@@ -14,13 +14,13 @@ def paragraph(counts: Mapping[str, Any]) -> str:
     kills, damaged, faults = counts["kills"], counts["damaged"], counts["faults"]
     pairs = sum(number for name, number in kills["by_variety"].items() if "2 processes" in name)
     return (
-        f"{_BEGINNING} `tools/campaign.py` ([counts](../results/reliability.json)) killed {kills['runs']:,} runs "
-        f"({pairs} of them with 2 processes) by SIGKILL at random moments in {len(kills['killed_while'])} phases: "
-        f"{_well(kills['runs'], kills)}, resumed with `--resume`, ended with the same bits as an undisturbed run. Of "
-        f"{damaged['inputs']:,} damaged inputs (images, archives, tables, run folders, command lines), "
-        f"{_well(damaged['inputs'], damaged)} were read, or rejected with one line that says what is wrong, within "
-        f"{damaged['slowest_s']:.0f} s and {damaged['most_memory_mib']:,} MiB. In {faults['failures']:,} tests (1 in "
-        f"{faults['every']} of the file changes that commands make), the disk was full, read-only or failing: "
+        f"{_BEGINNING} `tools/campaign.py` ([counts](../results/reliability.json)) killed {kills['runs']:,} runs, "
+        f"{pairs} of them with two processes, by SIGKILL at random moments: {_well(kills['runs'], kills)}, continued "
+        f"with `--resume`, ended with the same bits as an uninterrupted run. It damaged {damaged['inputs']:,} inputs "
+        f"(images, archives, tables, run folders, command lines): {_well(damaged['inputs'], damaged)} were either read "
+        f"or rejected with one line that says what is wrong, within {damaged['slowest_s']:.0f} seconds and "
+        f"{damaged['most_memory_mib']:,} MiB of memory. It made the disk full, read-only or failing at "
+        f"{faults['failures']:,} changes to files, one in {faults['every']} of those that commands make: "
         f"{_well(faults['failures'], faults)} commands lost no existing data, and succeeded when run again."
     )
 
