@@ -238,27 +238,23 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path, capsys, content):
     assert file.read_text() == content
 
 
-def test_a_row_has_size_accuracies_baselines_and_minutes():
-    random = entry(run="b", method="random", mean=33.4, std=0.8, pool=0, steps=0)
-    central = entry(run="c", method="k-means", mean=36.0, std=0.5, pool=0, steps=0)
-    other_form = entry(run="d", method="random", pictures=8.0, mean=11.0, pool=0, steps=0)
+def test_a_row_has_size_accuracies_and_minutes():
     halved = entry(protocol="dm(same-compute,epochs=71)", same_compute=True, epochs=71, mean=50.26)
-    text = tables([entry(), halved, random, central, other_form])
+    quick = entry(protocol="quick(epochs=100)", epochs=100, mean=53.0, runs=(53.0,))
+    random = entry(run="b", method="random", mean=33.4, std=0.8, pool=0, steps=0)
+    text = tables([entry(), halved, quick, random])
     assert rows_of(text, "a: ") == [
         [
             *("a: atom, preset fast, 1,200 steps", "14 pictures, `frequency-12-6`", "3,070", "1.00", "0.25"),
-            *("54.4 ± 0.3", "50.3 ± 0.3", "33.4 ± 0.8", "36.0 ± 0.5", "2", "1.5 + 2.0"),
+            *("54.4 ± 0.3 (2)", "50.3 ± 0.3 (2; 71 epochs)", "53.0 (1; 100 epochs)", "1.5 + 2.0"),
         ]
     ]
-    assert rows_of(text, "b: ") == rows_of(text, "c: ") == []
-    assert [row[:2] for row in rows_of(text, "d: ")] == [["d: random", "8 pictures, `frequency-12-6`"]]
-    assert "11.0" not in rows_of(text, "a: ")[0]
+    assert rows_of(text, "b: ")[0][5:] == ["33.4 ± 0.8 (2)", "-", "-", "1.5"]
     made_by = (
         "- a: `atom distill cifar10 --bytes 3072 --out runs/a`, `atom evaluate runs/a --repeats 2` at commit abc1234"
     )
     assert f"{made_by}, torch 2.13.0, Some Processor, 2 cores, AMX, 2 threads" in text
-    for name in "bcd":
-        assert f"\n- {name}: `atom" in text
+    assert "\n- b: `atom" in text
 
 
 def test_every_score_is_in_one_of_the_tables():
@@ -266,7 +262,9 @@ def test_every_score_is_in_one_of_the_tables():
         "plain": entry(mean=11.11),
         "vit": entry(arch="vit", mean=22.22),
         "batch": entry(shape={"norm": "batch"}, mean=33.33),
-        "quick": entry(protocol="quick", mean=44.44),
+        "quick": entry(protocol="quick", epochs=200, mean=44.44),
+        "fewer epochs": entry(protocol="quick(epochs=50)", epochs=50, mean=43.21),
+        "changed": entry(protocol="quick(lr=0.1)", epochs=200, mean=12.34),
         "soft": entry(labels="soft", mean=55.55),
         "vit same compute": entry(arch="vit", protocol="dm(same-compute,epochs=9)", same_compute=True, mean=66.66),
         "best": entry(which="best", mean=77.77),
@@ -276,10 +274,23 @@ def test_every_score_is_in_one_of_the_tables():
     text = tables([*scores.values()])
     for name, each in scores.items():
         assert f"{each.mean:.1f} ± 0.3" in text, name
-    (transfer,) = rows_of(text.split("Other architectures")[1].split("\n\n")[1], "a:")
-    assert transfer[1:] == ["11.1 ± 0.3", "33.3 ± 0.3", "22.2 ± 0.3"]
+    first, second = rows_of(text.split("Other architectures")[1].split("\n\n")[1], "a:")
+    assert first[1:] == ["`dm`", "11.1 ± 0.3", "33.3 ± 0.3", "22.2 ± 0.3"]
+    assert second[1:] == ["`dm(same-compute,epochs=9)`", "-", "-", "66.7 ± 0.3"]
+    assert "44.4 ± 0.3 (2)" in rows_of(text, "a:")[0]
+    others = rows_of(text.split("Other protocols")[1].split("\n\n")[1], "a:")
+    assert {row[2] for row in others} == {"`quick(epochs=50)`", "`quick(lr=0.1)`", "`dm`"}
     assert text.count("### CIFAR-100\n") == 1
     assert "### CIFAR-100, 10 classes\n" in text
+
+
+def test_other_architectures_have_the_convnet_of_their_protocol_beside_them():
+    scores = [("convnet", 62.5), ("vgg11", 55.0), ("resnet18", 51.5)]
+    of_each = [entry(arch=arch, protocol="quick(epochs=50)", epochs=50, mean=mean) for arch, mean in scores]
+    text = tables([entry(protocol="quick", epochs=200, mean=70.0), *of_each])
+    (row,) = rows_of(text.split("Other architectures")[1], "a:")
+    assert row[1:] == ["`quick(epochs=50)`", "62.5 ± 0.3", "51.5 ± 0.3", "55.0 ± 0.3"]
+    assert "Other protocols" not in text
 
 
 def test_unknown_seconds_are_not_shown_as_none():

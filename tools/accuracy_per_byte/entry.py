@@ -120,12 +120,6 @@ class Entry(BaseModel):
         """What an entry that replaces this one shares with it."""
         return (self.run, self.protocol, self.arch, str(sorted(self.shape.items())), self.labels, self.which)
 
-    @property
-    def form(self) -> tuple[Any, ...]:
-        """What a set shares with real images in the same form."""
-        stored = (self.parameterization, self.bits, self.bytes_asked, self.pictures, self.preprocess)
-        return (self.dataset, self.fingerprint, self.image_shape, *stored)
-
 
 def entries_of(folder: Path) -> list[Entry]:
     """Return an entry for each evaluation of a finished run; of several that are alike, for that of most networks.

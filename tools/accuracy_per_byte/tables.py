@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from accuracy_per_byte.entry import Entry
@@ -9,9 +10,12 @@ from accuracy_per_byte.published import CLASSES, IMAGES, METHODS, WHOLE_SET
 from atom_distill.artifact.origins import origin_of
 from atom_distill.base import markdown as md
 
-_BASELINES = ("random", "k-means")
-"""Methods that choose real images: they have columns beside the sets of the same form."""
-_SAME_COMPUTE = "dm(same-compute,"
+_SIZES = {
+    "`dm`, %": re.compile("dm"),
+    "`dm` at the same compute, %": re.compile(r"dm\(same-compute,epochs=\d+\)"),
+    "`quick`, %": re.compile(r"quick(\(epochs=\d+\))?"),
+}
+"""Protocols by column of the table of sets by size."""
 
 Group = tuple[str, int]
 """Name of a data set and number of classes."""
@@ -31,32 +35,45 @@ def _section(group: Group, entries: Sequence[Entry]) -> str:
     name, classes = group
     is_published = CLASSES.get(name) == classes
     title = origin_of({"name": name, "request": {"name_or_path": name}}).title
-    parts = [f"### {title}" + ("" if is_published else f", {classes} classes"), _sizes(entries), _transfer(entries)]
-    parts += [_others(entries), _commands(entries), _published(name) if is_published else ""]
+    in_sizes, in_transfer = _in_sizes(entries), _in_transfer(entries)
+    shown = {entry.key for entry in (*in_sizes, *in_transfer)}
+    others = [entry for entry in entries if entry.key not in shown]
+    parts = [f"### {title}" + ("" if is_published else f", {classes} classes"), _sizes(in_sizes)]
+    parts += [_transfer(in_transfer), _others(others), _commands(entries), _published(name) if is_published else ""]
     return "\n\n".join(part for part in parts if part)
 
 
+def _in_sizes(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the scores of the default ConvNet and class numbers that have a column; of two, that of more epochs."""
+    of_convnet = [entry for entry in entries if _network(entry) == "convnet" and entry.labels == "hard"]
+    chosen = {(entry.run, entry.which, _column(entry)): entry for entry in sorted(of_convnet, key=lambda e: e.epochs)}
+    kept = {entry.key for (_, _, column), entry in chosen.items() if column}
+    return [entry for entry in of_convnet if entry.key in kept]
+
+
+def _in_transfer(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the scores of sets that were also scored with another network, by the same protocol and class numbers."""
+    hard = [entry for entry in entries if entry.labels == "hard"]
+    elsewhere = {(entry.run, entry.which, entry.protocol) for entry in hard if _network(entry) != "convnet"}
+    return [entry for entry in hard if (entry.run, entry.which, entry.protocol) in elsewhere]
+
+
+def _column(entry: Entry) -> str | None:
+    """Return the column of a score in the table of sets by size, by its protocol."""
+    return next((name for name, protocol in _SIZES.items() if protocol.fullmatch(entry.protocol)), None)
+
+
 def _sizes(entries: Sequence[Entry]) -> str:
-    """Return the table of sets by size: protocol `dm`, ConvNet, class numbers."""
-    main = [entry for entry in entries if _is_in_sizes(entry)]
-    runs = _by_run(main)
-    sets = [run for run in runs if run[0].method not in _BASELINES]
-    beside = {id(entry) for run in sets for entry in _baselines(run, main).values()}
-    rows = [_row(run, _baselines(run, main)) for run in runs if not any(id(entry) in beside for entry in run)]
+    """Return the table of sets by size."""
+    rows = [_row(run) for run in _by_run(entries)]
     if not rows:
         return ""
     columns = [name for name in rows[0] if any(row[name] != "-" for row in rows)]
-    return md.table(columns, [[row[name] for name in columns] for row in rows])
+    table = md.table(columns, [[row[name] for name in columns] for row in rows])
+    return f"By size, with a ConvNet; in parentheses, the number of networks:\n\n{table}"
 
 
-def _baselines(run: Sequence[Entry], entries: Sequence[Entry]) -> Mapping[str, Entry]:
-    """Return the entries of real images in the form of a set, by method, judged as its first entry."""
-    first = run[0]
-    found = [entry for entry in entries if (entry.form, entry.protocol) == (first.form, first.protocol)]
-    return {entry.method: entry for entry in found if entry.method in _BASELINES and entry.run != first.run}
-
-
-def _row(run: Sequence[Entry], baselines: Mapping[str, Entry]) -> Mapping[str, str]:
+def _row(run: Sequence[Entry]) -> Mapping[str, str]:
     """Return the cells of a set by the names of their columns."""
     first = run[0]
     return {
@@ -65,35 +82,41 @@ def _row(run: Sequence[Entry], baselines: Mapping[str, Entry]) -> Mapping[str, s
         "bytes per class": f"{first.stored_bytes / first.classes:,.0f}",
         "images at 8 bits": f"{first.images_8_bit:.2f}",
         "images at float32": f"{first.images_float32:.2f}",
-        "`dm`, %": _accuracy(entry for entry in run if entry.protocol == "dm"),
-        "`dm` at the same compute, %": _accuracy(entry for entry in run if entry.protocol != "dm"),
-        **{f"{method}, %": _accuracy(e for name, e in baselines.items() if name == method) for method in _BASELINES},
-        "networks": ", ".join(map(str, sorted({len(entry.runs) for entry in run}))),
+        **{name: _score(entry for entry in run if _column(entry) == name) for name in _SIZES},
         "minutes": _minutes(first),
     }
 
 
+def _score(entries: Iterable[Entry]) -> str:
+    """Return an accuracy, the number of networks, and their epochs where these are not the protocol's."""
+    entry = next(iter(entries), None)
+    if entry is None:
+        return "-"
+    epochs = f"; {entry.epochs} epochs" if entry.protocol.endswith(")") else ""
+    return f"{_accuracy(entry)} ({len(entry.runs)}{epochs})"
+
+
 def _transfer(entries: Sequence[Entry]) -> str:
-    """Return the table of other architectures by the protocol `dm`, with the ConvNet beside them."""
-    networks = sorted({_network(entry) for entry in entries if _is_in_transfer(entry)})
-    if not networks:
+    """Return the table of other architectures, with the ConvNet beside them."""
+    others = sorted({_network(entry) for entry in entries} - {"convnet"})
+    if not others:
         return ""
-    columns, rows = ["convnet", *networks], []
-    for run in _by_run(entry for entry in entries if entry.protocol == "dm" and entry.labels == "hard"):
-        cells = {_network(entry): _accuracy([entry]) for entry in run}
-        if any(map(_is_in_transfer, run)):
-            rows.append([f"{run[0].run}: {_made(run[0])}", *(cells.get(network, "-") for network in columns)])
-    return f"Other architectures, protocol `dm`, %:\n\n{md.table(['set', *columns], rows)}"
+    columns, rows = ["convnet", *others], []
+    for run in _by_run(entries):
+        for protocol in dict.fromkeys(entry.protocol for entry in run):
+            cells = {_network(entry): _accuracy(entry) for entry in run if entry.protocol == protocol}
+            row = [f"{run[0].run}: {_made(run[0])}", f"`{protocol}`"]
+            rows.append([*row, *(cells.get(network, "-") for network in columns)])
+    return f"Other architectures, %:\n\n{md.table(['set', 'protocol', *columns], rows)}"
 
 
 def _others(entries: Sequence[Entry]) -> str:
     """Return the table of everything else: other protocols, and soft labels."""
+    columns = ["set", "network", "protocol", "labels", "%", "networks"]
     rows = []
     for entry in entries:
-        if not _is_in_sizes(entry) and not _is_in_transfer(entry):
-            how = [_network(entry), f"`{entry.protocol}`", entry.labels]
-            rows.append([f"{entry.run}: {_made(entry)}", *how, _accuracy([entry]), str(len(entry.runs))])
-    columns = ["set", "network", "protocol", "labels", "%", "networks"]
+        how = [_network(entry), f"`{entry.protocol}`", entry.labels]
+        rows.append([f"{entry.run}: {_made(entry)}", *how, _accuracy(entry), str(len(entry.runs))])
     return f"Other protocols and labels:\n\n{md.table(columns, rows)}" if rows else ""
 
 
@@ -130,17 +153,6 @@ def _by_run(entries: Iterable[Entry]) -> list[list[Entry]]:
     return [*groups.values()]
 
 
-def _is_in_sizes(entry: Entry) -> bool:
-    """Return whether a score is of the default ConvNet, of class numbers, and by `dm`, perhaps at the same compute."""
-    judged = entry.protocol == "dm" or entry.protocol.startswith(_SAME_COMPUTE)
-    return judged and _network(entry) == "convnet" and entry.labels == "hard"
-
-
-def _is_in_transfer(entry: Entry) -> bool:
-    """Return whether a score is of another network, of class numbers, and by `dm`."""
-    return entry.protocol == "dm" and _network(entry) != "convnet" and entry.labels == "hard"
-
-
 def _network(entry: Entry) -> str:
     shape = ", ".join(f"{name} {value}" for name, value in sorted(entry.shape.items()))
     return f"{entry.arch} ({shape})" if shape else entry.arch
@@ -152,11 +164,8 @@ def _made(entry: Entry) -> str:
     return f"{entry.method}{steps}" + (", best on held-out images" if entry.which == "best" else "")
 
 
-def _accuracy(entries: Iterable[Entry]) -> str:
-    """Return the first accuracy, with its deviation where there are several networks."""
-    entry = next(iter(entries), None)
-    if entry is None:
-        return "-"
+def _accuracy(entry: Entry) -> str:
+    """Return an accuracy, with its deviation where there are several networks."""
     return f"{entry.mean:.1f} ± {entry.std:.1f}" if len(entry.runs) > 1 else f"{entry.mean:.1f}"
 
 
