@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 from atom_distill.cli.main import main
+from atom_distill.data.original import request_of
 
 QUICK = "--steps 2 --width 4 --batch-real 4 --compile off --device cpu --preprocess normalize"
 SCORED = "--repeats 1 --epochs 1 --device cpu"
@@ -74,6 +75,30 @@ def test_as_many_other_images_are_another_set_too(refused, run, tmp_path):
     Image.new("RGB", (10, 10)).save(tmp_path / "new" / "cat" / "3.png")
     told = refused(f"evaluate {SCORED} --data", tmp_path / "new", run)
     assert "as many images and classes, but others" in told
+
+
+def test_the_order_of_images_matters_to_a_resumed_run_alone(atom, refused, made, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(made / "pets", tmp_path / "first" / split)
+        for name in ("cat", "dog"):
+            (tmp_path / "second" / split / name).mkdir(parents=True)
+            for index in range(6):
+                source = tmp_path / "first" / split / name / f"{index}.png"
+                shutil.copy(source, tmp_path / "second" / split / name / f"{9 - index}.png")
+    line = f"distill --image-size 8 --ipc 1 --out {tmp_path / 'run'}"
+    assert atom(f"{line} {QUICK}", tmp_path / "first").code == 0
+    first = atom(f"evaluate {SCORED} --json", tmp_path / "run").json
+    second = atom(f"evaluate {SCORED} --json --data", tmp_path / "second", tmp_path / "run").json
+    assert second["runs"] == first["runs"]
+    told = refused(f"{line} {QUICK.replace('2', '4', 1)} --resume", tmp_path / "second")
+    assert "or in another order" in told
+
+
+def test_a_copy_that_is_gone_is_looked_for_elsewhere():
+    described = {"request": {"name_or_path": "digits", "data_dir": "a-copy-of-mine", "image_size": 8}}
+    assert request_of(described) == {"name_or_path": "digits", "image_size": 8}
+    described["request"]["data_dir"] = str(Path(__file__).parent)
+    assert request_of(described) == described["request"]
 
 
 def test_a_set_that_changed_in_its_place_is_refused(refused, run, other, tmp_path):

@@ -56,7 +56,8 @@ class ImageDataset:
         test: the images that scores are measured on, used for nothing else.
         class_names: one per class, index = label; always valid text, even if a folder's name is not.
         source: where it came from, to be shown and recorded.
-        fingerprint: hash of the contents, the key of everything that is cached about them.
+        fingerprint: hash of the contents in their order, the key of everything that is cached about them.
+        contents: hash of the contents in any order; empty where it is not known.
         names_declared: whether the class names are declared separately from the images. If so, `load_dataset` leaves
             out those without images; an empty class folder is an error.
         skipped: number of unreadable images that were left out on request.
@@ -70,6 +71,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     source: str
     fingerprint: str
+    contents: str = ""
     names_declared: bool = False
     skipped: int = 0
     request: Mapping[str, Any] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class ImageDataset:
             "name": self.name,
             "source": self.source,
             "fingerprint": self.fingerprint,
+            "contents": self.contents,
             "request": dict(self.request),
             "train_size": len(self.train),
             "test_size": len(self.test),

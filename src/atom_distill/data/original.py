@@ -20,7 +20,8 @@ def request_of(described: Mapping[str, Any], moved_to: Path | None = None) -> di
 
     Args:
         described: `ImageDataset.identity` as the result holds it.
-        moved_to: where the set is now, if that is not where it was.
+        moved_to: where the set is now, if that is not where it was. A named set is looked for in the usual places
+            if the copy that the result was made from is gone.
 
     Raises:
         ConfigError: there is nothing at `moved_to`.
@@ -30,7 +31,9 @@ def request_of(described: Mapping[str, Any], moved_to: Path | None = None) -> di
     if not isinstance(request, Mapping) or not request:
         raise DataError("the run does not say what it was distilled from: its data set was made in memory")
     if moved_to is None:
-        return dict(request)
+        copy = request.get("data_dir")
+        is_gone = copy is not None and not Path(str(copy)).exists()
+        return {name: value for name, value in request.items() if name != "data_dir" or not is_gone}
     if not moved_to.exists():
         raise ConfigError(f"`moved_to={moved_to}` does not exist; give the folder or file of the run's data set")
     place = "data_dir" if is_named(request["name_or_path"]) else "name_or_path"
@@ -51,13 +54,13 @@ def require_present(request: Mapping[str, Any]) -> None:
 
 
 def require_original(dataset: ImageDataset, described: Mapping[str, Any]) -> ImageDataset:
-    """Return a set under the name that it had for a result, given that its contents are the same.
+    """Return a set under the name that it had for a result, given that it holds the same images, in any order.
 
     Raises:
-        DataError: they are not; the message names what differs.
+        DataError: it does not; the message names what differs.
     """
-    difference = difference_from(dataset, described)
-    if difference:
+    if not has_same_images(dataset, described):
+        difference = difference_from(dataset, described)
         raise DataError(
             f"{dataset.source} is not the data set that the run was distilled from: it has {difference}; "
             "--data takes the place of the right one, and `atom evaluate --dataset` tests on another"
@@ -66,8 +69,18 @@ def require_original(dataset: ImageDataset, described: Mapping[str, Any]) -> Ima
     return dataset if name == dataset.name else replace(dataset, name=name)
 
 
+def has_same_images(dataset: ImageDataset, described: Mapping[str, Any]) -> bool:
+    """Return whether a set holds the labeled images of a result's, in any order."""
+    if dataset.fingerprint == described.get("fingerprint"):
+        return True
+    return bool(dataset.contents) and dataset.contents == described.get("contents")
+
+
 def difference_from(dataset: ImageDataset, described: Mapping[str, Any]) -> str:
-    """Return how a set differs from that of a result, such as "40 training images, not 50"; empty if it does not."""
+    """Return how a set differs from that of a result, such as "40 training images, not 50"; empty if it does not.
+
+    The order of the images counts: random draws depend on it.
+    """
     if dataset.fingerprint == described.get("fingerprint"):
         return ""
     now = dataset.identity()
@@ -76,4 +89,4 @@ def difference_from(dataset: ImageDataset, described: Mapping[str, Any]) -> str:
         for name, what in _SIZES.items()
         if name in described and now[name] != described[name]
     ]
-    return ", and ".join(parts) or "as many images and classes, but others"
+    return ", and ".join(parts) or "as many images and classes, but others, or in another order"

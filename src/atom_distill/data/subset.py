@@ -88,12 +88,14 @@ def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDat
         kept = split if bool(wanted.all()) else split.subset(wanted.nonzero().flatten())
         return Split(kept.images, new_label[kept.labels])
 
+    part = f"{_OF_CLASSES}{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}"
     return replace(
         dataset,
         train=cut(dataset.train),
         test=cut(dataset.test),
         class_names=tuple(names),
-        fingerprint=f"{dataset.fingerprint}{_OF_CLASSES}{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]}",
+        fingerprint=f"{dataset.fingerprint}{part}",
+        contents=dataset.contents and f"{dataset.contents}{part}",
     )
 
 
@@ -166,4 +168,5 @@ def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:
         train=dataset.train.subset(torch.cat(kept).sort().values),
         test=dataset.train.subset(torch.cat(held).sort().values),
         fingerprint=f"{dataset.fingerprint}-held-out-{share}-{seed}",
+        contents="",  # which images are held out depends on their order
     )

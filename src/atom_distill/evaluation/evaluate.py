@@ -25,6 +25,7 @@ from atom_distill.config.distill import CompileMode
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
+from atom_distill.data.original import has_same_images
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation.interrupted import forget, place
 from atom_distill.evaluation.train_and_test import Task, TrainAndTest, file_of, in_groups
@@ -134,7 +135,7 @@ class Evaluation:
     def _known(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score | None:
         """Return the set's score of most networks that this evaluation would train, too; None if there is none."""
         # A score does not say which version of the data it is of: where that changed, no score counts.
-        if self.first or dataset.fingerprint != distilled.dataset.get("fingerprint"):
+        if self.first or not has_same_images(dataset, distilled.dataset):
             return None
         images = distilled.training_set()
         runs = _Runs((0.0,), 0.0, self._plan(len(images.images), dataset).dtype)

@@ -16,6 +16,7 @@ from atom_distill.base.files import read_json_as, write_json
 from atom_distill.base.progress import note
 from atom_distill.base.writable import noting_failure
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.original import has_same_images
 from atom_distill.evaluation.ddranking import (
     WEIGHT,
     augmentation_robust_score,
@@ -205,8 +206,7 @@ def _stored_or_trained(
     subject: Subject, evaluation: Evaluation, distilled: DistilledDataset, dataset: ImageDataset
 ) -> Score:
     # A score does not say which version of the data it is of: where that changed, nothing stored counts.
-    unchanged = dataset.fingerprint == distilled.dataset.get("fingerprint")
-    for score in distilled.scores if unchanged else ():
+    for score in distilled.scores if has_same_images(dataset, distilled.dataset) else ():
         if evaluation.would_repeat(score) and _is_score_of(score, subject, distilled, dataset):
             note(f"{subject} set, protocol {evaluation.protocol.name}: scored before, not trained again")
             return score

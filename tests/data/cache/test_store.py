@@ -142,7 +142,7 @@ def test_a_description_that_lacks_anything_is_found(slot, place):
     store.save(raw(), slot, LoadOptions())
     path = slot.folder / "dataset.json"
     whole = json.loads(path.read_text())
-    optional = {"origin", "names_declared"}
+    optional = {"origin", "names_declared", "contents"}
     for name in reduce(dict.__getitem__, place, whole).keys() - optional:
         index = json.loads(json.dumps(whole))
         del reduce(dict.__getitem__, place, index)[name]

@@ -26,6 +26,7 @@ from atom_distill.base.own_folders import CACHE_INDEX
 from atom_distill.base.parsing import parse_json
 from atom_distill.base.progress import note
 from atom_distill.base.sizes import readable_size
+from atom_distill.data.cache.contents import contents_of
 from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
 from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.darkness import darkness, largest_value
@@ -36,6 +37,7 @@ _CHUNK = 1 << 24  # bytes per checksum step
 _VERIFIED = "verified.json"
 """Sizes and modification times of the arrays when their checksums were last verified: only arrays that have changed
 since are read again, so that a set of many gigabytes opens at once."""
+_SPLITS = ("train", "test")
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _INDEX = {"format", "name", "source", "class_names", "skipped", "fingerprint", "arrays"}
 _ENTRY = {"shape", "dtype", "bytes", "crc32"}
@@ -119,10 +121,10 @@ def in_memory(raw: RawDataset, name: str) -> ImageDataset:
         array_name: {"shape": list(array.shape), "crc32": _crc_of_bytes(np.ascontiguousarray(array))}
         for array_name, array in arrays.items()
     }
-    train, test = (
-        Split(torch.from_numpy(part.images), torch.from_numpy(part.labels)) for part in (raw.train, raw.test)
-    )
-    return ImageDataset(name, train, test, raw.class_names, raw.source, _fingerprint(entries, raw.class_names))
+    parts = [(part.images, part.labels) for part in (raw.train, raw.test)]
+    train, test = (Split(torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in parts)
+    fingerprint, contents = _fingerprint(entries, raw.class_names), contents_of(parts, raw.class_names)
+    return ImageDataset(name, train, test, raw.class_names, raw.source, fingerprint, contents)
 
 
 def _fingerprint(entries: dict[str, Any], class_names: tuple[str, ...]) -> str:
@@ -164,16 +166,17 @@ def _check_room(raw: RawDataset, folder: Path, form: ImageForm) -> None:
 
 
 def _describe(raw: RawDataset, folder: Path, slot: Slot, skipped: int) -> dict[str, Any]:
-    entries = {}
+    entries, arrays = {}, {}
     for array in _ARRAYS:
         path = folder / f"{array}.npy"
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = arrays[array] = np.load(path, mmap_mode="r", allow_pickle=False)
         entries[array] = {
             "shape": list(mapped.shape),
             "dtype": str(mapped.dtype),
             "bytes": path.stat().st_size,
             "crc32": _crc_of_bytes(mapped),
         }
+    parts = [(arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in _SPLITS]
     return {
         "format": _FORMAT,
         "name": slot.name,
@@ -183,6 +186,7 @@ def _describe(raw: RawDataset, folder: Path, slot: Slot, skipped: int) -> dict[s
         "names_declared": raw.names_declared,
         "skipped": skipped,
         "fingerprint": _fingerprint(entries, raw.class_names),
+        "contents": contents_of(parts, raw.class_names),
         "arrays": entries,
     }
 
@@ -276,6 +280,7 @@ def _open(index: dict[str, Any], slot: Slot) -> ImageDataset:
         class_names=tuple(index["class_names"]),
         source=index["source"],
         fingerprint=index["fingerprint"],
+        contents=index.get("contents", ""),
         skipped=index["skipped"],
         names_declared=index.get("names_declared", False),
         cache_folder=slot.folder,
