@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,12 @@ def test_they_hold_no_paths_of_a_machine(name):
 def test_a_wrong_name_is_told():
     with pytest.raises(UnknownNameError, match=r"distilled set 'cifar10-3702'.*'cifar10-3072'.*Known: "):
         ad.load_distilled("cifar10-3702")
+
+
+def test_a_run_folder_is_not_one_of_them(tmp_path):
+    shutil.copytree(SETS_FOLDER / NAMES[0], tmp_path / "run")
+    with pytest.raises(ArtifactError, match=r"is a run folder.*DistilledDataset.load"):
+        ad.load_distilled(str(tmp_path / "run"))
 
 
 def test_nothing_is_written_to_them():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -365,3 +367,26 @@ def test_the_best_set_keeps_its_soft_labels(tmp_path):
     last.save(tmp_path / "run")
     assert torch.equal(DistilledDataset.load(tmp_path / "run", which="best").soft_labels, soft)
     assert DistilledDataset.load(tmp_path / "run").soft_labels is None
+
+
+def test_files_of_two_runs_are_refused(tmp_path):
+    for name, shape in (("pixels", (3, 8, 8)), ("gray", (1, 8, 8))):
+        distilled(shape=shape)[0].save(tmp_path / name)
+    shutil.copy(tmp_path / "gray" / "preprocessing.safetensors", tmp_path / "pixels")
+    with pytest.raises(ArtifactError, match=r"files of two runs .*preprocessing does not fit its images.*1 channel"):
+        DistilledDataset.load(tmp_path / "pixels")
+    config = yaml.safe_load((tmp_path / "gray" / "config.yaml").read_text())
+    config["settings"]["parameterization"] = "tiles-2"
+    (tmp_path / "gray" / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ArtifactError, match=r"stored as pixels, and by config\.yaml as tiles-2"):
+        DistilledDataset.load(tmp_path / "gray")
+
+
+@pytest.mark.parametrize(("images", "told"), [(20, "larger"), (1, "smaller")])
+def test_the_size_is_told_next_to_that_of_the_real_images(images, told):
+    """A class of `images` float32 images, in the place of 27 real ones of a byte a value in three classes."""
+    content = distilled(ipc=9)[0].card_content()
+    stored = images * 3 * 192 * 4
+    size = replace(content, stored_bytes=stored).size
+    ratio = max(27 * 192 / stored, stored / (27 * 192))
+    assert size.endswith(f", {ratio:.1f} times {told} than the real images")

@@ -98,10 +98,10 @@ def test_more_networks_continue_a_score(atom, run_folder):
     line = f"evaluate {EVALUATE} --epochs 2 --json"
     one = atom(line, run_folder).json
     answer = atom(f"{line} --repeats 3 --more", run_folder)
-    assert "1 of 3 networks were scored before" in answer.err
+    assert "1 network was scored before, of 3 asked for: kept" in answer.err
     assert answer.json["runs"][:1] == one["runs"]
     assert len(load_scores(run_folder)) == 1  # the score of one network is part of the new one
-    assert "2 of 2 networks" in atom(f"{line} --repeats 2 --more", run_folder).err
+    assert "3 networks were scored before, of 2 asked for" in atom(f"{line} --repeats 2 --more", run_folder).err
     assert atom(f"{line} --repeats 3", run_folder).json["runs"] == answer.json["runs"]
 
 
@@ -121,4 +121,4 @@ def test_the_first_images_have_a_score_of_their_own_to_continue(atom, tmp_path):
     part = atom(f"{line} --ipc 1", tmp_path / "two").json
     answer = atom(f"{line} --ipc 1 --repeats 2 --more", tmp_path / "two")
     assert answer.json["runs"][:1] == part["runs"]
-    assert "1 of 2 networks" in answer.err
+    assert "1 network was scored before" in answer.err

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.cli.main import main
 from atom_distill.data.original import request_of
 
@@ -99,6 +100,11 @@ def test_a_copy_that_is_gone_is_looked_for_elsewhere():
     assert request_of(described) == {"name_or_path": "digits", "image_size": 8}
     described["request"]["data_dir"] = str(Path(__file__).parent)
     assert request_of(described) == described["request"]
+
+
+def test_a_set_of_a_library_has_no_other_place(tmp_path):
+    with pytest.raises(ConfigError, match="distilled from digits, which is not read from files"):
+        request_of({"request": {"name_or_path": "digits"}}, tmp_path)
 
 
 def test_a_set_that_changed_in_its_place_is_refused(refused, run, other, tmp_path):

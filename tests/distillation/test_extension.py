@@ -176,8 +176,8 @@ def test_settings_are_those_of_the_set_or_given(tmp_path):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"ipc": 2}, "has 2 images of a class, and this run 2: to add images, give a larger `ipc`"),
-        ({"ipc": 1}, "has 2 images of a class, and this run 1"),
+        ({"ipc": 2}, "stores 2 for each class already, and this run 2: to add images, give a larger `ipc`"),
+        ({"ipc": 1}, "stores 2 for each class already, and this run 1"),
         ({"preprocess": "zca"}, "`preprocess=zca`, not normalize: what is added has the form of"),
         ({"bits": 8, "parameterization": "tiles-2"}, "`parameterization=tiles-2`, not pixels, `bits=8`, not 32"),
         ({"method": "random"}, "random chooses real images anew: `extend` is for methods that optimize"),

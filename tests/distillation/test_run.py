@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from atom_distill.base.errors import (
     ConfigError,
     UnknownNameError,
 )
+from atom_distill.base.folder_lock import locked
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.distillation import planning
 from atom_distill.distillation.step import MatchingStep
@@ -92,6 +96,31 @@ def test_a_folder_in_use_is_refused(tmp_path):
     (tmp_path / "file").write_text("...")
     with pytest.raises(ArtifactError, match="is a file"):
         go(tmp_path / "file")
+
+
+def test_a_folder_that_another_process_writes_to_is_refused(tmp_path):
+    go(tmp_path / "run")
+    (tmp_path / "new").mkdir()
+    for name, resume in (("run", True), ("new", False), ("new", True)):
+        with locked(tmp_path / name) as held:
+            assert held
+            with pytest.raises(ArtifactError, match=r"another process is writing to .*`out`"):
+                go(tmp_path / name, resume=resume)
+    go(tmp_path / "new")
+    assert (tmp_path / "new" / "README.md").exists()
+
+
+def test_a_run_that_another_process_finishes_while_this_one_waits_is_not_overwritten(tmp_path, monkeypatch):
+    @contextmanager
+    def finished_meanwhile(folder: Path) -> Iterator[bool]:
+        shutil.copytree(tmp_path / "theirs", folder, dirs_exist_ok=True)
+        yield True
+
+    go(tmp_path / "theirs", seed=1)
+    monkeypatch.setattr("atom_distill.artifact.folder.locked", finished_meanwhile)
+    with pytest.raises(ArtifactError, match="already holds a run"):
+        go(tmp_path / "mine")
+    assert torch.equal(stored_images(tmp_path / "mine"), stored_images(tmp_path / "theirs"))
 
 
 @pytest.mark.parametrize(

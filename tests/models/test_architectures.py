@@ -349,3 +349,9 @@ def test_the_final_depth_of_a_convnet_is_that_of_its_resolution(resolution, dept
 def test_the_width_of_a_vit_is_a_multiple_of_the_head():
     with pytest.raises(ConfigError, match=r"vit .*width .*64, got 100"):
         build_model("vit", (3, 32, 32), 10, NetworkShape(width=100))
+
+
+@pytest.mark.parametrize(("image_shape", "classes"), [((3, 32), 10), ((3, 32, 32), 0)])
+def test_what_is_no_shape_or_has_no_class_is_refused(image_shape, classes):
+    with pytest.raises(ConfigError, match=r"needs the shape of an image, .*, and 1 class or more"):
+        build_model("convnet", image_shape, classes)

@@ -167,3 +167,13 @@ def test_images_of_the_wrong_size_are_refused():
         zca().apply(small)
     with pytest.raises(ShapeError, match="fitted on 108 values an image"):
         zca().invert(small.float())
+
+
+@pytest.mark.parametrize("build", BOTH)
+def test_what_is_not_pixels_is_refused(build):
+    with pytest.raises(ShapeError, match=r"floats in 0\.\.1: give uint8 from 0 to 255, or multiply them by 255"):
+        build().apply(pixels().float() / 255)
+    with pytest.raises(ShapeError, match=r"must be a torch tensor .* not ndarray"):
+        build().apply(pixels().numpy())
+    torch.testing.assert_close(build().apply(pixels().float()), build().apply(pixels()))
+    assert build().apply(torch.zeros(0, *SHAPE)).shape == (0, *SHAPE)

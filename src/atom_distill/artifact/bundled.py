@@ -10,6 +10,7 @@ from pathlib import Path
 
 from atom_distill.artifact.distilled import DistilledDataset, Which
 from atom_distill.artifact.folder import holds_run
+from atom_distill.base.errors import ArtifactError
 from atom_distill.base.registry import unknown_name
 
 SETS_FOLDER = Path(__file__).parents[1] / "sets"
@@ -26,7 +27,10 @@ def bundled_folder(name: str) -> Path:
 
     Raises:
         UnknownNameError: there is none of that name; the message suggests the nearest ones.
+        ArtifactError: it is a run folder of the user's.
     """
+    if holds_run(Path(name)):
+        raise ArtifactError(f"{name} is a run folder, not a set that comes along: load it by DistilledDataset.load")
     if name not in bundled_names():
         raise unknown_name("distilled set", name, bundled_names())
     return SETS_FOLDER / name
@@ -42,6 +46,7 @@ def load_distilled(name: str) -> DistilledDataset:
 
     Raises:
         UnknownNameError: there is no set of that name; the message suggests the nearest ones.
+        ArtifactError: it is a run folder of the user's.
     """
     return load_run(bundled_folder(name))
 

@@ -16,6 +16,7 @@ from atom_distill.artifact import folder as files
 from atom_distill.artifact.card.content import CardContent
 from atom_distill.artifact.card.layout import GRID_FILE
 from atom_distill.artifact.card.render_card import render_card
+from atom_distill.artifact.one_run import require_one_run
 from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
 from atom_distill.artifact.scores import Score, load_scores, save_scores, with_score
 from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
@@ -211,7 +212,9 @@ class DistilledDataset:
         """
         counts = torch.bincount(self.row_labels, minlength=len(self.class_names))
         if not 1 <= ipc <= int(counts.max()):
-            raise ConfigError(f"`ipc` must be from 1 to {int(counts.max())}, the images of a class here, got {ipc}")
+            held = int(counts.max())
+            possible = "1, since each class has one image" if held == 1 else f"from 1 to {held}, the images of a class"
+            raise ConfigError(f"`ipc` must be {possible} here, got {ipc}")
         place = torch.arange(len(self.row_labels)) - (counts.cumsum(0) - counts)[self.row_labels]
         rows = (place < ipc).nonzero().flatten()
         soft = None if self.soft_labels is None else self.soft_labels.unflatten(0, (len(place), -1))[rows].flatten(0, 1)
@@ -292,8 +295,8 @@ class DistilledDataset:
         Raises:
             ArtifactError: the folder is in use.
         """
-        files.claim(Path(folder))
-        self.write_into(Path(folder))
+        with files.sole_use(Path(folder), resume=False):
+            self.write_into(Path(folder))
 
     def write_into(self, folder: Path) -> None:
         """Write all files into a folder that is this set's own already; each appears whole or not at all."""
@@ -357,6 +360,7 @@ class DistilledDataset:
         config = files.load_config(source)
         preprocessing = files.load_preprocessing(source)
         values = files.load_values(source, which)
+        require_one_run(source, values, config["settings"], preprocessing)
         return cls(
             stored=values.stored,
             row_labels=values.row_labels,

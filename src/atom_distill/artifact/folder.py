@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from atom_distill.artifact.packed_rows import packed_rows, unpacked_rows
 from atom_distill.base.errors import ArtifactError
 from atom_distill.base.files import remove_leftovers, write_text
+from atom_distill.base.folder_lock import locked
 from atom_distill.base.own_folders import CONFIG_FILE
 from atom_distill.base.packing import packed_size
 from atom_distill.base.parsing import parse_json, parse_yaml
@@ -79,29 +81,51 @@ class StoredValues(NamedTuple):
         return inner if self.rounding is None else Quantized(inner, self.rounding)
 
 
+_RESTORE = "restore it, or remove it and give the command that made it again, `atom distill` with --resume"
+
+
 def holds_run(folder: Path) -> bool:
     """Return whether a run was started in the folder."""
     return (folder / CONFIG_FILE).exists()
 
 
-def claim(folder: Path) -> None:
-    """Create a folder for a new run, or refuse one that holds anything.
+@contextmanager
+def sole_use(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Create a folder for a new run, or enter that of a stopped one, and keep other processes from doing so meanwhile.
+
+    Half-written files of a killed process are removed.
+
+    Args:
+        folder: of the run.
+        resume: whether it may hold a run.
 
     Raises:
-        ArtifactError: it is not empty, or not a folder.
-    """
-    if holds_run(folder):
-        raise ArtifactError(f"{folder} already holds a run: continue it with `resume`, or give another `out`")
-    enter(folder)
-
-
-def enter(folder: Path) -> None:
-    """Create a folder for a new run, or enter that of a stopped one; remove half-written files of a killed process.
-
-    Raises:
-        ArtifactError: it holds something other than a run, is not a folder, or has a name that is not UTF-8.
+        ArtifactError: it is in use, holds something other than a run, is not a folder, or has a name that is not UTF-8.
         ConfigError: nothing can be written there.
     """
+    if not resume:
+        _require_no_run(folder)
+    _create(folder)
+    with locked(folder) as is_locked:
+        if is_locked is False:
+            raise ArtifactError(
+                f"another process is writing to {folder}: wait until it has ended, or give another `out`"
+            )
+        remove_leftovers(folder)
+        if not resume:
+            _require_no_run(folder)  # which another process may have finished just now
+        if not holds_run(folder) and any(folder.iterdir()):
+            raise ArtifactError(f"{folder} is not empty and holds no run; give a new or empty folder as `out`")
+        yield
+
+
+def _require_no_run(folder: Path) -> None:
+    if holds_run(folder):
+        raise ArtifactError(f"{folder} already holds a run: continue it with `resume`, or give another `out`")
+
+
+def _create(folder: Path) -> None:
+    """Create a folder that can be written to, if it is not there."""
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"{folder} is a file; give a folder as `out`")
     if str(folder) != valid_text(str(folder)):  # safetensors would write there, and read nothing
@@ -109,9 +133,6 @@ def enter(folder: Path) -> None:
     if not holds_run(folder):
         require_writable(folder, "out")
     folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
-    if not holds_run(folder) and any(folder.iterdir()):
-        raise ArtifactError(f"{folder} is not empty and holds no run; give a new or empty folder as `out`")
 
 
 def is_finished(folder: Path, steps: int) -> bool:
@@ -296,11 +317,9 @@ def load_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
             facts = parse_json((stored.metadata() or {}).get(_HEADER, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise ArtifactError(
-            f"{path} is truncated or damaged ({error}); restore it, or distill again with another `out`"
-        ) from None
+        raise ArtifactError(f"{path} is truncated or damaged ({error}); {_RESTORE}") from None
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise ArtifactError(f"{path} was not written by this tool, or by another version of it")
     if facts.get("crc32") != checksum(tensors):
-        raise ArtifactError(f"{path} is damaged: its checksum differs; restore it, or distill again with another `out`")
+        raise ArtifactError(f"{path} is damaged: its checksum differs; {_RESTORE}")
     return tensors, facts

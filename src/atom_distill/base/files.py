@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from atom_distill.base.errors import ArtifactError
+from atom_distill.base.folder_lock import locked
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -57,7 +58,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     _remove_abandoned(path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".part"))
     try:
-        with _locked(temporary):
+        with locked(temporary):
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             _replace_folder(path, temporary)
@@ -84,34 +85,10 @@ def _replace_folder(path: Path, new: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Lock a folder, which the end of the process undoes, however it ends; yield False if that is not possible.
-
-    It is not if another process has locked it, and on Windows and some network drives.
-    """
-    try:
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield False
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        locked = True
-    except OSError:
-        locked = False
-    try:
-        yield locked
-    finally:
-        os.close(descriptor)
-
-
 def _remove_abandoned(path: Path) -> None:
     """Remove temporary folders for `path` that no process has locked."""
     for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*.part"):
-        with _locked(leftover) as abandoned:
+        with locked(leftover) as abandoned:
             if abandoned:
                 shutil.rmtree(leftover, ignore_errors=True)
 

@@ -188,7 +188,7 @@ def _refuse_stray_options(options: EvaluateCommand) -> None:
     if options.ipc is not None and (options.whole or (options.ranking.ddranking and not options.random)):
         raise ConfigError("--ipc is for --random and for the first images of a run: not with --whole, --ddranking")
     if options.preprocess is not None and not (options.random or options.whole):
-        raise ConfigError("--preprocess is for --random and --whole; a distilled set lives in its own")
+        raise ConfigError("--preprocess is for --random and --whole; a distilled set has its own preprocessing")
     elsewhere = options.random or options.whole or options.ranking.ddranking
     of_run = {"--same-compute": options.same_compute, "--hard-labels": options.hard_labels, "--more": options.more}
     for option, value in of_run.items():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from atom_distill.exporting.export_distilled import Export
 
 _DESCRIPTION = (
-    "Write a distilled set for other tools, and print four lines of Python that load it. Exact tensors in model space: "
+    "Write a distilled set for other tools, and print the lines of Python that load it. Exact tensors in model space: "
     "pt (torch, for the evaluation scripts of DC and DM), npz (numpy), parquet, and hf (parquet in a folder laid out "
     "for the Hugging Face hub, to which --push uploads it). Stored values, as small as the set, with a short decoder: "
     "safetensors. Pictures only, clipped to the range of pixels: imagefolder (class folders of PNGs)."

@@ -35,6 +35,7 @@ def darkness(largest: int) -> str | None:
     # 16-bit values were divided by 257 and rounded.
     bits = math.ceil(math.log2(257 * largest - 128))
     return (
-        f"the images are dark: no pixel is above {largest} of 255. If the files hold {bits}-bit values in 16 bits, "
-        f"multiply these by {2 ** (16 - bits)} and save them again: {largest + 1} shades are left of them now"
+        f"the images are dark: no pixel is above {largest} of 255. This is harmless if they were saved in 8 bits; if "
+        f"the files hold {bits}-bit values in 16 bits, multiply these by {2 ** (16 - bits)} and save them again, since "
+        f"only {largest + 1} shades are left of them"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.sources.named import is_named
+from atom_distill.data.sources.named import has_copies, is_named
 
 _SIZES = {"train_size": "training images", "test_size": "test images", "classes": "classes"}
 """Facts of `ImageDataset.identity` that say in which way two sets differ."""
@@ -37,6 +37,8 @@ def request_of(described: Mapping[str, Any], moved_to: Path | None = None) -> di
     if not moved_to.exists():
         raise ConfigError(f"`moved_to={moved_to}` does not exist; give the folder or file of the run's data set")
     place = "data_dir" if is_named(request["name_or_path"]) else "name_or_path"
+    if place == "data_dir" and not has_copies(request["name_or_path"]):
+        raise ConfigError(f"the run was distilled from {request['name_or_path']}, which is not read from files")
     return {**request, place: moved_to.resolve()}  # a path, even where its name is that of a named set
 
 

@@ -63,8 +63,8 @@ class Extension:
         ]
         if lacking or not missing:
             raise ConfigError(
-                f"{base.folder} has {_range(had)} images of a class, and this run {_range(rows_per_class)}: to add "
-                f"images, give a larger `{'pictures' if base.settings.get('bytes') else 'ipc'}`"
+                f"{base.folder} stores {_range(had)} for each class already, and this run {_range(rows_per_class)}: to "
+                f"add images, give a larger `{'pictures' if base.settings.get('bytes') else 'ipc'}`"
             )
         within = torch.arange(len(base.row_labels)) - (had.cumsum(0) - had)[base.row_labels]
         starts = rows_per_class.cumsum(0) - rows_per_class
@@ -162,11 +162,16 @@ def _require_same_data(base: DistilledDataset, dataset: ImageDataset) -> None:
 
 def _require_some_classes(base: DistilledDataset, dataset: ImageDataset) -> None:
     """Make sure that a set is one of some classes of the data, and of a form to which classes can be added."""
-    others = set(base.class_names) - set(dataset.class_names)
-    if others or whole_fingerprint(str(base.dataset.get("fingerprint"))) != whole_fingerprint(dataset.fingerprint):
+    others = sorted(set(base.class_names) - set(dataset.class_names))
+    if others:
         raise ArtifactError(
-            f"{base.folder} was not distilled from classes of {dataset.name} as it is loaded here: load it with the "
-            "options of that run, but for `classes`"
+            f"{base.folder} has classes that {dataset.name} has not as it is loaded here: "
+            f"{', '.join(map(repr, others[:5]))}; `classes` must name all classes of the result, old and new"
+        )
+    if whole_fingerprint(str(base.dataset.get("fingerprint"))) != whole_fingerprint(dataset.fingerprint):
+        raise ArtifactError(
+            f"{base.folder} was distilled from another data set than {dataset.name} as it is loaded here: load it with "
+            "the options of that run, but for `classes`"
         )
     if len(base.class_names) == dataset.num_classes:
         raise ConfigError(f"{base.folder} has all {dataset.num_classes} classes already: `add_classes` has none to add")

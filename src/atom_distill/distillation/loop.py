@@ -176,8 +176,8 @@ class Loop:
         if self.folder is None:
             return InterruptedRunError(f"stopped after step {step}; nothing is saved, because the run has no folder")
         return InterruptedRunError(
-            f"stopped after step {step}, which is saved in {self.folder}. "
-            f"To continue, give the same command again; `atom distill` needs --resume and --out {self.folder} with it"
+            f"stopped after step {step}, which is saved in {self.folder}. To continue, give the same command again "
+            f"(in the case of `atom distill`, with --resume --out {self.folder})"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,15 @@ def run(plan: RunPlan, *, resume: bool = False, show_progress: bool = True) -> D
         AtomError: the folder is in use or damaged, the run is interrupted, or its loss is not finite.
     """
     out, ranks = plan.out, plan.shard.ranks
-    if out is not None and ranks.broadcast_from_rank0(lambda: _is_finished(plan, out, resume=resume)):
+    with ExitStack() as uses:
+        if out is not None:
+            ranks.broadcast_from_rank0(lambda: uses.enter_context(files.sole_use(out, resume=resume)))
+        return _run(plan, show_progress=show_progress)
+
+
+def _run(plan: RunPlan, *, show_progress: bool) -> DistilledDataset:
+    out, ranks = plan.out, plan.shard.ranks
+    if out is not None and ranks.broadcast_from_rank0(lambda: _is_finished(plan, out)):
         note(f"{out} is finished: it has its {plan.steps} steps" if plan.steps else f"{out} is finished")
         return ranks.run_on_all(lambda: DistilledDataset.load(out))
     started = time.monotonic()
@@ -90,9 +99,8 @@ def _pool_seconds(plan: RunPlan) -> float | None:
     return round(sum(known), 1) if len(known) == len(found) else None
 
 
-def _is_finished(plan: RunPlan, out: Path, *, resume: bool) -> bool:
-    """Take the folder, and return whether it holds the whole result already."""
-    files.enter(out) if resume else files.claim(out)
+def _is_finished(plan: RunPlan, out: Path) -> bool:
+    """Return whether the folder holds the whole result already."""
     load_scores(out)  # if they are damaged, the user learns it now and not after the last step
     return files.is_finished(out, plan.steps)
 

@@ -114,7 +114,7 @@ class Evaluation:
         if known is None:
             return self._of_distilled(distilled, dataset)
         done = len(known.runs)
-        note(f"{min(done, self.repeats)} of {self.repeats} networks were scored before, and are kept")
+        note(f"{done} network{' was' if done == 1 else 's were'} scored before, of {self.repeats} asked for: kept")
         if done >= self.repeats:
             return known
         missing = self._rest(done, known.images, dataset)._of_distilled(distilled, dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models import alexnet, convnet, resnet, vgg, vit  # noqa: F401 (they register themselves)
 from atom_distill.models.network import Network
@@ -27,9 +28,15 @@ def build_model(
 
     Raises:
         UnknownNameError: there is no such architecture.
-        ConfigError: the images are too small, or the architecture does not have a setting of `shape`.
+        ConfigError: the shape is not of images, they are too small, there is no class, or the architecture does not
+            have a setting of `shape`.
         MissingExtraError: timm is needed and not installed.
     """
+    if len(image_shape) != 3 or num_classes < 1:
+        raise ConfigError(
+            f"a network needs the shape of an image, (C, H, W), and 1 class or more: got {tuple(image_shape)} and "
+            f"{num_classes}"
+        )
     builder = partial(timm_network, name) if name.startswith(PREFIX) else MODELS.get(name)
     network = builder(image_shape, num_classes, shape or NetworkShape())
     network.num_classes = num_classes

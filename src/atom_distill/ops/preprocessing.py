@@ -31,6 +31,10 @@ class Preprocessing(Protocol):
             pixels: a batch, 0 to 255: uint8, or float where values lie between.
             dtype: of the result; float32, or bfloat16, which is accurate to about 1 % and much faster on processors
                 that support it.
+
+        Raises:
+            ShapeError: they are no tensor, have another number of channels or, for ZCA, another size; or they are
+                floats in 0..1.
         """
 
     def invert(self, images: Tensor) -> Tensor:
@@ -56,6 +60,7 @@ class ChannelNormalization:
 
     def apply(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """See `Preprocessing.apply`."""
+        _require_pixels(pixels)
         mean, std = self._on(pixels)
         return pixels.float().div_(255).sub_(mean).div_(std).to(dtype)
 
@@ -102,6 +107,7 @@ class ZCAWhitening:
 
     def apply(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """See `Preprocessing.apply`."""
+        _require_pixels(pixels)
         flat = self._flatten(pixels)
         center, weight, shift = self._as_product(pixels.device, dtype)
         out = torch.empty(flat.shape, device=pixels.device, dtype=dtype)
@@ -146,6 +152,15 @@ class ZCAWhitening:
         if flat.shape[1] != len(self.mean):
             raise ShapeError(f"the whitening was fitted on {len(self.mean)} values an image, got {tuple(images.shape)}")
         return flat
+
+
+def _require_pixels(pixels: Tensor) -> None:
+    """Make sure that values are pixels, not the intensities that many libraries make of them."""
+    if not isinstance(pixels, Tensor):
+        kind = type(pixels).__name__
+        raise ShapeError(f"pixels must be a torch tensor [B, C, H, W], uint8 from 0 to 255, not {kind}")
+    if pixels.is_floating_point() and pixels.numel() and 0 < float(pixels.max()) <= 1:
+        raise ShapeError("these pixels are floats in 0..1: give uint8 from 0 to 255, or multiply them by 255")
 
 
 def preprocessing_from_tensors(kind: str, tensors: Mapping[str, Tensor]) -> Preprocessing:

@@ -10,6 +10,9 @@ from typing import Any, Literal
 from atom_distill.artifact.origins import Origin, origin_of
 from atom_distill.artifact.scores import Score
 
+_ROUGHLY = 10
+"""Ratio of sizes from which it is told in whole numbers."""
+
 IMPORTED = "imported"
 """The method of a set that was made elsewhere, by an unknown method."""
 
@@ -60,10 +63,14 @@ class CardContent:
 
     @property
     def size(self) -> str:
-        """What is stored, in values, bytes and pictures, and how much smaller it is than the real training images."""
+        """What is stored, in values, bytes and pictures, and its size next to that of the real training images."""
         told = f"{self.stored_values:,} values in {self.stored_bytes:,} bytes: {self.images:,} pictures"
         real = int(self.dataset.get("train_size") or 0) * math.prod(self.image_shape)
-        return f"{told}, {real / self.stored_bytes:,.0f} times smaller than the real images" if real else told
+        if not real:
+            return told
+        ratio = max(real / self.stored_bytes, self.stored_bytes / real)
+        times = f"{ratio:,.1f}" if ratio < _ROUGHLY else f"{ratio:,.0f}"
+        return f"{told}, {times} times {'smaller' if real >= self.stored_bytes else 'larger'} than the real images"
 
     @property
     def method(self) -> str:

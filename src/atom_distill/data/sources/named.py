@@ -92,6 +92,11 @@ def is_named(name_or_path: str | Path) -> bool:
     return isinstance(name_or_path, str) and name_or_path in SOURCES
 
 
+def has_copies(name: str) -> bool:
+    """Return whether a named set is read from a copy on a disk, and does not come with a library."""
+    return isinstance(SOURCES.get(name), PublishedSet)
+
+
 def needs_no_fetching(name: str) -> bool:
     """Return whether a named set comes with a library or is in the cache."""
     source = SOURCES.get(name)
