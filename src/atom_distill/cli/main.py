@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -118,13 +119,20 @@ def _told(name: str, error: BaseException) -> int:
     """Print an error for the user and return the exit code."""
     command = f"atom {name}" if name in COMMANDS else "atom"
     stopped = "stopped; the same command continues" if name in _CONTINUED else "stopped"
-    told = stopped if isinstance(error, KeyboardInterrupt) else as_options(str(error), flags_of(name))
+    told = stopped if isinstance(error, KeyboardInterrupt) else as_options(_text(error), flags_of(name))
     if isinstance(error, LostRankError):
         print(f"{command}: {told}", file=sys.stderr)  # noqa: T201 (whichever rank is left says so)
         return 1
     note(f"{command}: {told}")
     # Of errors of the system too: the disk is full, a folder is read-only; the user's to mend, a traceback is no help.
     return 130 if isinstance(error, InterruptedRunError | KeyboardInterrupt) else 2
+
+
+def _text(error: BaseException) -> str:
+    """Return the message of an error, with advice where the system's names neither a file nor a way out."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full ({error}): free some space, or write to another disk"
+    return str(error)
 
 
 def _part_from_other_ranks() -> None:

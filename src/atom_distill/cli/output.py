@@ -10,6 +10,8 @@ from typing import Any
 from atom_distill.base.plain_text import one_line
 from atom_distill.base.progress import is_main_process
 
+_UNLIMITED = 1 << 16  # characters
+
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object."""
@@ -40,4 +42,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(text(column), no_wrap=index == 0, overflow="fold", min_width=widest)
     for row in rows:
         table.add_row(*map(text, row))
-    Console().print(table)
+    console = Console()
+    # A narrow terminal folds the lines of a wide table; a table of its width would lack columns.
+    least = console.measure(table, options=console.options.update(max_width=_UNLIMITED)).minimum
+    console.width = max(console.width, least + len(columns))  # at the least width itself, rich may still cut a column
+    console.print(table)

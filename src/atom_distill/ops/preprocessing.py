@@ -154,7 +154,7 @@ class ZCAWhitening:
         return flat
 
 
-def _require_pixels(pixels: Tensor) -> None:
+def _require_pixels(pixels: object) -> None:
     """Make sure that values are pixels, not the intensities that many libraries make of them."""
     if not isinstance(pixels, Tensor):
         kind = type(pixels).__name__

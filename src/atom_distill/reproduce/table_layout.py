@@ -55,4 +55,5 @@ def _text(result: Result | Cost) -> str:
     if isinstance(result, Cost):
         return f"{result.seconds_per_step:.3g} s, {result.peak_mb:.0f} MB"
     published = f" ({result.published:.1f})" if result.published is not None else ""
-    return f"{result.mean:.1f} ± {result.std:.1f}{published}"
+    deviation = f" ± {result.std:.1f}" if len(result.runs) > 1 else ""
+    return f"{result.mean:.1f}{deviation}{published}"
