@@ -132,9 +132,9 @@ def test_the_file_has_integers_steps_and_no_labels(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"bytes": 5}, "`bytes=5` is 15 bytes for all classes, which the transform .24 bytes."),
+        ({"bytes": 5}, "a size of 5 bytes per class, 15 in all, is less than the transform .24 bytes."),
         ({"bytes": 10}, "`bytes=10` leaves 6 bytes .* which take [0-9]+ at least: give more, or fewer `pictures`"),
-        ({"preprocess": "zca"}, "the transform .74880 bytes. would take"),
+        ({"preprocess": "zca"}, "less than the transform .74880 bytes. alone"),
         ({"bits": 8}, "give `bytes` or `bits`"),
         ({"ipc": 1}, "either `ipc` .* or `budget` .* or `bytes`"),
         ({"parameterization": "tiles-2"}, "`bytes` needs a `parameterization` of frequencies"),

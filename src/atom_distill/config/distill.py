@@ -294,7 +294,7 @@ class DistillConfig(BaseModel):
             raise ValueError(f"`bytes` decides the precision of the values: give `bytes` or `bits`, not both{preset}")
         if not self.parameterization.startswith(_FREQUENCY):
             raise ValueError(
-                f"`bytes` needs a `parameterization` of frequencies, such as frequency-24-12, or none{preset}"
+                f"`bytes` needs a `parameterization` of frequencies, such as frequency-6-3, or none{preset}"
             )
         return self
 

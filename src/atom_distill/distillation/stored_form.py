@@ -100,8 +100,8 @@ def bytes_for_values(settings: DistillConfig, image_shape: tuple[int, int, int],
     if left <= 0:
         taken = f"the transform ({transform} bytes)" + (f" and the soft labels ({labels} bytes)" if labels else "")
         raise ConfigError(
-            f"`bytes={settings.bytes}` is {settings.bytes * num_classes} bytes for all classes, which {taken} would "
-            'take: give more, `preprocess="normalize"`, or fewer `pictures`'
+            f"a size of {settings.bytes} bytes per class, {settings.bytes * num_classes} in all, is less than {taken} "
+            'alone: give more `bytes` or `ipc`, `preprocess="normalize"`, or fewer `pictures`'
         )
     return left
 
