@@ -38,8 +38,11 @@ _OVER_RANKS = ("distill", "evaluate")
 
 _COMPUTING = ("distill", "evaluate", "reproduce", "search")
 """Commands that use all cores for long, two of which disturb each other."""
-_CONTINUED = ("evaluate", "reproduce", "search")
-"""Commands that keep what is finished, and need no option to continue."""
+_STOPPED = {
+    "distill": "stopped; to continue, give the same command again, with --resume if the folder of the run is there",
+    **dict.fromkeys(("evaluate", "reproduce", "search"), "stopped; the same command continues"),
+}
+"""What a command says at Ctrl-C, if it keeps what is finished."""
 _QUICK = {"-h", "--help", "--dry-run"}
 """Options with which they do not."""
 
@@ -118,7 +121,7 @@ def _command(name: str, arguments: list[str]) -> None:
 def _told(name: str, error: BaseException) -> int:
     """Print an error for the user and return the exit code."""
     command = f"atom {name}" if name in COMMANDS else "atom"
-    stopped = "stopped; the same command continues" if name in _CONTINUED else "stopped"
+    stopped = _STOPPED.get(name, "stopped")
     told = stopped if isinstance(error, KeyboardInterrupt) else as_options(_text(error), flags_of(name))
     if isinstance(error, LostRankError):
         print(f"{command}: {told}", file=sys.stderr)  # noqa: T201 (whichever rank is left says so)

@@ -28,7 +28,9 @@ _FIRST_BYTES = 1000
 class ReportCommand(CommandOptions):
     """Options of `atom report`."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description=f"{RUN_HELP}; several are compared.")
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help_behavior_hint="(required)")] = Field(
+        description=f"{RUN_HELP}; several are compared."
+    )
     out: Path = Field(default=Path("report.html"), description="HTML file to write.")
     moved_to: MovedTo = Field(default=None, description=MOVED_TO_HELP)
     images: Annotated[int | None, shown("what keeps the page light")] = Field(
