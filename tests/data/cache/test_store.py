@@ -197,3 +197,17 @@ def test_a_truncated_cache_of_a_folder_names_the_path(class_folders):
         load_dataset(class_folders)
     assert len(load_dataset(class_folders, refresh=True).train) == 8
     assert len(load_dataset(class_folders).train) == 8
+
+
+def test_images_of_both_splits_are_told(tmp_path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 4), dtype=np.uint8)
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    for shared, told in ((0, ""), (1, "1 image is both in the"), (3, "3 images are both in the")):
+        test = np.concatenate([images[:shared], images[shared:] ^ 1])
+        slot = store.Slot(tmp_path / f"toy{shared}", "toy", "toy")
+        store.save(
+            RawDataset(ArraySplit(images, labels), ArraySplit(test, labels), ("a", "b"), "made"), slot, LoadOptions()
+        )
+        err = capsys.readouterr().err
+        assert told in err
+        assert ("split" in err) == bool(shared)

@@ -31,6 +31,7 @@ from atom_distill.data.cache.decode import ImageForm, decode_into, inspect
 from atom_distill.data.cache.raw import ArraySplit, LoadOptions, RawDataset
 from atom_distill.data.darkness import darkness, largest_value
 from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.data.duplicates import find_duplicates
 
 _FORMAT = 1
 _CHUNK = 1 << 24  # bytes per checksum step
@@ -92,7 +93,9 @@ def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
     _note_darkness(slot)
     if skipped:
         note(f"{slot.name}: skipped {skipped} unreadable image{'s' if skipped != 1 else ''}")
-    return _open(index, slot)
+    dataset = _open(index, slot)
+    _note_overlap(dataset, slot)
+    return dataset
 
 
 def load(slot: Slot) -> ImageDataset:
@@ -205,6 +208,15 @@ def _note_darkness(slot: Slot) -> None:
     told = darkness(largest_value(images))
     if told is not None:
         note(f"{slot.name}: {told}")
+
+
+def _note_overlap(dataset: ImageDataset, slot: Slot) -> None:
+    shared = len(find_duplicates(dataset).across_splits)
+    if shared:
+        note(
+            f"{slot.name}: {shared:,} image{' is' if shared == 1 else 's are'} both in the training and in the test "
+            f"split, which makes accuracies too high; `atom data {slot.request}` lists examples"
+        )
 
 
 # Reading back
