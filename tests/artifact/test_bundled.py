@@ -74,10 +74,13 @@ def test_a_wrong_name_is_told():
         ad.load_distilled("cifar10-3702")
 
 
-def test_a_run_folder_is_not_one_of_them(tmp_path):
+def test_a_run_folder_is_not_one_of_them(tmp_path, monkeypatch):
     shutil.copytree(SETS_FOLDER / NAMES[0], tmp_path / "run")
     with pytest.raises(ArtifactError, match=r"is a run folder.*DistilledDataset.load"):
         ad.load_distilled(str(tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").rename(NAMES[0])
+    assert ad.load_distilled(NAMES[0]).folder is None  # the name is that of the set that comes along
 
 
 def test_nothing_is_written_to_them():

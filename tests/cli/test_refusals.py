@@ -17,12 +17,12 @@ QUICK = "--steps 1 --width 8 --compile off --device cpu"
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
     """Two classes of four images, and two to test on."""
-    for split, count in (("train", 4), ("test", 2)):
+    for blue, (split, count) in enumerate((("train", 4), ("test", 2))):
         for shade, name in ((40, "cat"), (200, "dog")):
             for index in range(count):
                 path = tmp_path / "pets" / split / name / f"{index}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.new("RGB", (8, 8), (shade, index, 0)).save(path)
+                Image.new("RGB", (8, 8), (shade, index, blue)).save(path)
     return tmp_path / "pets"
 
 

@@ -29,9 +29,9 @@ def bundled_folder(name: str) -> Path:
         UnknownNameError: there is none of that name; the message suggests the nearest ones.
         ArtifactError: it is a run folder of the user's.
     """
-    if holds_run(Path(name)):
-        raise ArtifactError(f"{name} is a run folder, not a set that comes along: load it by DistilledDataset.load")
     if name not in bundled_names():
+        if holds_run(Path(name)):
+            raise ArtifactError(f"{name} is a run folder, not a set that comes along: load it by DistilledDataset.load")
         raise unknown_name("distilled set", name, bundled_names())
     return SETS_FOLDER / name
 
