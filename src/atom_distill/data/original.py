@@ -18,10 +18,11 @@ _SIZES = {"train_size": "training images", "test_size": "test images", "classes"
 def request_of(described: Mapping[str, Any], moved_to: Path | None = None) -> dict[str, Any]:
     """Return the arguments of `load_dataset` that load the data set of a result.
 
+    A named set is looked for in the usual places if the copy that the result was made from is gone.
+
     Args:
         described: `ImageDataset.identity` as the result holds it.
-        moved_to: where the set is now, if that is not where it was. A named set is looked for in the usual places
-            if the copy that the result was made from is gone.
+        moved_to: where the set is now, if that is not where it was.
 
     Raises:
         ConfigError: there is nothing at `moved_to`.
