@@ -22,6 +22,7 @@ from atom_distill.artifact.scores import Score, load_scores, save_scores, with_s
 from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.files import write_text
+from atom_distill.base.folder_lock import locked
 from atom_distill.base.image_grid import to_picture
 from atom_distill.base.writable import noting_failure
 from atom_distill.config.distill import stored_form, stored_form_title
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from torch.utils.data import TensorDataset
 
 Which = Literal["last", "best"]
+
+_IMAGES_FOLDER = "images"
 
 
 @dataclass(repr=False, eq=False)
@@ -307,7 +310,7 @@ class DistilledDataset:
             files.save_values(folder, self.best.values(), which="best")
         files.save_config(folder, settings=self.settings, dataset=self.dataset, record=self.record)
         files.save_history(folder, self.history)
-        save_images(folder / "images", self.pixels(), self.labels.tolist(), self.class_names)
+        save_images(folder / _IMAGES_FOLDER, self.pixels(), self.labels.tolist(), self.class_names)
         save_picture(folder / GRID_FILE, grid(fit_contrast(self.preprocessing.invert(self.images)), self.per_class))
         save_scores(folder, self.scores)
         write_text(folder / files.CARD_FILE, render_card(self.card_content()))
@@ -336,9 +339,9 @@ class DistilledDataset:
         if self.folder is None:
             self.scores = with_score(self.scores, score)
             return self.scores
-        stored = load_scores(self.folder)  # another process may have added some
-        self.scores = with_score(stored, score)
-        with noting_failure(self.folder, "the score"):
+        # Another process may add a score at the same time. The run folder itself is locked for as long as a run goes on.
+        with locked(self.folder / _IMAGES_FOLDER, wait=True), noting_failure(self.folder, "the score"):
+            self.scores = with_score(load_scores(self.folder), score)
             save_scores(self.folder, self.scores)
             # The card is that of the last images, whichever were scored.
             shown = self if self.which == "last" else DistilledDataset.load(self.folder)

@@ -9,8 +9,12 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[bool | None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[bool | None]:
     """Lock a folder until the context, or the process, ends.
+
+    Args:
+        folder: any that exists.
+        wait: whether to wait until no other process has it locked.
 
     Yields:
         True if it is locked now, False if another process has locked it, and None where folders cannot be locked: on
@@ -25,7 +29,7 @@ def locked(folder: Path) -> Iterator[bool | None]:
         return
     held: bool | None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         held = True
     except BlockingIOError:
         held = False
