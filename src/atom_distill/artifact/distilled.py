@@ -339,7 +339,7 @@ class DistilledDataset:
         if self.folder is None:
             self.scores = with_score(self.scores, score)
             return self.scores
-        # Another process may add a score at the same time. The run folder itself is locked for as long as a run goes on.
+        # Another process may add a score, too. The lock on the run folder itself is held for as long as a run goes on.
         with locked(self.folder / _IMAGES_FOLDER, wait=True), noting_failure(self.folder, "the score"):
             self.scores = with_score(load_scores(self.folder), score)
             save_scores(self.folder, self.scores)
