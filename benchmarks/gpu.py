@@ -138,8 +138,8 @@ def _pool(session: Session) -> dict[str, Any]:
 PARTS = {
     part.name: part
     for part in (
-        Part("frontier", _frontier, needs=120, limit=560),
-        Part("step", measure_steps, needs=60, limit=240),
+        Part("step", measure_steps, needs=60, limit=150),
+        Part("frontier", _frontier, needs=120, limit=330),
         Part("evaluation", measure_evaluations, needs=60, limit=240),
         Part("pool", measure_pool, needs=60, limit=180),
         Part("one-rank", measure_one_rank, needs=40, limit=120),

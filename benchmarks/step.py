@@ -112,8 +112,9 @@ def _options() -> argparse.Namespace:
 
 
 def settings_of(items: Sequence[str]) -> dict[str, Any]:
-    """Return settings given as name=value."""
-    return {name: yaml.safe_load(value) for name, _, value in (item.partition("=") for item in items)}
+    """Return settings given as name=value; "on" and "off" stay words, as for `compile`."""
+    pairs = [(name, value) for name, _, value in (item.partition("=") for item in items)]
+    return {name: value if value in ("on", "off") else yaml.safe_load(value) for name, value in pairs}
 
 
 def _times(case: Case, rounds: int) -> dict[str, float]:
@@ -192,7 +193,8 @@ def our_step(case: Case) -> Callable[[], object]:
 def plan_of(case: Case) -> RunPlan:
     """Return the package's run of a case."""
     split = Split(*_pixels(case))
-    dataset = ImageDataset("random", split, split, tuple(map(str, range(case.classes))), "random", "random")
+    drawn = f"random {case.classes} {case.batch_real} {case.size}"  # networks of a pool are kept by it
+    dataset = ImageDataset("random", split, split, tuple(map(str, range(case.classes))), "random", drawn)
     settings = {
         "ipc": case.ipc,
         "norm": case.norm,

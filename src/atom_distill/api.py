@@ -11,7 +11,7 @@ from atom_distill.artifact.scores import Score
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
+from atom_distill.config.training_protocol import TrainingProtocol, protocol_of
 from atom_distill.data import load
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.subset import with_images
@@ -161,7 +161,8 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
         dataset: the real set; only its test split is used.
         arch: name of the architecture.
         repeats: number of networks, each with its own seed.
-        protocol: how they are trained: a name, or a protocol, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
+        protocol: how they are trained: a name, with changes in parentheses if there are any, e.g. "dm(epochs=300)",
+            or a protocol, e.g. `PROTOCOLS.get("dm").changed(epochs=300)`.
         same_compute: divide the epochs by the number of decoded images per stored image; recorded in the protocol's
             name.
         shape: changes to the architecture's depth, width, norm, activation and pooling.
@@ -179,7 +180,7 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
     """
     dataset = _usable(dataset)
     ranks = current_ranks()
-    chosen = PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol
+    chosen = protocol_of(protocol) if isinstance(protocol, str) else protocol
     evaluation = Evaluation(
         arch=arch,
         shape=shape or NetworkShape(),

@@ -51,6 +51,8 @@ def test_one_picture_a_stored_image_leaves_nothing_to_divide(atom, run_folder):
 def test_protocols_by_name(atom, run_folder, protocol):
     facts = atom(f"evaluate {EVALUATE} --protocol {protocol} --epochs 2 --json", run_folder).json
     assert facts["protocol"] == f"{protocol}(epochs=2)"
+    by_text = atom(f"evaluate {EVALUATE} --protocol {protocol}(epochs=2) --json", run_folder).json
+    assert (by_text["protocol"], by_text["runs"]) == (facts["protocol"], facts["runs"])
 
 
 def test_transformers_are_trained_by_their_own_protocol(atom, run_folder):

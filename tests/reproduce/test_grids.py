@@ -128,6 +128,8 @@ def test_the_row_best_is_the_preset_with_its_own_steps_and_preprocessing():
     assert resolve(CIFAR10, first.settings).general.bytes == 50 * 3072
     (short,) = cells("table1", methods=("best",), ipc=(1,), effort=Effort(steps=9)).values()
     assert short.settings["steps"] == 9
+    fast = cells("table1", methods=("best", "atom"), ipc=(1,), settings={"preset": "fast", "width": 64}).values()
+    assert [(cell.settings["preset"], cell.settings["width"]) for cell in fast] == [("best", 64), ("fast", 64)]
 
 
 def test_an_architecture_has_its_own_protocol():

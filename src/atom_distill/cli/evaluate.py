@@ -130,7 +130,8 @@ class EvaluateCommand(CommandOptions):
     protocol: str = Field(
         default="dm",
         description="Training protocol: dm (the field's usual one), idc (that of the IDC paper, with CutMix), quick "
-        "(ranks sets in a fifth of the time), vit (for transformers, with AdamW) or search.",
+        "(ranks sets in a fifth of the time), vit (for transformers, with AdamW) or search; or one with changes, as scores "
+        "name it, e.g. 'dm(epochs=300)'.",
     )
     same_compute: Flag = Field(
         default=False,
@@ -231,7 +232,7 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
     """
     from atom_distill.base.device import pick_device
     from atom_distill.base.network_shape import NetworkShape
-    from atom_distill.config.training_protocol import PROTOCOLS
+    from atom_distill.config.training_protocol import protocol_of
     from atom_distill.evaluation.evaluate import Evaluation
     from atom_distill.models.build import build_model
     from atom_distill.processes.ranks import join, require_device_for_each
@@ -245,7 +246,7 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
         arch=arch,
         shape=shape,
         repeats=options.repeats,
-        protocol=PROTOCOLS.get(options.protocol).changed(**{**given(options.training), **training}),
+        protocol=protocol_of(options.protocol).changed(**{**given(options.training), **training}),
         seed=options.seed,
         device=device,
         ranks=ranks,

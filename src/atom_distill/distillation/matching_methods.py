@@ -17,9 +17,12 @@ from atom_distill.distillation.method import ChunkRequest, EncoderPlan, Method, 
 
 if TYPE_CHECKING:
     from atom_distill.distillation.prefixes import Prefixes
+    from atom_distill.distillation.real_clusters import RealClusters
     from atom_distill.distillation.sampler import ClassSampler
     from atom_distill.distillation.step import MatchingStep
+    from atom_distill.distillation.taking_turns import TakingTurns
     from atom_distill.ops.matching import Objective
+    from atom_distill.ops.preprocessing import Preprocessing
 
 ObjectiveOf = Callable[[Any], "Objective"]
 """From a method's own settings to its objective."""
@@ -97,13 +100,27 @@ class MatchingMethod(Method):
 
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
         """See `Method.distill`."""
-        from atom_distill.distillation.optimize import optimize, real_images
+        from atom_distill.distillation.optimize import optimize
+
+        matching = self.matching(plan, start.preprocessing, start.clusters)
+        return optimize(matching, plan, start, show_progress=show_progress)
+
+    def matching(
+        self, plan: RunPlan, preprocessing: Preprocessing, clusters: RealClusters | None = None
+    ) -> MatchingStep | TakingTurns:
+        """Return what a run computes in a step.
+
+        Args:
+            plan: of the run, whose pools are trained.
+            preprocessing: between pixels and model space.
+            clusters: of real images that each step draws from; None if it draws from whole classes.
+        """
+        from atom_distill.distillation.optimize import real_images
         from atom_distill.distillation.taking_turns import TakingTurns
 
-        sampler = real_images(plan, start.preprocessing, start.clusters)
+        sampler = real_images(plan, preprocessing, clusters)
         steps = [self._step(plan, encoder, sampler) for encoder in plan.encoders]
-        matching = steps[0] if len(steps) == 1 else TakingTurns([encoder.arch for encoder in plan.encoders], steps)
-        return optimize(matching, plan, start, show_progress=show_progress)
+        return steps[0] if len(steps) == 1 else TakingTurns([encoder.arch for encoder in plan.encoders], steps)
 
     def _step(self, plan: RunPlan, encoder: EncoderPlan, sampler: ClassSampler) -> MatchingStep:
         """Return a step in one of the matching networks."""
