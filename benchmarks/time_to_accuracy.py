@@ -1,10 +1,10 @@
 """Distill CIFAR-10 for longer and longer until networks reach an accuracy, and report the seconds and steps it took.
 
-    python benchmarks/time_to_accuracy.py [--set preset=fast ipc=1 ...] [--steps 100 125 150] [--target 33] [--json FILE]
+    python benchmarks/time_to_accuracy.py [--set preset=fast ipc=1] [--steps 100 125 150] [--target 33] [--json FILE]
 
-Each number of steps is a run of its own, as users start it, so everything that depends on the length or happens at the
-end counts; then networks are trained on the set by a protocol, and tested on the real test images. The seconds are those
-of the run and of training its pool; those of the pool were measured when it was trained, perhaps by an earlier run.
+Each number of steps is a run of its own, as users start it, so all that depends on the length or happens at the end
+counts; then networks are trained on the set by a protocol, and tested on the real test images. The seconds are those of
+the run and of training its pool; those of the pool were measured when it was trained, perhaps by an earlier run.
 Fetching the data set, fitting the preprocessing and compiling are done before, and evaluating is not timed.
 """
 
@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _point(dataset: ImageDataset, settings: dict[str, Any], steps: int, options: argparse.Namespace) -> dict[str, Any]:
     """Return the means over runs of some steps: of seconds, and of the accuracies of all networks."""
-    seconds, pool, accuracies = [], 0.0, []
+    seconds: list[float] = []
+    accuracies: list[float] = []
+    pool = 0.0
     for seed in range(options.seeds):
         distilled = ad.distill(dataset, steps=steps, seed=seed, **settings)
         pool = distilled.record.get("pool_seconds", 0.0)

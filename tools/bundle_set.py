@@ -17,6 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from accuracy_per_byte.commands import repeatable
 from atom_distill.artifact.bundled import SETS_FOLDER
 from atom_distill.artifact.card.layout import GRID_FILE, Layout, decoder_text, run_files
 from atom_distill.artifact.distilled import DistilledDataset
@@ -57,6 +58,7 @@ def bundle(run: Path, name: str, sets: Path = SETS_FOLDER) -> Path:
     tiny = DistilledDataset.load(run)
     if not tiny.scores:
         raise ArtifactError(f"{run} has no scores: `atom evaluate {run}` first")
+    tiny.record = {**tiny.record, "command": repeatable(str(tiny.record["command"]), f"runs/{name}")}
     with atomic_folder(sets / name) as folder:
         write_run(tiny, folder)
         (folder / METRICS_FILE).unlink()

@@ -44,7 +44,7 @@ def test_the_set_is_the_run_without_what_only_the_run_needs(run, tmp_path):
 def test_paths_are_cut(run, tmp_path):
     folder = bundle(run, "toy-400", tmp_path / "sets")
     config = load_config(folder)
-    assert config["record"]["command"] == "atom distill toy --out run"
+    assert config["record"]["command"] == "atom distill toy --out runs/toy-400"
     assert config["dataset"]["request"] == {"name_or_path": "photos"}
     texts = [path.read_text("utf-8") for path in folder.iterdir() if path.suffix in (".md", ".yaml", ".json")]
     assert len(texts) == 3

@@ -134,6 +134,8 @@ def test_the_command_of_a_score_has_its_options(tmp_path, changes, options):
     ("command", "shown"),
     [
         ("atom distill /data/sets/toy --ipc 1", "atom distill toy --ipc 1 --out runs/run"),
+        ("atom distill toy --data-dir /data/toy --ipc 1 --resume", "atom distill toy --ipc 1 --out runs/run"),
+        ("atom distill toy --data-dir=/data/toy --ipc 1", "atom distill toy --ipc 1 --out runs/run"),
         ("python make.py --fast", "python make.py --fast"),
     ],
 )

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from accuracy_per_byte.commands import SAME_COMPUTE, commands_of
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import PREPROCESSING_FILE, holds_run, load_config
 from atom_distill.artifact.scores import Score, load_scores
-from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.errors import ArtifactError
 from atom_distill.config.distill import DistillConfig
 
 _FLOAT32_BYTES = 4
 _FILES = {"last": "distilled.safetensors", "best": "distilled-best.safetensors"}
-_PROTOCOL = re.compile(r"([\w:.-]+)((?:\([^()]*\))*)")
-_SAME_COMPUTE = "same-compute"
 
 
 class Entry(BaseModel):
@@ -172,7 +169,7 @@ def _entry(distilled: DistilledDataset, config: DistillConfig, score: Score) -> 
         shape=changed,
         protocol=score.protocol.name,
         epochs=score.protocol.epochs,
-        same_compute=_SAME_COMPUTE in score.protocol.name,
+        same_compute=SAME_COMPUTE in score.protocol.name,
         labels=score.labels,
         which=score.which,
         precision=score.precision,
@@ -181,7 +178,7 @@ def _entry(distilled: DistilledDataset, config: DistillConfig, score: Score) -> 
         runs=score.runs,
         evaluate_seconds=round(score.seconds, 1),
         device=config.device,
-        commands=_commands(distilled, score, changed),
+        commands=commands_of(distilled, score, changed),
         steps_seconds=record.get("seconds"),
         **facts,
     )
@@ -208,52 +205,3 @@ def _sizes(distilled: DistilledDataset, config: DistillConfig) -> dict[str, Any]
         "images_8_bit": round(per_class / values_per_image, 4),
         "images_float32": round(per_class / (_FLOAT32_BYTES * values_per_image), 4),
     }
-
-
-def _commands(distilled: DistilledDataset, score: Score, shape: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the commands that make a run and a score, with a folder of the run's name below runs/."""
-    assert distilled.folder is not None
-    place = f"runs/{distilled.folder.resolve().name}"
-    made = distilled.record.get("command")
-    words = ["atom", "evaluate", place, "--repeats", str(len(score.runs)), *_protocol_options(score.protocol.name)]
-    words += ["--arch", score.arch] if score.arch != "convnet" else []
-    words += [word for name, value in shape.items() for word in (f"--{name}", str(value))]
-    words += ["--which", score.which] if score.which != "last" else []
-    words += ["--hard-labels"] if distilled.soft_labels is not None and score.labels == "hard" else []
-    words += ["--seed", str(score.seed)] if score.seed else []
-    return (*([_moved(str(made), place)] if made else []), shlex.join(words))
-
-
-def _moved(command: str, place: str) -> str:
-    """Return a command of `atom distill` with another folder for its result; of other paths, only the names stay."""
-    words = [Path(word).name if word.startswith("/") else word for word in shlex.split(command)]
-    if words[:2] != ["atom", "distill"]:
-        return shlex.join(words)
-    kept, rest = [], iter(words)
-    for word in rest:
-        if word == "--out":
-            next(rest, None)
-        elif not word.startswith("--out=") and word != "--resume":
-            kept.append(word)
-    return shlex.join([*kept, "--out", place])
-
-
-def _protocol_options(name: str) -> list[str]:
-    """Return the options of `atom evaluate` for a protocol by its name, e.g. "dm(epochs=300)(same-compute,epochs=21)".
-
-    Raises:
-        ConfigError: the name is not of this form.
-    """
-    found = _PROTOCOL.fullmatch(name)
-    if found is None:
-        raise ConfigError(f"the protocol {name!r} has no options of `atom evaluate`; evaluate with a named protocol")
-    options = ["--protocol", found[1]] if found[1] != "dm" else []
-    for group in re.findall(r"\(([^()]*)\)", found[2]):
-        changes = group.split(",")
-        if changes[0] == _SAME_COMPUTE:
-            options.append("--same-compute")  # the epochs follow
-            continue
-        for change in changes:
-            field, _, value = change.partition("=")
-            options += [f"--{field.replace('_', '-')}", value]
-    return options

@@ -130,8 +130,8 @@ class EvaluateCommand(CommandOptions):
     protocol: str = Field(
         default="dm",
         description="Training protocol: dm (the field's usual one), idc (that of the IDC paper, with CutMix), quick "
-        "(ranks sets in a fifth of the time), vit (for transformers, with AdamW) or search; or one with changes, as scores "
-        "name it, e.g. 'dm(epochs=300)'.",
+        "(ranks sets in a fifth of the time), vit (for transformers, with AdamW) or search; also one with changes, as "
+        "scores name it, e.g. 'dm(epochs=300)'.",
     )
     same_compute: Flag = Field(
         default=False,

@@ -75,7 +75,7 @@ class Request:
     def settings_of(self, column: Column, method: str, **own: Any) -> dict[str, Any]:
         """Return a cell's settings: the method, its own settings, the column's, and the steps if it takes any.
 
-        The row `best` is ATOM with this preset, whose steps and preprocessing stay its own; other rows may have another.
+        The row `best` is ATOM with this preset, whose steps and preprocessing stay its own.
         """
         if method == BEST:
             general = {name: value for name, value in column.settings.items() if name not in ("preprocess", "preset")}
