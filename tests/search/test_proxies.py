@@ -11,7 +11,14 @@ import torch
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.search.proxies import distilled_proxy, early_stop_proxy, make_search_data, random_proxy, whole_proxy
+from atom_distill.search.proxies import (
+    distilled_proxy,
+    early_stop_proxy,
+    make_proxy,
+    make_search_data,
+    random_proxy,
+    whole_proxy,
+)
 from atom_distill.search.space import Candidate
 from atom_distill.search.trials import Trial, run_trial
 from atom_distill.training.networks import OneNetwork
@@ -41,6 +48,29 @@ def test_random_images_are_of_the_training_part_and_one_draw_for_all(data):
     assert all(any(torch.equal(image, other) for other in known) for image in images)
     assert torch.equal(seen(proxy, data)[0], images)
     assert not torch.equal(seen(proxy, data, seed=1)[0], images)
+
+
+def test_random_images_are_stored_in_the_form_of_the_runs(data):
+    whole = toy_dataset((20, 20, 20), test_per_class=10)
+    tiles = go(data=whole, method="dm", ipc=2, steps=1, parameterization="tiles-2", bits=4)
+    like = make_search_data(whole, {"dm": tiles}, holdout=0.2, seed=0)
+    assert like.distilled["dm"].per_class == (8, 8, 8)
+    found, plain = seen(random_proxy((8, 8, 8), like), like)[0], seen(random_proxy((8, 8, 8), data), data)[0]
+    halves = torch.nn.functional.avg_pool2d(plain, 2)
+    steps = tiles.parameterization.steps["images"]
+    counts = halves / steps  # one step for each channel
+    grown = torch.nn.functional.interpolate((counts.round() * steps), scale_factor=2, mode="bilinear")
+    assert (found - grown).abs().max() < 1e-4
+    assert random_proxy((8, 8, 8), like).identity != random_proxy((8, 8, 8), data).identity == "random 8"
+
+
+def test_runs_of_two_forms_leave_the_form_of_random_images_open():
+    dataset = toy_dataset()
+    runs = {"a": go(data=dataset, steps=1, ipc=4), "b": go(data=dataset, steps=1, ipc=1, parameterization="tiles-2")}
+    data = make_search_data(dataset, runs, holdout=0.2, seed=0)
+    with pytest.raises(ConfigError, match=r"stored as pixels and as tiles-2.*: use runs of one form"):
+        make_proxy("random", data, epochs=2, batch_size=5)
+    assert make_proxy("early-stop", data, epochs=2, batch_size=5).updates == 6
 
 
 def test_a_distilled_proxy_is_its_images_and_named_by_their_content(data):

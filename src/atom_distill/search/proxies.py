@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,17 +15,33 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.tensors import sha256
 from atom_distill.data.dataset import ImageDataset, Split
 from atom_distill.data.subset import hold_out, random_subset, require_images
+from atom_distill.ops.parameterization import Parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
 
 
+class Form(NamedTuple):
+    """How images are stored: the title of the form, and what encodes and decodes them."""
+
+    title: str
+    parameterization: Parameterization
+
+
 @dataclass(frozen=True, eq=False)
 class DistilledImages:
-    """Images in model space, float32 [N, C, H, W]; labels [N] or probabilities [N, K]; and how many each class has."""
+    """The images of a distilled set.
+
+    Attributes:
+        images: in model space, float32 [N, C, H, W].
+        targets: labels [N] or probabilities [N, K].
+        per_class: how many each class has.
+        form: in which they are stored; None for float32 pixels.
+    """
 
     images: Tensor
     targets: Tensor
     per_class: tuple[int, ...]
+    form: Form | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +64,22 @@ class SearchData:
     def identity(self) -> str:
         """Fingerprint of the real images, their split and their preprocessing."""
         return f"{self.real.fingerprint}-{_digest(self.preprocessing)}"
+
+    @property
+    def form(self) -> Form | None:
+        """The form in which random images are stored, that of the runs; None for pixels as they are.
+
+        Raises:
+            ConfigError: the runs differ in it.
+        """
+        forms = [distilled.form for distilled in self.distilled.values()]
+        titles = dict.fromkeys("pixels" if form is None else form.title for form in forms)
+        if len(titles) > 1:
+            raise ConfigError(
+                f"the proxy random is stored as the runs are, and they are stored as {' and as '.join(titles)}: use "
+                "runs of one form, or a run of the method random as a proxy"
+            )
+        return forms[0] if forms else None
 
 
 def make_search_data(
@@ -77,10 +109,13 @@ def make_search_data(
         real=hold_out(dataset, holdout, seed),
         test=dataset.test,
         preprocessing=next(iter(runs.values())).preprocessing,
-        distilled={
-            name: DistilledImages(run.images, run.targets, tuple(run.per_class.tolist())) for name, run in runs.items()
-        },
+        distilled={name: _images_of(run) for name, run in runs.items()},
     )
+
+
+def _images_of(run: DistilledDataset) -> DistilledImages:
+    form = None if run.form is None else Form(run.form, run.parameterization)
+    return DistilledImages(run.images, run.targets, tuple(run.per_class.tolist()), form)
 
 
 def _digest(preprocessing: Preprocessing) -> str:
@@ -119,9 +154,14 @@ class Proxy:
             distilled = data.distilled[self.name]
             return StoredTensors(distilled.images, distilled.targets, device)
         whole = Pixels(data.real.train, data.preprocessing, device)
-        if self.kind == "random":
-            return StoredTensors(*whole.batch(random_subset(data.real, torch.tensor(self.per_class), seed)), device)
-        return whole
+        if self.kind != "random":
+            return whole
+        chosen = random_subset(data.real, torch.tensor(self.per_class), seed)
+        images = data.preprocessing.apply(data.real.train.images[chosen])
+        if data.form is not None:
+            stored_as = data.form.parameterization
+            images = stored_as.decode(stored_as.encode(images))
+        return StoredTensors(images, data.real.train.labels[chosen], device)
 
 
 def make_proxy(name: str, data: SearchData, *, epochs: int, batch_size: int) -> Proxy:
@@ -134,7 +174,8 @@ def make_proxy(name: str, data: SearchData, *, epochs: int, batch_size: int) -> 
         batch_size: of the same training.
 
     Raises:
-        ConfigError: the runs differ in size, or a class has too few training images.
+        ConfigError: the runs differ in size, or random images are wanted and the runs differ in form, or a class has too
+            few training images.
     """
     if name in data.distilled:
         return distilled_proxy(name, data)
@@ -146,8 +187,10 @@ def make_proxy(name: str, data: SearchData, *, epochs: int, batch_size: int) -> 
         raise ConfigError(
             f"the proxy {name} is as large as the runs, and they have {counts} images: use runs of one size"
         )
-    random = random_proxy(sizes.pop(), data)
-    return random if name == "random" else early_stop_proxy(epochs * math.ceil(random.images / batch_size), data)
+    per_class = sizes.pop()
+    if name == "random":
+        return random_proxy(per_class, data)
+    return early_stop_proxy(epochs * math.ceil(sum(per_class) / batch_size), data)
 
 
 def distilled_proxy(name: str, data: SearchData) -> Proxy:
@@ -157,18 +200,22 @@ def distilled_proxy(name: str, data: SearchData) -> Proxy:
 
 
 def random_proxy(per_class: tuple[int, ...], data: SearchData) -> Proxy:
-    """Return the proxy of random real images, the same for all architectures.
+    """Return the proxy of random real images, the same for all architectures, in the form of the runs.
 
     Args:
         per_class: images of each class.
         data: real images.
 
     Raises:
-        ConfigError: a class has fewer, not counting those held out.
+        ConfigError: a class has fewer, not counting those held out, or the runs differ in their form.
     """
     require_images(data.real, torch.tensor(per_class), otherwise=" in the runs, or hold fewer out (holdout)")
     size = per_class[0] if len(set(per_class)) == 1 else per_class
-    return Proxy("random", "random", sum(per_class), f"random {size}", per_class=per_class)
+    identity = f"random {size}"
+    if data.form is not None:
+        tensors = [tensor for _, tensor in sorted(data.form.parameterization.tensors().items())]
+        identity += f" {data.form.title} {sha256(*tensors)[:12]}"
+    return Proxy("random", "random", sum(per_class), identity, per_class=per_class)
 
 
 def early_stop_proxy(updates: int, data: SearchData) -> Proxy:
