@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from atom_distill.api import distill
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.snapshots import load_snapshots
 from atom_distill.base.errors import ConfigError
 from atom_distill.data.sources.digits import load_digits
+from atom_distill.data.subset import only_classes
 from atom_distill.distillation.shard import Shard
 from atom_distill.processes.ranks import Ranks, current_ranks
 from distillation.toys import go, toy_dataset
@@ -83,6 +85,23 @@ def test_a_checkpoint_of_two_ranks_resumes_on_another_number(size, tmp_path):
     assert int((ours.pixels.int() - theirs.pixels.int()).abs().max()) <= 1  # levels of gray
     terms = DistilledDataset.load(tmp_path / "alone").history[-1]["terms"]
     assert stored.history[-1]["terms"] == pytest.approx(terms, rel=1e-3)
+
+
+def add_classes(base: Path, out: Path | None) -> Any:
+    given = {"compile": "off", "device": "cpu", "show_progress": False, "checkpoint_every": 2}
+    made = distill(toy_dataset((9,) * 4), out=out, add_classes=base, **given)
+    return made.images.numpy(), made.labels.tolist()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_rank_may_have_no_class_that_grows(optimizer, tmp_path):
+    old = only_classes(toy_dataset((9,) * 4), ("class 0", "class 2"))  # both are those of rank 0
+    go(tmp_path / "base", data=old, steps=4, image_optimizer=optimizer, image_average=0.5)
+    parts = together(2, "add_classes", tmp_path / "base", tmp_path / "run")
+    alone, labels = add_classes(tmp_path / "base", None)
+    for images, their_labels in parts:
+        assert their_labels == labels == [0, 1, 2, 3]
+        assert abs(images - alone).max() < 1e-4
 
 
 def test_what_one_rank_is_refused_all_are_told(tmp_path):

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import load_values
 from atom_distill.base.errors import ConfigError, InterruptedRunError
+from atom_distill.base.packing import pack
 from atom_distill.distillation.run_state import load_newest_checkpoint
 from atom_distill.ops.parameterization import Quantized
 from atom_distill.report.reading import read_run
@@ -68,6 +70,31 @@ def test_networks_saw_in_the_first_step_what_the_random_baseline_holds(name, tmp
     assert first.shape == wanted.shape
     assert (first.float() / 255 - wanted).abs().max() < 0.25  # snapshots are fitted in contrast
     assert not torch.equal(run.images, chosen.images)
+
+
+def test_networks_see_values_rounded_as_a_file_of_that_moment_would_be(tmp_path):
+    go(tmp_path, **{**BYTES, "image_average": 0.0, "image_lr": 0.2}, steps=20, checkpoint_every=18)
+    sizes = []
+    for step in (18, 20):  # the rounding was fitted after 18 steps, and not since
+        tensors = load_file(tmp_path / f"checkpoint-{step:06d}.safetensors")
+        values = tensors["stored.coefficients"] * tensors["form.deviations"]
+        counts = (values / tensors["form.step.coefficients"]).round().to(torch.int32)
+        sizes.append(len(pack(counts.flatten(0, 1))) + 2 + 24)  # the step and the transform
+    assert 0.95 * 450 < sizes[0] <= 450 < sizes[1]
+
+
+def test_beside_a_set_whose_rounding_stays_larger_values_are_seen_clipped(tmp_path, monkeypatch):
+    form = {"parameterization": "frequency-4-2", "bits": 4, **FAST, "image_lr": 1.0}
+    data = toy_dataset((24, 24, 24))
+    go(tmp_path / "base", data=data, **form)
+    seen = []
+    images = Quantized.images
+    monkeypatch.setattr(Quantized, "images", lambda self, values: seen.append(values) or images(self, values))
+    more = go(tmp_path / "more", data=data, extend=str(tmp_path / "base"), ipc=3, steps=30, **form)
+    steps = more.parameterization.steps["coefficients"]
+    counts = [(values["coefficients"] / steps).abs().max() for values in seen]
+    assert max(counts).item() == pytest.approx(7)
+    assert len(counts) >= 30
 
 
 @pytest.mark.parametrize("name", FORMS)

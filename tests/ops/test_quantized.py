@@ -80,10 +80,22 @@ def test_pixels_have_a_step_for_each_channel():
     )
 
 
+def test_larger_values_are_clipped_where_a_most_is_given():
+    inner = build_parameterization("pixels", COLOR)
+    images = torch.linspace(-2, 2, 192).reshape(1, *COLOR).requires_grad_()
+    form = Quantized(inner, {"images": torch.tensor(0.25)}, most=3)
+    wanted = np.clip(np.round(images.detach().numpy() / 0.25), -3, 3) * 0.25
+    np.testing.assert_array_equal(form.decode({"images": images}).detach().numpy(), wanted)
+    form.decode({"images": images}).sum().backward()
+    assert torch.equal(images.grad, torch.ones(1, *COLOR))
+
+
+@pytest.mark.parametrize("near", [None, 0.125, 1.0, 2.5])
 @pytest.mark.parametrize("limit", [150, 700])
-def test_one_step_for_all_keeps_a_size(limit):
+def test_one_step_for_all_keeps_a_size(limit, near):
     values = {"coefficients": torch.randn(50, 1, 24, generator=RANDOM) * torch.logspace(1, -1, 24)}
-    step = steps_for_bytes(values, packed_size, limit)["coefficients"]
+    begin = None if near is None else {"coefficients": torch.tensor(near)}
+    step = steps_for_bytes(values, packed_size, limit, begin)["coefficients"]
     assert step.shape == ()
     assert 0.97 * limit < packed_size(integers(values, {"coefficients": step})) <= limit
     assert float(np.float16(step)) == float(step)

@@ -21,6 +21,7 @@ from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
 from atom_distill.distillation.run_state import Best, RunState, checkpoints, save_checkpoint
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.snapshot_recorder import SnapshotRecorder
+from atom_distill.distillation.stored_form import refit_is_due
 from atom_distill.ops.parameterization import Parameterization, Stored
 
 HeldOutAccuracy = Callable[[Stored], float]
@@ -54,6 +55,8 @@ class Loop:
         held_out_accuracy: evaluates a set every `eval_every` steps.
         recorder: keeps snapshots of the images; None keeps none.
         frozen: which rows stay as they are, bool [r], on the device; None for none.
+        refit: fits the rounding of `parameterization` to the values of all classes, and returns its fitted tensors;
+            None where nothing is rounded, or by steps that stay.
         show_progress: draw a bar.
     """
 
@@ -66,6 +69,7 @@ class Loop:
     held_out_accuracy: HeldOutAccuracy | None = None
     recorder: SnapshotRecorder | None = None
     frozen: Tensor | None = None
+    refit: Callable[[Stored], Mapping[str, Tensor]] | None = None
     show_progress: bool = True
 
     def run(self, state: RunState, metrics: MetricLogger) -> RunState:
@@ -107,6 +111,8 @@ class Loop:
                     average=average.update(stored, moved),
                     seconds=time.monotonic() - started,
                 )
+                if self.refit is not None and refit_is_due(state.step, self.config.steps):
+                    state = replace(state, form=self.refit(self._whole(state.result)))
                 named = dict(zip(self.matching.term_names(stored), terms, strict=True))
                 state = self._evaluate(state, loss, named, metrics)
                 last = step + 1 == self.config.steps
@@ -132,7 +138,7 @@ class Loop:
         if self.held_out_accuracy is None or not every or state.step % every:
             metrics.write(state.step, loss, terms)
             return state
-        whole = {name: self.shard.gather(values).cpu().clone() for name, values in state.result.items()}
+        whole = {name: values.cpu().clone() for name, values in self._whole(state.result).items()}
         accuracy = self.held_out_accuracy(whole)
         metrics.write(state.step, loss, terms, held_out_accuracy=accuracy)
         if state.best is not None and accuracy <= state.best.accuracy:
@@ -142,8 +148,11 @@ class Loop:
     def _record(self, state: RunState, *, last: bool) -> None:
         """Take a snapshot where one is due; all ranks agree on when."""
         if self.recorder is not None and self.recorder.is_due(state.step, last=last):
-            whole = {name: self.shard.gather(values) for name, values in state.result.items()}
-            self.recorder.add(state.step, self.parameterization.decode(whole))
+            self.recorder.add(state.step, self.parameterization.decode(self._whole(state.result)))
+
+    def _whole(self, stored: Stored) -> dict[str, Tensor]:
+        """Return the values of all classes."""
+        return {name: self.shard.gather(values) for name, values in stored.items()}
 
     def _checkpoint(self, state: RunState, *, now: bool) -> None:
         every = self.config.checkpoint_every

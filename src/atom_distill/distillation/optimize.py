@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 
 from atom_distill.artifact.training_set import TrainingSet
 from atom_distill.config.training_protocol import PROTOCOLS
@@ -13,6 +14,7 @@ from atom_distill.distillation.metric_logger import MetricLogger
 from atom_distill.distillation.real_clusters import RealClusters
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.snapshot_recorder import SnapshotRecorder
+from atom_distill.distillation.stored_form import finished, refits, refitted
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing
@@ -38,6 +40,7 @@ def optimize(matching: Matching, plan: RunPlan, start: RunStart, *, show_progres
         folder=plan.out,
         held_out_accuracy=lambda stored: held_out_accuracy(plan, start.preprocessing, stored),
         recorder=_recorder(plan, start),
+        refit=partial(refitted, plan) if refits(plan) else None,
         frozen=None if plan.extension is None else plan.shard.take(plan.extension.frozen).to(plan.execution.device),
         show_progress=show_progress,
     )
@@ -61,11 +64,12 @@ def real_images(plan: RunPlan, preprocessing: Preprocessing, clusters: RealClust
 
 
 def held_out_accuracy(plan: RunPlan, preprocessing: Preprocessing, stored: Stored) -> float:
-    """Return the accuracy of networks trained on a set, on the held-out training images, percent.
+    """Return the accuracy of networks trained on a set as a file would hold it, on held-out training images, percent.
 
     Where matching networks of several architectures take turns, it is the mean of theirs.
     """
-    images = TrainingSet(plan.parameterization.decode(stored), class_labels(plan.images_per_class), None)
+    form, values = finished(plan, stored)
+    images = TrainingSet(form.decode(values), class_labels(plan.images_per_class), None)
     found = [
         _evaluation(plan, arch).of_images(images, preprocessing, plan.training).mean
         for arch in plan.settings.architectures

@@ -42,8 +42,8 @@ class ImageOptimizer:
         first = next(iter(self._stored.values()))
         moved = torch.zeros(len(first), dtype=torch.bool, device=first.device)
         for values in self._stored.values():
-            if values.grad is not None:  # on a rank whose classes all stay as they are, there is none
-                moved |= rows_with_gradient(values.grad)
+            assert values.grad is not None
+            moved |= rows_with_gradient(values.grad)
         return moved
 
     @property

@@ -25,8 +25,8 @@ from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
 from atom_distill.distillation.real_clusters import RealClusters
 from atom_distill.distillation.run_state import RunState, last_step, load_newest_checkpoint
-from atom_distill.distillation.stored_form import finished, fitted_form, rounded_form
-from atom_distill.ops.parameterization import Stored, restored
+from atom_distill.distillation.stored_form import finished, fitted_form, restored_form, rounded_form
+from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.embeddings import Embeddings
 from atom_distill.training.reference_network import ReferenceRecipe, reference_network
@@ -71,8 +71,7 @@ def _run(plan: RunPlan, *, show_progress: bool) -> DistilledDataset:
         record = {**record, "pool_seconds": _pool_seconds(plan)}
     state = ranks.broadcast_from_rank0(lambda: _state(plan, preprocessing, show_progress=show_progress))
     if state.form:
-        form = restored(plan.settings.form, plan.dataset.image_shape, state.form)
-        plan = replace(plan, parameterization=form)
+        plan = replace(plan, parameterization=restored_form(plan, state.form))
     clusters = None
     if plan.settings.real_batches == "k-means" and plan.method.takes_steps:
         clusters = ranks.broadcast_from_rank0(lambda: _clusters(plan, preprocessing, show_progress=show_progress))

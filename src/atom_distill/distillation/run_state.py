@@ -51,7 +51,7 @@ class RunState:
         average: of the stored values over the steps, where the settings ask for it.
         best: where there are evaluations.
         seconds: wall clock of the steps done, evaluations included; steps lost by a kill are not counted.
-        form: what the parameterization was fitted to before the first step (`Parameterization.tensors`).
+        form: what the parameterization is fitted to (`Parameterization.tensors`).
         images_per_class: decoded images of each class, int64 [K]; None in checkpoints of version 0.1.
     """
 

@@ -92,6 +92,8 @@ class MatchingStep:
             The terms of the loss of these classes, detached, shape [T]; their sum is the loss.
         """
         if self.growing is not None and not len(self.growing):
+            for values in stored.values():  # so that optimizers have a state of the same tensors on all ranks
+                values.grad = torch.zeros_like(values)
             return torch.zeros(len(self.term_names(stored)))
         terms = self.encoder.terms(lambda: self._probe(stored))
         self.encoder.load(step)

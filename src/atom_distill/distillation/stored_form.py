@@ -1,4 +1,4 @@
-"""How a run stores its images: fitted to real images before the first step, rounded and measured after the last."""
+"""How a run stores its images: fitted to real images before the first step, rounded by steps that are fitted again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from atom_distill.base.progress import note
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.method import RunPlan
-from atom_distill.ops.parameterization import Parameterization, Quantized, Stored, build_parameterization
+from atom_distill.ops.parameterization import Parameterization, Quantized, Stored, build_parameterization, restored
 from atom_distill.ops.parameterization.quantized import (
     STEP_BYTES,
+    Steps,
     from_integers,
     integers,
+    largest_integer,
     steps_for_bits,
     steps_for_bytes,
     within_bits,
@@ -27,6 +29,8 @@ from atom_distill.ops.preprocessing import Preprocessing
 
 _FITTED_IMAGES, _FITTED_VALUES = 2000, 30_000_000
 """Most images, and most values of all of them, that a parameterization is fitted to."""
+_REFITS = 10
+_FLOAT_BITS = 32
 
 
 def fitted_form(plan: RunPlan, preprocessing: Preprocessing) -> Parameterization:
@@ -50,6 +54,48 @@ def rounded_form(plan: RunPlan, form: Parameterization, stored: Stored) -> Param
     return form if steps is None else Quantized(form, steps)
 
 
+def restored_form(plan: RunPlan, tensors: Mapping[str, Tensor]) -> Parameterization:
+    """Return the parameterization of a run's state, from its fitted tensors.
+
+    Beside a set that is extended, whose steps stay as they are, new values may be larger than their bits can hold:
+    networks see them clipped, as the file does.
+    """
+    form = restored(plan.settings.form, plan.dataset.image_shape, tensors)
+    if isinstance(form, Quantized) and _clips(plan):
+        return Quantized(form.inner, form.steps, largest_integer(plan.settings.value_bits))
+    return form
+
+
+def refits(plan: RunPlan) -> bool:
+    """Return whether the rounding steps of a run follow its values."""
+    return isinstance(plan.parameterization, Quantized) and plan.extension is None
+
+
+def refit_is_due(step: int, steps: int) -> bool:
+    """Return whether the rounding is fitted after so many of all steps: at each tenth but the last, the file's own."""
+    return step < steps and _REFITS * step // steps > _REFITS * (step - 1) // steps
+
+
+def refitted(plan: RunPlan, stored: Stored) -> dict[str, Tensor]:
+    """Fit the rounding of a run to its present values, so that networks see what a file would hold.
+
+    Args:
+        plan: of a run whose rounding steps follow its values; its parameterization is changed in place.
+        stored: the values of all classes; all ranks have the same.
+
+    Returns:
+        The fitted tensors of the parameterization.
+    """
+    form = plan.parameterization
+    assert isinstance(form, Quantized)
+    steps = plan.shard.ranks.broadcast_from_rank0(
+        lambda: _steps(plan, form.inner, form.inner.values(stored), near=form.steps)
+    )
+    assert steps is not None  # as there were some before
+    form.round_to(steps)
+    return form.tensors()
+
+
 def finished(plan: RunPlan, stored: Stored) -> tuple[Parameterization, Stored]:
     """Return what a file holds of the run's values, in its units, and what decodes it.
 
@@ -62,7 +108,7 @@ def finished(plan: RunPlan, stored: Stored) -> tuple[Parameterization, Stored]:
     steps = _steps(plan, inner, values)
     if steps is not None:
         counts = integers(values, steps)
-        if extension is not None and plan.settings.bytes is None:
+        if _clips(plan):
             counts = within_bits(counts, plan.settings.value_bits)
         values = from_integers(counts, steps)
     kept = values if extension is None else extension.kept(values)
@@ -106,13 +152,19 @@ def bytes_for_values(settings: DistillConfig, image_shape: tuple[int, int, int],
     return left
 
 
-def _steps(plan: RunPlan, inner: Parameterization, values: Stored) -> Mapping[str, Tensor] | None:
+def _clips(plan: RunPlan) -> bool:
+    return plan.extension is not None and plan.settings.bytes is None and plan.settings.value_bits < _FLOAT_BITS
+
+
+def _steps(
+    plan: RunPlan, inner: Parameterization, values: Stored, near: Steps | None = None
+) -> Mapping[str, Tensor] | None:
     """Return rounding steps of values in the units of a file; None where they are stored as float32."""
     settings = plan.settings
     if plan.extension is not None:
         return plan.extension.steps
     values = {name: tensor.detach().cpu() for name, tensor in values.items()}
     if settings.bytes is None:
-        return None if settings.value_bits == 32 else steps_for_bits(inner, values, settings.value_bits)
+        return None if settings.value_bits == _FLOAT_BITS else steps_for_bits(inner, values, settings.value_bits)
     limit = bytes_for_values(settings, plan.dataset.image_shape, plan.dataset.num_classes)
-    return steps_for_bytes(values, packed_size, limit - STEP_BYTES * len(values))
+    return steps_for_bytes(values, packed_size, limit - STEP_BYTES * len(values), near)

@@ -174,8 +174,7 @@ def make_proxy(name: str, data: SearchData, *, epochs: int, batch_size: int) -> 
         batch_size: of the same training.
 
     Raises:
-        ConfigError: the runs differ in size, or random images are wanted and the runs differ in form, or a class has too
-            few training images.
+        ConfigError: the runs differ in size, or for random images in form, or a class has too few training images.
     """
     if name in data.distilled:
         return distilled_proxy(name, data)

@@ -36,17 +36,23 @@ class Quantized(Parameterization):
     Args:
         inner: how values become images.
         steps: see `Steps`.
+        most: the largest multiple, to which larger values are clipped; None for any.
     """
 
-    def __init__(self, inner: Parameterization, steps: Steps) -> None:
+    def __init__(self, inner: Parameterization, steps: Steps, most: int | None = None) -> None:
         super().__init__(inner.image_shape)
-        self.inner, self.steps, self.images_per_row = inner, steps, inner.images_per_row
+        self.inner, self.images_per_row, self.most = inner, inner.images_per_row, most
+        self.round_to(steps)
+
+    def round_to(self, steps: Steps) -> None:
+        """Round to multiples of other steps from now on, wherever this object is in use."""
+        self.steps = steps
         self._steps = {name: Constant(step) for name, step in steps.items()}
 
     def values(self, stored: Stored) -> Stored:
         """Return the rounded values."""
         exact = self.inner.values(stored)
-        return {name: _rounded(values, self._steps[name].like(values)) for name, values in exact.items()}
+        return {name: _rounded(values, self._steps[name].like(values), self.most) for name, values in exact.items()}
 
     def from_values(self, values: Stored) -> Stored:
         """See `Parameterization.from_values`."""
@@ -97,21 +103,24 @@ def steps_for_bits(inner: Parameterization, values: Stored, bits: int) -> dict[s
         values: in the units of a file.
         bits: of a number, 2 to 16.
     """
-    most = _largest_integer(bits)
+    most = largest_integer(bits)
     return {name: _float16_from(inner.largest(tensor) / most) for name, tensor in values.items()}
 
 
 def within_bits(counts: Stored, bits: int) -> dict[str, Tensor]:
     """Return integers clipped to those that signed numbers of so many bits hold, without the most negative one."""
-    most = _largest_integer(bits)
+    most = largest_integer(bits)
     return {name: count.clamp(-most, most) for name, count in counts.items()}
 
 
-def _largest_integer(bits: int) -> int:
+def largest_integer(bits: int) -> int:
+    """Return the largest signed number of so many bits."""
     return (1 << (bits - 1)) - 1
 
 
-def steps_for_bytes(values: Stored, packed_size: Callable[[Stored], int], limit: int) -> dict[str, Tensor]:
+def steps_for_bytes(
+    values: Stored, packed_size: Callable[[Stored], int], limit: int, near: Steps | None = None
+) -> dict[str, Tensor]:
     """Return a step, one for all values, with which the packed values just keep a limit.
 
     Packing takes long, so the step is bracketed by powers of two, and then interpolated: the logarithm of the size is
@@ -121,6 +130,7 @@ def steps_for_bytes(values: Stored, packed_size: Callable[[Stored], int], limit:
         values: in the units of a file.
         packed_size: from integers by name to bytes.
         limit: bytes.
+        near: where to begin, since similar values had these; None to begin at 1.
 
     Raises:
         ConfigError: the limit is less than what values take that are all rounded to zero.
@@ -132,7 +142,8 @@ def steps_for_bytes(values: Stored, packed_size: Callable[[Stored], int], limit:
 
     if size(_LARGEST) > limit:
         raise ConfigError(f"`bytes` leaves {limit} bytes for the values of all classes, which is too few: give more")
-    low, high = _bracket(lambda bits: size(bits) <= limit)
+    first, stride = (_ONE, _OCTAVE) if near is None else (_bits_of(next(iter(near.values()))), _OCTAVE // 16)
+    low, high = _bracket(lambda bits: size(bits) <= limit, first, stride)
     for _ in range(_TRIES):
         if high - low <= 1 or size(high) >= _NEAR_ENOUGH * limit:
             break
@@ -143,17 +154,17 @@ def steps_for_bytes(values: Stored, packed_size: Callable[[Stored], int], limit:
     return _one_step(values, high)
 
 
-def _bracket(fits: Callable[[int], bool]) -> tuple[int, int]:
-    """Return two steps, as the bits of float16, at most a factor of two apart, of which the larger alone fits.
+def _bracket(fits: Callable[[int], bool], first: int, stride: int) -> tuple[int, int]:
+    """Return two steps, as the bits of float16, at most a stride apart, of which the larger alone fits.
 
     Where even the smallest step fits, both are that one.
     """
-    high = _ONE
+    high = first
     while not fits(high):
-        high = min(high + _OCTAVE, _LARGEST)
+        high = min(high + stride, _LARGEST)
     low = high
     while fits(low) and low > _SMALLEST:
-        high, low = low, max(low - _OCTAVE, _SMALLEST)
+        high, low = low, max(low - stride, _SMALLEST)
     return (low, low) if fits(low) else (low, high)
 
 
@@ -161,10 +172,17 @@ def _one_step(values: Stored, bits: int) -> dict[str, Tensor]:
     return dict.fromkeys(values, torch.from_numpy(np.array(bits, dtype=np.uint16).view(np.float16)).float())
 
 
-def _rounded(values: Tensor, step: Tensor) -> Tensor:
-    """Return values rounded to multiples of a step, whose gradient is that of the values."""
+def _bits_of(step: Tensor) -> int:
+    """Return the bits of a step as float16, which holds it exactly."""
+    return int(step.numpy().astype(np.float16).view(np.uint16))
+
+
+def _rounded(values: Tensor, step: Tensor, most: int | None) -> Tensor:
+    """Return values rounded to multiples of a step, at most `most` of them, whose gradient is that of the values."""
+    counts = (values / step).round()
+    counts = counts if most is None else counts.clamp(-most, most)
     # Zeros that carry the gradient: values + (rounded - values) would not be the rounded values to the last bit.
-    return ((values / step).round() * step).detach() + (values - values.detach())
+    return (counts * step).detach() + (values - values.detach())
 
 
 def _float16_from(numbers: Tensor) -> Tensor:
