@@ -10,6 +10,7 @@ from artifact.scores_made_up import score
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import sole_use
 from atom_distill.artifact.scores import load_scores
+from atom_distill.base.files import atomic_path
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from distillation.toys import toy_dataset
 
@@ -42,6 +43,17 @@ def test_scores_added_at_the_same_time_are_all_kept(folder):
     with ThreadPoolExecutor(len(seeds)) as pool:
         list(pool.map(lambda loaded, seed: loaded.add_score(score(seed=seed)), sets, seeds))
     assert seeds_in(folder) == set(seeds)
+
+
+def test_a_file_that_is_being_written_stays_when_a_run_begins(folder):
+    with atomic_path(folder / "scores.json") as begun, sole_use(folder, resume=True):
+        assert begun.exists()
+    assert not begun.exists()
+    assert (folder / "scores.json").exists()
+    left = folder / ".scores.json.abc.part"
+    left.write_text("half")
+    with sole_use(folder, resume=True):
+        assert not left.exists()
 
 
 def test_a_score_is_added_while_a_run_holds_the_folder(folder):

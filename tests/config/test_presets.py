@@ -43,6 +43,14 @@ def test_paper_settings(facts, ipc, want):
     assert {name: settings[name] for name in want} == want
 
 
+def test_the_embedding_of_dm_has_weight_1_at_any_resolution():
+    for facts in (CIFAR10, TINY_IMAGENET):
+        assert (
+            resolve(facts, {"ipc": 1, "method": "dm"}).own.task_balance == 0.01
+        )  # which the objective takes 100 times
+    assert resolve(TINY_IMAGENET, {"ipc": 1, "method": "datadam"}).own.task_balance == 0.02
+
+
 def test_the_papers_table_is_the_default():
     config = resolve(CIFAR10, {"ipc": 10}).general
     assert (config.method, config.steps, config.batch_real, config.image_momentum) == ("atom", 8000, 128, 0.5)

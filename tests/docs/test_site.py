@@ -121,7 +121,10 @@ def test_options_are_read_from_the_help_as_they_stand_there():
     assert options["--batch-real INT"].default == "128"
     assert options["--memory FLOAT"].default == "no limit"
     own = {option.names: option.default for option in groups["method-settings options"].options}
-    assert (own["--spatial, --no-spatial"], own["--task-balance FLOAT"]) == ("on", "0.01 up to 32x32, 0.02 above")
+    assert (own["--spatial, --no-spatial"], own["--task-balance FLOAT"]) == (
+        "on",
+        "0.01 up to 32x32 and for dm, else 0.02",
+    )
     assert groups["settings options"].text == "What the run computes, and how."
 
 

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import DatasetCard
 
 from atom_distill.artifact.origins import origin_of
-from atom_distill.artifact.scores import Score
+from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.exporting.export_distilled import export_distilled
 
@@ -28,26 +28,30 @@ DECLARED = {
 @pytest.fixture(params=FOLDERS)
 def folder(request, tmp_path, data, distill) -> Path:
     """A run's folder and every export that is one, of a scored set."""
-    score = Score(
-        subject="distilled",
-        dataset="toy",
-        preprocess="zca",
-        steps=3,
-        images=10,
-        ipc=2,
-        arch="convnet",
-        shape={},
-        protocol=PROTOCOLS.get("dm"),
-        seed=0,
-        runs=(50.0, 52.0),
-        seconds=1.5,
-    )
-    tiny = distill(data, soft=request.param == "parquet", scores=[score])
+    tiny = distill(data, soft=request.param == "parquet", scores=[score(runs=(50.0, 52.0))])
     if request.param == "run":
         tiny.save(tmp_path / "set")
     else:
         export_distilled(tiny, request.param, tmp_path / "set")
     return tmp_path / "set"
+
+
+def score(**changes) -> Score:
+    facts = {"subject": "distilled", "dataset": "toy", "preprocess": "zca", "steps": 3, "images": 10, "ipc": 2}
+    facts |= {"arch": "convnet", "shape": {}, "protocol": PROTOCOLS.get("dm"), "seed": 0, "seconds": 1.5}
+    return Score(**{**facts, **changes})
+
+
+@pytest.mark.parametrize(("which", "kept", "left"), [("best", 61.0, 52.0), ("last", 52.0, 61.0)])
+@pytest.mark.parametrize("form", ["safetensors", "hf"])
+def test_of_two_sets_of_a_run_the_scores_of_the_exported_one_are_kept(form, which, kept, left, tmp_path, data, distill):
+    both = [score(runs=(52.0,)), score(runs=(61.0,), which="best"), score(runs=(20.0,), subject="random")]
+    export_distilled(distill(data, scores=both, which=which), form, tmp_path / "set")
+    run = tmp_path / "set" / ("run" if form == "hf" else "")
+    assert [(found.which, found.mean) for found in load_scores(run)] == [("last", kept), ("last", 20.0)]
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert f"{kept:.1f}" in card
+    assert f"{left:.1f}" not in card
 
 
 def test_the_header_is_valid(folder):

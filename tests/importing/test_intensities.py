@@ -40,6 +40,12 @@ def test_a_last_step_may_lead_out_of_the_range(write, data, pixels, labels):
     np.testing.assert_allclose(tiny.images, normalized(values.double().numpy(), data), atol=1e-5)
 
 
+def test_images_in_model_space_are_not_filled_up(write, data, pixels, labels):
+    images = fit_preprocessing("normalize", data).apply(pixels)
+    with pytest.raises(ConfigError, match="8x8 values in model space have no 3x3 tiles of one size"):
+        import_distilled(write("data.pt", [images, labels]), data, "normalize", factor=3)
+
+
 @pytest.mark.parametrize("preprocess", [None, "normalize", "zca"])
 def test_intensities_are_not_taken_for_a_model_space(write, data, pixels, labels, preprocess):
     path = write("data.pt", [pixels / 255, labels])

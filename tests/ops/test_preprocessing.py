@@ -52,6 +52,13 @@ BOTH = [pytest.param(normalization, id="normalize"), pytest.param(zca, id="zca")
 
 
 @pytest.mark.parametrize("build", BOTH)
+def test_pixels_given_as_floats_stay_as_they_are(build):
+    given = pixels().float()
+    assert torch.equal(build().apply(given), build().apply(pixels()))
+    assert torch.equal(given, pixels().float())
+
+
+@pytest.mark.parametrize("build", BOTH)
 def test_the_round_trip_is_exact_to_a_hundredth_of_a_gray_level(build):
     preprocessing = build()
     images = preprocessing.apply(pixels())

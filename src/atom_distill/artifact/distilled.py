@@ -94,6 +94,8 @@ class DistilledDataset:
                 f"a distilled set needs a label for each of its {rows_of(self.stored)} rows, "
                 f"got {tuple(self.row_labels.shape)}"
             )
+        if bool((self.row_labels.diff() < 0).any()):
+            raise ShapeError("the rows of a distilled set go class after class: sort them by label first")
         wanted = (len(self), len(self.class_names))
         if self.soft_labels is not None and self.soft_labels.shape != wanted:
             raise ShapeError(f"soft labels must be of shape {wanted}, got {tuple(self.soft_labels.shape)}")
@@ -112,14 +114,14 @@ class DistilledDataset:
 
         Args:
             images: in model space, float32 [M, C, H, W].
-            labels: int64 [M].
+            labels: int64 [M], ascending.
             class_names: index = label.
             preprocessing: transform between pixels and model space.
             settings: settings by name.
             facts: any other attributes of this class by name.
 
         Raises:
-            ShapeError: images and labels do not belong together.
+            ShapeError: images and labels do not belong together, or the labels are not in ascending order.
         """
         if images.ndim != 4 or labels.shape != images.shape[:1]:
             raise ShapeError(

@@ -39,7 +39,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with locked(temporary):
+            yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())  # otherwise a power cut could leave the new name without content
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private; set the mode of a plain open
@@ -94,12 +95,15 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of atomic writes into `folder` whose process was killed."""
+    """Remove the temporary files of atomic writes into `folder` whose process was killed: no process has locked them."""
     for leftover in [*folder.glob(".*.part"), *folder.glob(".*.old")]:
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+        with locked(leftover) as is_locked:
+            if is_locked is False:
+                continue
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -28,8 +28,8 @@ _LEGACY = {
     "cifar100": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "tiny-imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-"""Mean and deviation in the code of DC, DSA, DM, MTT and DATM: CIFAR-10's mean of per-image deviations, used for
-CIFAR-100 too, and ImageNet's figures. DataDAM's are the same but for CIFAR-100, where they are those over pixels."""
+"""Mean and deviation in the code of DC, DSA, MTT and DATM: CIFAR-10's mean of per-image deviations, used for CIFAR-100,
+too, and ImageNet's figures. DM's and DataDAM's are the same but for CIFAR-100, where they are those over pixels."""
 _SLOW_VALUES = 2e7
 """Values (images x C x H x W) above which fitting takes seconds, so that it is announced and cached."""
 

@@ -175,7 +175,7 @@ class AttentionSettings(MethodSettings):
         default=0.01,
         ge=0,
         description="Lambda, weight of the embedding relative to the attention.",
-        json_schema_extra=default_text("0.01 up to 32x32, 0.02 above"),
+        json_schema_extra=default_text("0.01 up to 32x32 and for dm, else 0.02"),
     )
     second_moments: float = Field(
         default=0.0,
@@ -214,13 +214,7 @@ def _idle(settings: AttentionSettings) -> list[str]:
 
 
 def _attention_method(settings: type[AttentionSettings], **facts: Any) -> MatchingMethod:
-    return MatchingMethod(
-        **facts,
-        settings_model=settings,
-        objective=_attention_objective,
-        data_defaults_of=_task_balance,
-        idle_of=_idle,
-    )
+    return MatchingMethod(**facts, settings_model=settings, objective=_attention_objective, idle_of=_idle)
 
 
 DM = _attention_method(
@@ -235,6 +229,7 @@ DATADAM = _attention_method(
     name="datadam",
     title="DataDAM",
     paper="2310.00093",
+    data_defaults_of=_task_balance,
     description="Match spatial attention and the embedding (Sajedi et al., ICCV 2023).",
 )
 ATOM = _attention_method(
@@ -242,5 +237,6 @@ ATOM = _attention_method(
     name="atom",
     title="ATOM",
     paper="2405.01373",
+    data_defaults_of=_task_balance,
     description="Match spatial and channel attention and the embedding (Khaki et al., CVPR-W 2024).",
 )

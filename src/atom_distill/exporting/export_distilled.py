@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atom_distill.artifact.card.render_card import render_card
@@ -74,6 +74,8 @@ def export_distilled(
     _check_free(path, form, force=force)
     require_writable(path, "out")
     destination = None if push is None else Destination(push, private=private, force=force)
+    of_it = [score for score in distilled.scores if score.subject != "distilled" or score.which == distilled.which]
+    distilled = replace(distilled, scores=of_it)  # the other set of a run with a best one stays behind
     with atomic_path(path) if form.suffix else atomic_folder(path) as temporary:
         form.write(distilled, temporary)
         if push is not None:  # its card can give its name there

@@ -61,7 +61,7 @@ def write_run(distilled: DistilledDataset, folder: Path) -> None:
         record["command"] = shlex.join(_without_folders(word) for word in shlex.split(str(record["command"])))
     files.save_config(folder, settings=distilled.settings, dataset=_public(distilled.dataset), record=record)
     files.save_history(folder, distilled.history)
-    save_scores(folder, distilled.scores)
+    save_scores(folder, [score.model_copy(update={"which": "last"}) for score in distilled.scores])
 
 
 def _public(value: Any) -> Any:

@@ -69,6 +69,12 @@ def import_distilled(
     note(f"recognized {published.form}")
     order, targets = _targets(published, numbers, dataset.num_classes)
     images = published.images.detach()[order]
+    if images.dtype != torch.uint8 and preprocess != INTENSITIES and any(side % factor for side in images.shape[2:]):
+        height, width = images.shape[2:]
+        raise ConfigError(
+            f"images of {height}x{width} values in model space have no {factor}x{factor} tiles of one size: only "
+            f'pixels and intensities (`preprocess="none"`) are filled up to multiples of {factor}'
+        )
     if factor == 1:
         _check_look(images, preprocess, preprocessing, dataset)
     images = into_model_space(padded(images, factor), preprocess, preprocessing)

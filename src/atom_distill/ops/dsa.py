@@ -159,7 +159,11 @@ _APPLY = (color, crop, cutout, flip, scale, rotate)
 
 
 def _resample(images: Tensor, theta: Tensor) -> Tensor:
-    """Sample through an affine grid, bilinear, zero fill; corners are pixel centers, as in the DM code."""
+    """Sample through an affine grid, bilinear, zero fill.
+
+    The DM code counts from the corners of pixels instead of their centers, which makes no difference for maps that keep
+    the center of the image in its place.
+    """
     grid = F.affine_grid(theta, list(images.shape), align_corners=True)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 

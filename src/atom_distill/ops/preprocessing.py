@@ -62,7 +62,7 @@ class ChannelNormalization:
         """See `Preprocessing.apply`."""
         _require_pixels(pixels)
         mean, std = self._on(pixels)
-        return pixels.float().div_(255).sub_(mean).div_(std).to(dtype)
+        return pixels.to(torch.float32, copy=True).div_(255).sub_(mean).div_(std).to(dtype)
 
     def invert(self, images: Tensor) -> Tensor:
         """See `Preprocessing.invert`."""
@@ -112,7 +112,7 @@ class ZCAWhitening:
         center, weight, shift = self._as_product(pixels.device, dtype)
         out = torch.empty(flat.shape, device=pixels.device, dtype=dtype)
         for start in range(0, len(flat), _CHUNK):
-            chunk = flat[start : start + _CHUNK].to(dtype).sub_(center)
+            chunk = flat[start : start + _CHUNK].to(dtype, copy=True).sub_(center)
             torch.addmm(shift, chunk, weight, out=out[start : start + _CHUNK])
         return out.view(pixels.shape)
 

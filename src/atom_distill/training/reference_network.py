@@ -17,6 +17,7 @@ from torch import Tensor
 from atom_distill.base.cache_folder import cache_path, writable
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
+from atom_distill.base.seeding import derive_seed
 from atom_distill.base.tensors import write_tensors
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
@@ -33,6 +34,8 @@ from atom_distill.training.training_images import Pixels
 _BATCH = 500
 _SLOW_VALUES = 1e9
 """Values (images x C x H x W x epochs) from which the training takes minutes and is kept in the cache."""
+_STREAM = "reference network"
+"""Of random draws: the network is not to begin like one that later judges what was chosen by it."""
 _CORRECT = "right"
 """Key of the measurements in the cached file."""
 
@@ -92,7 +95,7 @@ def reference_network(
         "seed": recipe.seed,
         "preprocess": preprocessing.kind,
     }
-    path = _cache_path(dataset, description)
+    path = _cache_path(dataset, {**description, "stream": _STREAM})
     correct = _load(path, network)
     if correct is None:
         images = Pixels(dataset.train, preprocessing, recipe.device)
@@ -117,7 +120,8 @@ def _train(network: Network, images: Pixels, recipe: ReferenceRecipe, *, show_pr
             history.append(_correct(trained, images))
             bar.advance(correct=f"{100 * float(history[-1].float().mean()):.1f} %")
 
-        train(trained, [images], recipe.protocol, seed=recipe.seed, repeats=[0], on_epoch=after_epoch)
+        seed = derive_seed(recipe.seed, _STREAM)
+        train(trained, [images], recipe.protocol, seed=seed, repeats=[0], on_epoch=after_epoch)
     return torch.stack(history)
 
 
