@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from atom_distill.base.cache_folder import cache_root
 from atom_distill.processes.neighbors import announced
 
@@ -41,6 +43,27 @@ def test_another_command_is_noted_as_long_as_it_lives(capsys, monkeypatch):
             (mine,) = cache_root().glob("running/*")
             assert mine.suffix == f".{os.getpid()}"
     assert not list(cache_root().glob("running/*"))
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_commands_on_cores_of_their_own_do_not_disturb_each_other(capsys):
+    mine, theirs = sorted(os.sched_getaffinity(0))[:2]
+    code = f"import os; os.sched_setaffinity(0, [{theirs}])\n{ANOTHER}"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "ready\n"
+        before = os.sched_getaffinity(0)
+        try:
+            os.sched_setaffinity(0, [mine])
+            with announced("evaluate"):
+                assert capsys.readouterr().err == ""
+            os.sched_setaffinity(0, [mine, theirs])
+            with announced("evaluate"):
+                assert f"atom distill (process {other.pid}) is computing" in capsys.readouterr().err
+        finally:
+            os.sched_setaffinity(0, before)
+            other.kill()
 
 
 def test_a_folder_that_cannot_be_written_is_no_matter(capsys):

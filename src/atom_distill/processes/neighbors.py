@@ -16,7 +16,7 @@ from atom_distill.base.progress import is_main_process, note
 
 @contextmanager
 def announced(command: str) -> Iterator[None]:
-    """Let others see that this process computes, and note if one of them does already.
+    """Let others see that this process computes, and note if one of them does already on the same cores.
 
     Nothing happens where files cannot be written or locked, and in processes that do not print.
 
@@ -48,16 +48,24 @@ def host() -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
 
 
+def _cores() -> set[int]:
+    """Return the cores that this process may use, which `taskset` restricts; none where the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
 def _others() -> list[str]:
-    """Return the commands of other processes that live; files of those that are dead are removed."""
+    """Return the commands of other processes that live and share cores; files of those that are dead are removed."""
     found = []
     with suppress(OSError, CacheError):
         for path in sorted({*_folder().glob(f"{host()}.*")} - {_own()}):
             with suppress(OSError), path.open("r+") as file:
                 if _lock(file):
                     path.unlink()
-                else:
-                    found.append(f"{file.read(80).strip()} (process {path.suffix[1:]})")
+                    continue
+                command, _, cores = file.read().partition("\n")
+                theirs = {int(core) for core in cores.split()}
+                if not (theirs and _cores()) or theirs & _cores():
+                    found.append(f"{command} (process {path.suffix[1:]})")
     return found
 
 
@@ -73,7 +81,7 @@ def _locked_file(command: str) -> Iterator[None]:
         yield
         return
     with file:
-        file.write(command)
+        file.write("\n".join([command, *map(str, sorted(_cores()))]))
         file.flush()
         _lock(file)
         with suppress(OSError):
