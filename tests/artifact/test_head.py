@@ -42,6 +42,18 @@ def test_it_has_the_first_images_of_each_class(settings, size, tmp_path):
     assert len(whole.head(3)) == len(whole)
 
 
+def test_the_largest_within_a_size_is_found():
+    whole = go(data=toy_dataset((9, 9, 9)), steps=1, ipc=7, parameterization="frequency-4", bits=4, init="noise")
+    sizes = [whole.head(ipc).stored_bytes for ipc in range(1, 8)]
+    for limit in (*range(sizes[0] // 3 + 1, sizes[-1] // 3 + 20, 7), sizes[3] // 3, -(-sizes[3] // 3)):
+        fitting = [ipc for ipc, size in enumerate(sizes, 1) if size <= 3 * limit]
+        if fitting:
+            assert whole.head_within(limit).first == max(fitting)
+    least = -(-sizes[0] // 3)
+    with pytest.raises(ConfigError, match=f"`bytes` must be at least {least} here"):
+        whole.head_within(least - 1)
+
+
 def test_a_class_with_fewer_images_gives_what_it_has():
     whole = go(data=DATA, ipc=None, budget=12, steps=1, method="random")
     counts = whole.per_class.tolist()

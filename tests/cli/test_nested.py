@@ -40,6 +40,11 @@ def test_the_first_images_are_exported(atom, run, tmp_path):
     whole = DistilledDataset.load(run)
     assert torch.equal(images, whole.head(2).images)
     assert labels.bincount().tolist() == [2] * 10
+    size = -(-whole.head(2).stored_bytes // 10)
+    assert atom("export", run, "--to", "npz", "--bytes", str(size)).code == 0
+    assert (tmp_path / "run-first-2.npz").exists()
+    scored = atom("evaluate", run, *QUICK.split(), "--bytes", str(size + 7)).json
+    assert (scored["first"], scored["images"]) == (2, 20)
     compact = atom("export", run, "--to", "safetensors", "--ipc", "1")
     assert compact.code == 0, compact.err
     assert torch.equal(DistilledDataset.load(tmp_path / "run-first-1-safetensors").images, whole.head(1).images)
@@ -51,6 +56,9 @@ def test_the_first_images_are_exported(atom, run, tmp_path):
         ("evaluate {run} --ipc 4", "--ipc must be from 1 to 3, the images of a class here, got 4"),
         ("evaluate {run} --ipc 2 --ddranking --whole-accuracy 90", "--ipc is for --random and for the first images"),
         ("export {run} --to pt --ipc 0", "--ipc must be from 1 to 3"),
+        ("export {run} --to pt --bytes 100", "--bytes must be at least "),
+        ("export {run} --to pt --ipc 1 --bytes 9000", "--ipc and --bytes both say how many images: give one"),
+        ("evaluate {run} --random --bytes 9000", "--bytes is for the first images of a run"),
         ("distill digits --budget 20 --nested --out {run}2", "--nested needs equally many images in each class"),
     ],
 )

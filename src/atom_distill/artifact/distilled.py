@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -235,6 +236,22 @@ class DistilledDataset:
             first=ipc,
         )
         return head.with_measured_size()
+
+    def head_within(self, bytes: int) -> DistilledDataset:
+        """Return the largest head that takes at most so many bytes per class, everything it needs counted.
+
+        Raises:
+            ConfigError: not even the first image of each class fits.
+        """
+        limit, held = bytes * len(self.class_names), int(torch.bincount(self.row_labels).max())
+        # The first number of images that is too large: sizes grow with the number.
+        too_many = bisect_left(range(1, held + 1), True, key=lambda ipc: self.head(ipc).stored_bytes > limit) + 1
+        if too_many == 1:
+            least = math.ceil(self.head(1).stored_bytes / len(self.class_names))
+            raise ConfigError(
+                f"`bytes` must be at least {least} here, the size of one image of each class, got {bytes}"
+            )
+        return self.head(too_many - 1)
 
     def with_measured_size(self) -> DistilledDataset:
         """Return the set with the setting `bytes`, if any, replaced by its measured size; likewise its best set."""

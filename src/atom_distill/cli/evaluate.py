@@ -26,7 +26,7 @@ from atom_distill.cli.options import (
     shown,
 )
 from atom_distill.cli.output import print_json, print_table
-from atom_distill.cli.runs import MOVED_TO_HELP, RUN_HELP, MovedTo, dataset_of, load_named, run_folder
+from atom_distill.cli.runs import MOVED_TO_HELP, RUN_HELP, MovedTo, dataset_of, head_of, load_named, run_folder
 from atom_distill.config.distill import Precision, Preprocess
 from atom_distill.config.training_protocol import TrainingProtocol
 
@@ -107,6 +107,10 @@ class EvaluateCommand(CommandOptions):
         description="Use only the first stored images of each class (in a nested run, a set of that size); with "
         "--random, the number of real images per class.",
     )
+    bytes: Annotated[int | None, shown("all")] = Field(
+        default=None,
+        description="Use only the first stored images of each class, as many as take at most so many bytes per class.",
+    )
     preprocess: Annotated[Preprocess | None, shown("the run's, or the papers'")] = Field(
         default=None, description="Preprocessing, for --random and --whole."
     )
@@ -168,9 +172,9 @@ def command(arguments: Sequence[str]) -> None:
         return
     evaluations = [_evaluation(options, arch, dataset) for arch in options.arch]
     scored = distilled
-    if distilled is not None and options.ipc is not None and not options.random:
-        scored = distilled.head(options.ipc)
-        scored.scores = [score for score in distilled.scores if score.first == options.ipc]
+    if distilled is not None and not options.random and not (options.ipc is None and options.bytes is None):
+        scored = head_of(distilled, options.ipc, options.bytes)
+        scored.scores = [score for score in distilled.scores if score.first == scored.first]
     if options.same_compute:
         assert scored is not None  # `_run_folder` has made sure
         evaluations = _at_same_compute(evaluations, scored)
@@ -188,6 +192,8 @@ def _refuse_stray_options(options: EvaluateCommand) -> None:
     """Refuse options that would be ignored: a user who gives one expects it to count."""
     if options.ipc is not None and (options.whole or (options.ranking.ddranking and not options.random)):
         raise ConfigError("--ipc is for --random and for the first images of a run: not with --whole, --ddranking")
+    if options.bytes is not None and (options.random or options.whole or options.ranking.ddranking):
+        raise ConfigError("--bytes is for the first images of a run: not with --random, --whole, --ddranking")
     if options.preprocess is not None and not (options.random or options.whole):
         raise ConfigError("--preprocess is for --random and --whole; a distilled set has its own preprocessing")
     elsewhere = options.random or options.whole or options.ranking.ddranking

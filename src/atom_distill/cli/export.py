@@ -13,7 +13,7 @@ from pydantic import Field
 from atom_distill.base.errors import ConfigError
 from atom_distill.cli.options import CommandOptions, Flag, JsonFlag, parse, shown
 from atom_distill.cli.output import print_json, print_line
-from atom_distill.cli.runs import RUN_HELP, load_named
+from atom_distill.cli.runs import RUN_HELP, head_of, load_named
 
 if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
@@ -45,6 +45,9 @@ class ExportCommand(CommandOptions):
         default=None,
         description="Export only the first stored images of each class; in a nested run, these are a set of that size.",
     )
+    bytes: Annotated[int | None, shown("all")] = Field(
+        default=None, description="The same, as many images as take at most so many bytes per class."
+    )
     force: Flag = Field(
         default=False, description="Replace an existing export; with --push, upload a new version of it to the hub."
     )
@@ -65,10 +68,10 @@ def command(arguments: Sequence[str]) -> None:
 
     distilled = load_named(options.run, options.which)
     out = options.out
-    if options.ipc is not None:
-        distilled = distilled.head(options.ipc)
+    if options.ipc is not None or options.bytes is not None:
+        distilled = head_of(distilled, options.ipc, options.bytes)
     if out is None and distilled.folder is None:  # a part, or a set of the package: no folder says where
-        first = "" if options.ipc is None else f"-first-{options.ipc}"
+        first = "" if distilled.first is None else f"-first-{distilled.first}"
         suffix = FORMATS.get(options.to).suffix or f"-{options.to}"
         out = options.run.resolve().with_name(f"{options.run.resolve().name}{first}{suffix}")
     export = export_distilled(

@@ -54,6 +54,20 @@ def load_named(place: str | Path, which: Which = "last") -> DistilledDataset:
     return load_run(folder, which)
 
 
+def head_of(distilled: DistilledDataset, ipc: int | None, bytes_per_class: int | None) -> DistilledDataset:
+    """Return the set of the first stored images of each class, by their number or by the size of all.
+
+    Raises:
+        ConfigError: both are given, or there is no such set.
+    """
+    if bytes_per_class is None:
+        assert ipc is not None
+        return distilled.head(ipc)
+    if ipc is not None:
+        raise ConfigError("--ipc and --bytes both say how many images: give one")
+    return distilled.head_within(bytes_per_class)
+
+
 def dataset_of(distilled: DistilledDataset, options: DataOptions, moved_to: Path | None = None) -> ImageDataset:
     """Load the data set that a run was distilled from, with other options where they are given.
 
