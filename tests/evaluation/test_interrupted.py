@@ -26,7 +26,7 @@ from atom_distill.evaluation.interrupted import KeptNetworks, read
 from atom_distill.models.build import build_model
 from atom_distill.training.networks import Networks, networks_for
 from atom_distill.training.train import train
-from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
+from atom_distill.training.training_execution import TrainingExecution
 from atom_distill.training.training_images import StoredTensors
 from distillation.toys import go, toy_dataset
 
@@ -186,8 +186,10 @@ def test_a_damaged_file_is_noted_and_its_network_trained_again(watched, capsys, 
     assert f"{number}.safetensors of an interrupted evaluation is damaged" in capsys.readouterr().err
 
 
-def test_networks_that_train_together_continue_together(watched):
-    together = evaluation(repeats=3, execution=ExecutionOptions(at_once=2))
+def test_networks_that_train_together_continue_together(watched, monkeypatch):
+    stacked = TrainingExecution(CPU, torch.float32, compiled=False, at_once=2)  # as on a GPU
+    monkeypatch.setattr(Evaluation, "_plan", lambda *_: stacked)
+    together = evaluation(repeats=3)
     whole = of_random(together)
     stop(watched, together, after=4)
     assert kept() == ["0-1.safetensors"]

@@ -366,7 +366,10 @@ def test_low_precision_trains_the_same_network():
 def test_the_machine_chooses_and_the_user_overrides():
     short = ExecutionOptions().plan(CPU, pixels=1e5, repeats=5)
     assert (short.dtype, short.compiled, short.at_once) == (torch.float32, False, 1)
-    wished = ExecutionOptions("bfloat16", "on", 3).plan(CPU, pixels=1, repeats=2)
-    assert (wished.dtype, wished.compiled, wished.at_once) == (torch.bfloat16, True, 2)
+    wished = ExecutionOptions("bfloat16", "on", 3).plan(CPU, pixels=1, repeats=2, cores=8)
+    assert (wished.dtype, wished.compiled, wished.at_once, wished.cores) == (torch.bfloat16, True, 1, 3)
+    assert ExecutionOptions(at_once=3).plan(CPU, pixels=1e12, repeats=5, cores=2).cores == 2
+    assert ExecutionOptions(at_once=1).plan(CPU, pixels=1e12, repeats=5, cores=2).cores == 1
+    assert ExecutionOptions(at_once=3).plan(torch.device("cuda"), pixels=1, repeats=2, cores=8).at_once == 2
     with pytest.raises(ConfigError, match="at-once"):
         ExecutionOptions(at_once=-1)

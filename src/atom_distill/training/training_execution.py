@@ -50,7 +50,7 @@ class ExecutionOptions:
     Attributes:
         precision: precision of convolutions and matrix products.
         compile: whether to use torch.compile.
-        at_once: networks that train together; 0 for the machine's choice.
+        at_once: networks that train at the same time, on a CPU in worker processes; 0 for the machine's choice.
 
     Raises:
         ConfigError: at_once is negative.
@@ -76,14 +76,15 @@ class ExecutionOptions:
             repeats: total number of networks.
             cores: that worker processes may use.
         """
-        on_gpu = device.type == "cuda"
-        pays = pixels >= _COMPILE_FROM and device.type == "cpu" and can_compile(device)
+        on_cpu = device.type == "cpu"
+        pays = pixels >= _COMPILE_FROM and on_cpu and can_compile(device)
         compiled = self.compile == "on" or (self.compile == "auto" and pays)
-        at_once = min(self.at_once or (_TOGETHER if on_gpu else 1), repeats)
-        spread = device.type == "cpu" and not self.at_once and pixels >= _WORKERS_FROM
-        return TrainingExecution(
-            device, self._dtype(device, compiled=compiled), compiled, at_once, cores if spread else 1
-        )
+        dtype = self._dtype(device, compiled=compiled)
+        if on_cpu:
+            workers = self.at_once or (cores if pixels >= _WORKERS_FROM else 1)
+            return TrainingExecution(device, dtype, compiled, at_once=1, cores=min(workers, cores))
+        together = self.at_once or (_TOGETHER if device.type == "cuda" else 1)
+        return TrainingExecution(device, dtype, compiled, at_once=min(together, repeats))
 
     def _dtype(self, device: torch.device, *, compiled: bool) -> torch.dtype:
         if self.precision != "auto":
