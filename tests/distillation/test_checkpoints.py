@@ -9,11 +9,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import (
     ArtifactError,
     InterruptedRunError,
     NonFiniteError,
 )
+from atom_distill.distillation import optimize as optimizing
+from atom_distill.distillation.loop import Loop
 from atom_distill.distillation.run_state import Best, RunState, checkpoints, load_newest_checkpoint, save_checkpoint
 from atom_distill.distillation.step import MatchingStep
 from distillation.toys import go, losses
@@ -143,6 +146,24 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     assert [path.name[11:17] for path in checkpoints(folder)] == ["000002", "000004"]
     assert torch.isfinite(load_newest_checkpoint(folder).stored["images"]).all()
     assert not (folder / "distilled.safetensors").exists()
+
+
+@pytest.mark.parametrize("settings", [{}, {"checkpoint_every": 0}, {"eval_every": 4, "eval_epochs": 1}])
+def test_losses_that_are_read_every_few_steps_change_nothing(settings, tmp_path, monkeypatch):
+    go(tmp_path / "each", **settings)
+    monkeypatch.setattr(optimizing, "Loop", lambda **given: Loop(**{**given, "read_every": 3}))  # as on a GPU
+    go(tmp_path / "some", **settings)
+    each, some = (DistilledDataset.load(tmp_path / name) for name in ("each", "some"))
+    assert some.history == each.history
+    assert torch.equal(some.images, each.images)
+
+
+def test_a_loss_that_is_read_late_is_not_finite_either(tmp_path, monkeypatch):
+    monkeypatch.setattr(optimizing, "Loop", lambda **given: Loop(**{**given, "read_every": 3}))
+    explode_after(monkeypatch, 4)
+    with pytest.raises(NonFiniteError, match=r"nan at step 5.*-000004"):
+        go(tmp_path / "run", checkpoint_every=4)
+    assert load_newest_checkpoint(tmp_path / "run").step == 4
 
 
 def test_images_that_are_not_finite_are_never_saved(tmp_path):

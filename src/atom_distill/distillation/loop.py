@@ -16,6 +16,7 @@ from atom_distill.base.errors import InterruptedRunError, NonFiniteError
 from atom_distill.base.interrupt import StopRequest
 from atom_distill.base.progress import Progress
 from atom_distill.config.distill import DistillConfig
+from atom_distill.distillation.loss_reader import LossReader, StepLoss
 from atom_distill.distillation.metric_logger import MetricLogger
 from atom_distill.distillation.optimizer import ImageOptimizer, RunningAverage
 from atom_distill.distillation.run_state import Best, RunState, checkpoints, save_checkpoint
@@ -34,7 +35,7 @@ class Matching(Protocol):
     def gradients(self, stored: Stored, step: int) -> Iterator[Tensor]:
         """Add a gradient to each tensor's `grad` before each yield, and yield the loss by term, shape [T].
 
-        After each yield the values are updated, and their gradients dropped.
+        After each yield the values are updated, and their gradients set to zero.
         """
 
     def term_names(self, stored: Stored) -> tuple[str, ...]:
@@ -57,6 +58,7 @@ class Loop:
         frozen: which rows stay as they are, bool [r], on the device; None for none.
         refit: fits the rounding of `parameterization` to the values of all classes, and returns its fitted tensors;
             None where nothing is rounded, or by steps that stay.
+        read_every: steps after which losses are read; a run stops for one that is not finite, and for Ctrl-C, then.
         show_progress: draw a bar.
     """
 
@@ -70,6 +72,7 @@ class Loop:
     recorder: SnapshotRecorder | None = None
     frozen: Tensor | None = None
     refit: Callable[[Stored], Mapping[str, Tensor]] | None = None
+    read_every: int = 1
     show_progress: bool = True
 
     def run(self, state: RunState, metrics: MetricLogger) -> RunState:
@@ -84,24 +87,13 @@ class Loop:
         stored = {name: values.to(self.device).clone().requires_grad_() for name, values in state.stored.items()}
         optimizer = ImageOptimizer(stored, self.config, state.optimizer)
         average = RunningAverage(self.config.image_average, _on(self.device, state.average))
+        losses = LossReader(self.shard.ranks, self.read_every)
         label = f"distill ({self.config.method}, {self.config.size})"
-        started = time.monotonic() - state.seconds
+        started, loss = time.monotonic() - state.seconds, math.nan
         bar = Progress(label, total=self.config.steps, done=state.step, enabled=self.show_progress)
         with StopRequest() as stop, bar:
             for step in range(state.step, self.config.steps):
-                moved = None
-                for parts in self.matching.gradients(stored, step):
-                    # Read once, and by all ranks together: a signal may arrive at any moment, and at some ranks only.
-                    news = torch.cat([parts.cpu().double(), torch.tensor([float(stop.received)])])
-                    *terms, stops = self.shard.ranks.sum(news).tolist()
-                    loss = math.fsum(terms)
-                    if not math.isfinite(loss):
-                        raise self._not_finite(f"the loss became {loss}", step)
-                    self._freeze(stored)
-                    by_this = optimizer.step()
-                    moved = by_this if moved is None else moved | by_this
-                    optimizer.zero_grad()
-                assert moved is not None  # a step has an update at least
+                moved = self._update(stored, step, optimizer, losses)
                 # The next step changes the tensors of this state.
                 state = replace(
                     state,
@@ -113,16 +105,53 @@ class Loop:
                 )
                 if self.refit is not None and refit_is_due(state.step, self.config.steps):
                     state = replace(state, form=self.refit(self._whole(state.result)))
-                named = dict(zip(self.matching.term_names(stored), terms, strict=True))
-                state = self._evaluate(state, loss, named, metrics)
-                last = step + 1 == self.config.steps
-                stopped = stops > 0 and not last
+                last, stopped = step + 1 == self.config.steps, False
+                if losses.is_due(step) or self._is_used(state.step):
+                    read, stops = losses.read(stop=stop.received)
+                    state, loss = self._log(read, state, self.matching.term_names(stored), metrics)
+                    stopped = stops and not last
                 self._record(state, last=last)
                 self._checkpoint(state, now=stopped or last)
-                bar.advance(loss=f"{loss:.3f}")
+                bar.advance(**({} if math.isnan(loss) else {"loss": f"{loss:.3f}"}))
                 if stopped:
                     raise self._interrupted(step + 1)
         return state.map_rows(self.shard.gather)
+
+    def _update(self, stored: Stored, step: int, optimizer: ImageOptimizer, losses: LossReader) -> Tensor:
+        """Make the updates of a step, and return which rows they moved, bool [r]."""
+        moved: Tensor | None = None
+        for terms in self.matching.gradients(stored, step):
+            losses.add(step, terms)
+            self._freeze(stored)
+            by_this = optimizer.step()
+            moved = by_this if moved is None else moved | by_this
+            optimizer.zero_grad()
+        assert moved is not None  # a step has an update at least
+        return moved
+
+    def _is_used(self, step: int) -> bool:
+        """Return whether the values after a step go anywhere but into the next one, so that its loss must be known."""
+        every = (self.config.checkpoint_every, self.config.eval_every if self.held_out_accuracy is not None else 0)
+        last = step == self.config.steps
+        shown = self.recorder is not None and self.recorder.is_due(step, last=last)
+        return last or shown or any(each and step % each == 0 for each in every)
+
+    def _log(
+        self, read: list[StepLoss], state: RunState, names: tuple[str, ...], metrics: MetricLogger
+    ) -> tuple[RunState, float]:
+        """Write the losses of steps up to that of the state, and evaluate it where that is due.
+
+        Returns:
+            The state, with the best set if it was evaluated; and its loss.
+        """
+        for each in read:
+            if not math.isfinite(each.loss):
+                raise self._not_finite(f"the loss became {each.loss}", each.step)
+        of_steps = {each.step: each for each in read}  # of a step of several updates, the last one
+        now = of_steps.pop(state.step - 1)
+        for each in of_steps.values():
+            metrics.write(each.step + 1, each.loss, dict(zip(names, each.terms, strict=True)))
+        return self._evaluate(state, now.loss, dict(zip(names, now.terms, strict=True)), metrics), now.loss
 
     def _freeze(self, stored: Stored) -> None:
         """Drop the gradients of the rows that stay as they are; without one, no optimizer ever moves a row."""

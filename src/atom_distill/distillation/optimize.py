@@ -19,6 +19,9 @@ from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing
 
+_READ_EVERY = 10
+"""Steps after which a GPU is waited for."""
+
 
 def optimize(matching: Matching, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
     """Run the loop to its end, and return the last values, and the best where they were evaluated.
@@ -42,6 +45,7 @@ def optimize(matching: Matching, plan: RunPlan, start: RunStart, *, show_progres
         recorder=_recorder(plan, start),
         refit=partial(refitted, plan) if refits(plan) else None,
         frozen=None if plan.extension is None else plan.shard.take(plan.extension.frozen).to(plan.execution.device),
+        read_every=_READ_EVERY if plan.execution.device.type == "cuda" else 1,
         show_progress=show_progress,
     )
     with MetricLogger(writes_to, start.state.step, tensorboard=settings.tensorboard) as metrics:

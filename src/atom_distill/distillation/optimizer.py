@@ -33,8 +33,8 @@ class ImageOptimizer:
             self._optimizer.state[values][key] = of_rows.to(values.device).clone()
 
     def zero_grad(self) -> None:
-        """Drop the gradients."""
-        self._optimizer.zero_grad()
+        """Set the gradients to zero, in the memory that they have."""
+        self._optimizer.zero_grad(set_to_none=False)
 
     def step(self) -> Tensor:
         """Update the stored values by their gradients, and return which rows had any, bool [r]."""

@@ -93,7 +93,7 @@ class MatchingStep:
         """
         if self.growing is not None and not len(self.growing):
             for values in stored.values():  # so that optimizers have a state of the same tensors on all ranks
-                values.grad = torch.zeros_like(values)
+                values.grad = torch.zeros_like(values) if values.grad is None else values.grad
             return torch.zeros(len(self.term_names(stored)))
         terms = self.encoder.terms(lambda: self._probe(stored))
         self.encoder.load(step)
