@@ -34,6 +34,8 @@ from atom_distill.data.load import load_dataset
 
 _SIZES = (3072, 12288, 30720, 153600)
 """Bytes a class."""
+_STEPS_OF_THE_LARGEST = 2930
+"""Steps that the preset best takes for it."""
 _HIDDEN = frozenset({"score", "set", "began", "ended", "places", "all"})
 """Figures that the file has and the table does not."""
 
@@ -117,6 +119,27 @@ def _paper(session: Session) -> None:
     measure_sets(session, {f"paper-ipc{ipc}": ["--ipc", str(ipc), "--steps", steps] for ipc in sizes})
 
 
+def _longer(session: Session) -> None:
+    """Distill what takes hours on a CPU: ten times the steps, and a pool of 20 networks of 60 epochs."""
+    sized, few = _sized(session), session.small
+    large, small = max(sized), min(sized)
+    steps = 4 if few else 10 * _STEPS_OF_THE_LARGEST
+    pool = ["--pool", "2" if few else "20", "--pool-epochs", "1" if few else "60"]
+    sets = {
+        f"best-{large}-10x": [*_without(sized[large], "--steps"), "--steps", str(steps)],
+        f"best-{small}-pool": [*_without(sized[small], "--pool-epochs"), *pool],
+    }
+    measure_sets(session, sets)
+
+
+def _without(options: Sequence[str], name: str) -> list[str]:
+    """Return options without one and its value."""
+    if name not in options:
+        return list(options)
+    place = list(options).index(name)
+    return [*options[:place], *options[place + 2 :]]
+
+
 def _sized(session: Session) -> dict[int, list[str]]:
     """Return the options of a set of each size; a few hundred steps are over before they would be compiled."""
     few = ["--steps", "2", "--pool-epochs", "1"] if session.small else []
@@ -144,6 +167,7 @@ PARTS = {
         Part("pool", measure_pool, needs=60, limit=180),
         Part("one-rank", measure_one_rank, needs=40, limit=120),
         Part("paper", _paper, needs=120, limit=400),
+        Part("longer", _longer, needs=300, limit=1200),
         Part("baselines", _baselines, needs=120, limit=560),
     )
 }

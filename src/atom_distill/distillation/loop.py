@@ -112,7 +112,8 @@ class Loop:
                     stopped = stops and not last
                 self._record(state, last=last)
                 self._checkpoint(state, now=stopped or last)
-                bar.advance(**({} if math.isnan(loss) else {"loss": f"{loss:.3f}"}))
+                shown = {} if math.isnan(loss) else {"loss": f"{loss:.3f}"}
+                bar.advance(1, **shown)
                 if stopped:
                     raise self._interrupted(step + 1)
         return state.map_rows(self.shard.gather)
