@@ -14,7 +14,7 @@ from docs.pages import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 ENTRIES = json.loads((ROOT / "results" / "frontier.json").read_text("utf-8"))["entries"]
-ROWS = re.findall(r"^\| \d+, at [^|]+\| ([\d,]+) \| ([^|]+) \| ([^|]*) \|", README, re.MULTILINE)
+ROWS = re.findall(r"^\| \d+, at [^|]+\| ([\d,]+) \| ([^|]+) \|([^|]*)\|", README, re.MULTILINE)
 
 
 def best(size: int) -> dict[str, Any] | None:
