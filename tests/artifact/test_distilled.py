@@ -294,11 +294,6 @@ def test_tensors_of_other_shapes_are_refused(images, labels):
         distilled(images=torch.zeros(images), labels=torch.zeros(labels))
 
 
-def test_labels_in_another_order_are_refused():
-    with pytest.raises(ShapeError, match="sort them by label first"):
-        distilled(images=torch.zeros(4, 3, 8, 8), labels=torch.tensor([1, 0, 1, 0]))
-
-
 def test_scores_are_appended_and_shown(folder):
     tiny, stale = DistilledDataset.load(folder), DistilledDataset.load(folder)
     tiny.add_score(score(subject="random", runs=(20.0, 21.0)))

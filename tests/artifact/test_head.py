@@ -54,6 +54,18 @@ def test_the_largest_within_a_size_is_found():
         whole.head_within(least - 1)
 
 
+def test_rows_go_class_after_class_whatever_the_order_of_the_labels():
+    labels, images = torch.tensor([1, 0, 2, 0]), torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 8, 8)
+    soft = torch.eye(3)[labels] * 0.5 + torch.arange(4.0).view(4, 1)
+    made = go(data=toy_dataset(), steps=1)
+    facts = {"class_names": made.class_names, "preprocessing": made.preprocessing, "settings": {"ipc": 1}}
+    tiny = DistilledDataset.from_images(images, labels, soft_labels=soft, **facts)
+    assert tiny.labels.tolist() == [0, 0, 1, 2]
+    assert tiny.images[:, 0, 0, 0].tolist() == [1, 3, 0, 2]
+    assert torch.equal(tiny.soft_labels, soft[[1, 3, 0, 2]])
+    assert tiny.head(1).images[:, 0, 0, 0].tolist() == [1, 0, 2]
+
+
 def test_a_class_with_fewer_images_gives_what_it_has():
     whole = go(data=DATA, ipc=None, budget=12, steps=1, method="random")
     counts = whole.per_class.tolist()

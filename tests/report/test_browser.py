@@ -168,13 +168,14 @@ def sized(running: Any, copied, tmp_path: Path) -> Iterator[Opened]:
 def test_the_first_images_of_each_class_are_shown_alone(sized):
     page = sized.page
     shown = lambda: page.locator(".cell:visible").count()  # noqa: E731
-    assert (shown(), page.locator("#size-text").inner_text()) == (20, "2 of 2")
+    one, both = (f"{count} of 2, {10 * count * 256 + 8:,} bytes" for count in (1, 2))  # of float32, and the transform
+    assert (shown(), page.locator("#size-text").inner_text()) == (20, both)
     page.locator(".cell").nth(3).focus()
     page.locator("#size").focus()
     sized.press("Home")
-    sized.tells("#size-text", "1 of 2")
+    sized.tells("#size-text", one)
     assert shown() == 10
-    assert page.locator("#size").get_attribute("aria-valuetext") == "1 of 2 images per class"
+    assert page.locator("#size").get_attribute("aria-valuetext") == f"images per class: {one}"
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     name = "document.activeElement.title"
     page.locator(".cell[tabindex='0']").focus()
@@ -189,7 +190,7 @@ def test_the_first_images_of_each_class_are_shown_alone(sized):
     sized.press("Escape")
     page.locator("#size").focus()
     sized.press("End")
-    sized.tells("#size-text", "2 of 2")
+    sized.tells("#size-text", both)
     assert shown() == 20
     assert not page.locator("#chart-sizes canvas").evaluate(UNIFORM)
     assert sized.said == []

@@ -28,6 +28,7 @@ from atom_distill.report.reading import RunView, read_run
 from atom_distill.report.real_images import RealDatasets
 from atom_distill.report.settings_table import settings_lines
 from atom_distill.report.sprites import Sprite, sprite
+from distillation.toys import go, toy_dataset
 
 
 def opened(sheet: Sprite) -> np.ndarray:
@@ -263,6 +264,16 @@ def test_sizes_are_those_of_a_nested_run_and_of_scores(made, settings, scored, s
         scores=[score.model_copy(update={"first": first}) for first in scored],
     )
     assert gallery(view, None, count=12).sizes == sizes
+
+
+@pytest.mark.parametrize("settings", [{"ipc": 3}, {"ipc": 3, "parameterization": "tiles-2", "bits": 4}])
+def test_sizes_are_told_in_bytes(settings, tmp_path):
+    data = toy_dataset((20, 20, 20))
+    run = go(tmp_path / "run", data=data, steps=1, nested=True, **settings)
+    shown = gallery(read_run(tmp_path / "run", lambda _: data), None, count=100)
+    per_stored = run.parameterization.images_per_row
+    assert shown.sizes == [count * per_stored for count in (1, 2, 3)]
+    assert shown.size_bytes == [run.head(count).stored_bytes for count in (1, 2, 3)]
 
 
 def test_scores_of_two_protocols_or_networks_never_share_a_column(made):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from atom_distill.artifact import folder as files
 from atom_distill.artifact.card.content import CardContent
 from atom_distill.artifact.card.layout import GRID_FILE
 from atom_distill.artifact.card.render_card import render_card
+from atom_distill.artifact.head_size import images_within
 from atom_distill.artifact.one_run import require_one_run
 from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
 from atom_distill.artifact.scores import Score, load_scores, save_scores, with_score
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from torch.utils.data import TensorDataset
 
 Which = Literal["last", "best"]
-
 _IMAGES_FOLDER = "images"
 
 
@@ -95,11 +94,19 @@ class DistilledDataset:
                 f"a distilled set needs a label for each of its {rows_of(self.stored)} rows, "
                 f"got {tuple(self.row_labels.shape)}"
             )
-        if bool((self.row_labels.diff() < 0).any()):
-            raise ShapeError("the rows of a distilled set go class after class: sort them by label first")
         wanted = (len(self), len(self.class_names))
         if self.soft_labels is not None and self.soft_labels.shape != wanted:
             raise ShapeError(f"soft labels must be of shape {wanted}, got {tuple(self.soft_labels.shape)}")
+        if bool((self.row_labels.diff() < 0).any()):
+            self._sort_by_class()
+
+    def _sort_by_class(self) -> None:
+        """Put the rows in the order of their labels, which heads, packed files and pictures take for granted."""
+        order = self.row_labels.argsort(stable=True)
+        self.stored = {name: values[order] for name, values in self.stored.items()}
+        if self.soft_labels is not None:
+            self.soft_labels = self.soft_labels.unflatten(0, (len(order), -1))[order].flatten(0, 1)
+        self.row_labels = self.row_labels[order]
 
     @classmethod
     def from_images(
@@ -115,14 +122,14 @@ class DistilledDataset:
 
         Args:
             images: in model space, float32 [M, C, H, W].
-            labels: int64 [M], ascending.
+            labels: int64 [M], in any order; the set has its images class after class.
             class_names: index = label.
             preprocessing: transform between pixels and model space.
             settings: settings by name.
             facts: any other attributes of this class by name.
 
         Raises:
-            ShapeError: images and labels do not belong together, or the labels are not in ascending order.
+            ShapeError: images and labels do not belong together.
         """
         if images.ndim != 4 or labels.shape != images.shape[:1]:
             raise ShapeError(
@@ -224,7 +231,7 @@ class DistilledDataset:
         place = torch.arange(len(self.row_labels)) - (counts.cumsum(0) - counts)[self.row_labels]
         rows = (place < ipc).nonzero().flatten()
         soft = None if self.soft_labels is None else self.soft_labels.unflatten(0, (len(place), -1))[rows].flatten(0, 1)
-        head = replace(
+        return replace(
             self,
             stored={name: values[rows] for name, values in self.stored.items()},
             row_labels=self.row_labels[rows],
@@ -234,8 +241,7 @@ class DistilledDataset:
             folder=None,
             soft_labels=soft,
             first=ipc,
-        )
-        return head.with_measured_size()
+        ).with_measured_size()
 
     def head_within(self, bytes: int) -> DistilledDataset:
         """Return the largest head that takes at most so many bytes per class, everything it needs counted.
@@ -243,15 +249,8 @@ class DistilledDataset:
         Raises:
             ConfigError: not even the first image of each class fits.
         """
-        limit, held = bytes * len(self.class_names), int(torch.bincount(self.row_labels).max())
-        # The first number of images that is too large: sizes grow with the number.
-        too_many = bisect_left(range(1, held + 1), True, key=lambda ipc: self.head(ipc).stored_bytes > limit) + 1
-        if too_many == 1:
-            least = math.ceil(self.head(1).stored_bytes / len(self.class_names))
-            raise ConfigError(
-                f"`bytes` must be at least {least} here, the size of one image of each class, got {bytes}"
-            )
-        return self.head(too_many - 1)
+        held, classes = int(torch.bincount(self.row_labels).max()), len(self.class_names)
+        return self.head(images_within(bytes, held, lambda ipc: math.ceil(self.head(ipc).stored_bytes / classes)))
 
     def with_measured_size(self) -> DistilledDataset:
         """Return the set with the setting `bytes`, if any, replaced by its measured size; likewise its best set."""

@@ -70,6 +70,7 @@ class Gallery:
         steps: steps done.
         sizes: numbers of first images of each class that are sets of their own, ascending, and that of all; None where
             there are no others.
+        size_bytes: bytes of these sets with all that they need; None where there is no result.
         tiles: the images, lossless; None if there are none.
         frames: the images at some steps, ascending.
         initial: the images before the first step.
@@ -89,6 +90,7 @@ class Gallery:
     optimized: bool
     steps: int
     sizes: list[int] | None = None
+    size_bytes: list[int] | None = None
     tiles: Sprite | None = None
     frames: list[Frame] | None = None
     initial: Sprite | None = None
@@ -163,7 +165,7 @@ def gallery(view: RunView, analyzer: Analyzer | None, count: int, shrink: int = 
     if view.pictures is None:
         return shown
     shown.tiles = sprite(view.pictures[rows], "exact", shrink)
-    shown.sizes = _sizes(view)
+    shown.sizes, shown.size_bytes = _sizes(view)
     _add_evolution(shown, view, rows, shrink)
     if shrink > 1:
         view.missing.append(
@@ -178,16 +180,19 @@ def gallery(view: RunView, analyzer: Analyzer | None, count: int, shrink: int = 
     return shown
 
 
-def _sizes(view: RunView) -> list[int] | None:
-    """Return the numbers of first images of each class that a run is nested for, or that were scored."""
+def _sizes(view: RunView) -> tuple[list[int] | None, list[int] | None]:
+    """Return numbers of first images of each class that a run is nested for or that were scored, and their bytes."""
     whole = view.stored_per_class
     if whole is None:
-        return None
+        return None, None
     scored = {score.first for score in view.scores if score.subject == "distilled" and score.first is not None}
     nested = usual_sizes(whole) if view.settings.get("nested") else []
     per_stored = int(view.per_class.max()) // whole
-    sizes = [size * per_stored for size in sorted({*nested, *scored, whole}) if size <= whole]
-    return sizes if len(sizes) > 1 else None
+    stored = [size for size in sorted({*nested, *scored, whole}) if size <= whole]
+    if len(stored) < 2:
+        return None, None
+    sizes = [size for count in stored if (size := view.bytes_of_first(count)) is not None]
+    return [count * per_stored for count in stored], sizes or None
 
 
 def _add_evolution(shown: Gallery, view: RunView, rows: Tensor, shrink: int) -> None:

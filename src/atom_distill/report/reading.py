@@ -21,7 +21,7 @@ from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_
 from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.config.distill import stored_form
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.distillation.images_per_class import class_labels, images_per_class
+from atom_distill.distillation.images_per_class import class_labels, first_of_each, images_per_class
 from atom_distill.distillation.run_state import RunState, checkpoints, last_step, load_newest_checkpoint
 from atom_distill.ops.parameterization import count_bytes, restored
 from atom_distill.ops.preprocessing import Preprocessing
@@ -53,7 +53,7 @@ class RunView:
         snapshots: pictures of the images at some steps.
         history: loss and more, by step.
         scores: every evaluation.
-        stored_bytes: size of the result with its soft labels and transform; None if there is none.
+        values: what the file of the result holds; None if there is none.
         real: the real data set, where it is available.
         missing: what cannot be shown and why, one sentence each: "<what>: <why>".
     """
@@ -73,7 +73,7 @@ class RunView:
     snapshots: Snapshots | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
-    stored_bytes: int | None = None
+    values: files.StoredValues | None = None
     real: ImageDataset | None = None
     missing: list[str] = field(default_factory=list)
 
@@ -107,6 +107,29 @@ class RunView:
         """Stored images of each class; None where it is not known, or the classes differ."""
         stored = self.settings.get("pictures") or self.settings.get("ipc")
         return stored if isinstance(stored, int) and len(set(self.per_class.tolist())) == 1 else None
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """Size of the result with its soft labels and transform; None if there is none."""
+        return self._size(self.values)
+
+    def bytes_of_first(self, count: int) -> int | None:
+        """Return the size of the first stored images of each class with all that they need; None without a result."""
+        if self.values is None:
+            return None
+        rows = first_of_each(torch.bincount(self.values.row_labels), count * len(self.class_names))
+        soft = self.values.soft_labels
+        if soft is not None:
+            soft = soft.unflatten(0, (len(self.values.row_labels), -1))[rows].flatten(0, 1)
+        stored = {name: tensor[rows] for name, tensor in self.values.stored.items()}
+        return self._size(
+            self.values._replace(stored=stored, row_labels=self.values.row_labels[rows], soft_labels=soft)
+        )
+
+    def _size(self, values: files.StoredValues | None) -> int | None:
+        if values is None or self.preprocessing is None:
+            return None
+        return values.size() + count_bytes(self.preprocessing.tensors())
 
     @property
     def images_per_stored(self) -> float:
@@ -181,9 +204,7 @@ def _read_images(view: RunView) -> None:
         values, made = found
         order = made.labels.argsort(stable=True)  # an imported set may be in any order
         view.images, view.labels, view.class_names = made.images[order], made.labels[order], values.class_names
-        view.steps, view.finished = values.steps, True
-        if view.preprocessing is not None:
-            view.stored_bytes = values.size() + count_bytes(view.preprocessing.tensors())
+        view.steps, view.finished, view.values = values.steps, True, values
     if found is None or (view.is_optimized and last_step(view.folder) > view.steps):
         _read_checkpoint(view)
 

@@ -51,8 +51,9 @@ function showSize(run) {
   if (!run.sizes) return;
   const slider = byId("size"), all = run.sizes[run.sizes.length - 1];
   slider.value = state.size < 0 ? slider.max : String(state.size);
-  byId("size-text").textContent = `${Math.min(all, chosenSize(run))} of ${all}`;
-  slider.setAttribute("aria-valuetext", `${byId("size-text").textContent} images per class`);
+  const bytes = run.size_bytes && run.size_bytes[Number(slider.value)].toLocaleString("en-US");
+  byId("size-text").textContent = `${Math.min(all, chosenSize(run))} of ${all}${bytes ? `, ${bytes} bytes` : ""}`;
+  slider.setAttribute("aria-valuetext", `images per class: ${byId("size-text").textContent}`);
 }
 
 /** Play the evolution of the images from the first step to the last. */
