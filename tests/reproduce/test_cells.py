@@ -91,6 +91,18 @@ def test_the_set_is_that_of_a_run_alone(runner, tmp_path):
     assert torch.equal(DistilledDataset.load(folder).images, go(method="dm").images)
 
 
+def test_the_best_images_are_scored_where_the_cell_asks_for_them(runner, nothing_is_computed, tmp_path):
+    judged = {"eval_every": 2, "eval_epochs": 1, "holdout": 0.3}
+    last = runner().run(cell(**judged), None)
+    best = runner().run(replace(cell(**judged), which="best"), None)
+    (folder,) = (tmp_path / "sets").iterdir()
+    assert [score.which for score in load_scores(folder)] == ["last", "best"]
+    assert best.steps == DistilledDataset.load(folder, "best").steps
+    assert last.steps == 8
+    nothing_is_computed()
+    assert runner().run(replace(cell(**judged), which="best"), best).runs == best.runs
+
+
 def test_a_later_point_of_a_curve_equals_a_longer_run(runner, tmp_path):
     short = cell(steps=3)
     long = Cell("dm", "later", "toy", {**QUICK, "method": "dm", "steps": 8}, continues=short)

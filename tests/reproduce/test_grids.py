@@ -111,7 +111,8 @@ def test_one_setting_is_changed_at_a_time():
         assert unchanged.settings == table1[method, "cifar10 ipc 10 zca"].settings
         assert found["preprocess normalize", column].settings == table1[method, "cifar10 ipc 10 normalize"].settings
         others = [cell for (row, where), cell in found.items() if where == column and row != "unchanged"]
-        assert len(others) == 8
+        assert len(others) == 9
+        assert [cell.row for cell in others if cell.which == "best"] == ["best instead of last"]
         for cell in others:
             changed = {name for name in cell.settings if cell.settings[name] != unchanged.settings.get(name)}
             assert len(changed) + (cell.protocol != "dm") == 1

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
+from atom_distill.artifact.distilled import Which
 from atom_distill.artifact.scores import Runs
 from atom_distill.config.distill import Precision
 from atom_distill.data.dataset import ImageDataset
@@ -64,6 +65,7 @@ class Cell:
         arch: architecture of the networks trained on the set; they have the norm of the settings.
         protocol: how they are trained, as `protocol_of` reads it.
         published: the published accuracy, percent.
+        which: the last images, or those that were best on held-out training images.
         continues: the cell whose run is continued, with more steps, to make this one's set.
     """
 
@@ -74,6 +76,7 @@ class Cell:
     arch: str = "convnet"
     protocol: str = "dm"
     published: float | None = None
+    which: Which = "last"
     continues: Cell | None = None
 
     @property

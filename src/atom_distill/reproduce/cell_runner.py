@@ -145,11 +145,13 @@ class CellRunner:
         of_set = [
             score
             for score in distilled.scores
-            if (score.subject, score.which, score.first) == ("distilled", "last", None)
+            if (score.subject, score.which, score.first) == ("distilled", cell.which, None)
         ]
-        return self._stored(cell, of_set) or evaluate(
-            distilled, dataset, cell.arch, device=self._device, **self._options(cell)
-        )
+        stored = self._stored(cell, of_set)
+        if stored is not None:
+            return stored
+        judged = distilled if cell.which == "last" else DistilledDataset.load(self.folder(cell), cell.which)
+        return evaluate(judged, dataset, cell.arch, device=self._device, **self._options(cell))
 
     def _random_score(self, cell: Cell, dataset: ImageDataset) -> Score:
         """Return the score of random images, each network trained on a subset of its own."""

@@ -22,6 +22,8 @@ _NOT_IN_TABLES = ("k-means",)
 """Methods that the papers' tables do not have; they can still be asked for."""
 _LAMBDAS = (0.001, 0.005, 0.01, 0.02, 0.1)
 _PUBLISHED_LAMBDA: Mapping[str, float] = {"cifar10": 0.01, "cifar100": 0.01, "tiny-imagenet": 0.02}
+_BEST_ROW, _EVALUATIONS = "best instead of last", 8
+"""The images that were best in some evaluations on held-out training images; published code uses test images for it."""
 _CHANGES: tuple[tuple[str, Any], ...] = (
     *(("norm", "batch"), ("preprocess", "normalize"), ("init", "noise")),
     *(("batch_real", 256), ("image_momentum", 0.0)),
@@ -207,6 +209,9 @@ def changes(request: Request) -> list[Cell]:
                 cells.append(Cell(row, label, column.dataset, settings, protocol=value))
             elif settings.get(name) != value:
                 cells.append(Cell(row, label, column.dataset, {**settings, name: value}))
+        if request.effort.steps_of(method):
+            every = max(1, request.effort.steps_of(method) // _EVALUATIONS)
+            cells.append(Cell(_BEST_ROW, label, column.dataset, {**settings, "eval_every": every}, which="best"))
     return cells
 
 
