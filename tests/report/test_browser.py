@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from atom_distill.api import distill, load_dataset
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.ops.preprocessing import ChannelNormalization
 from atom_distill.report.html_page import make_report
@@ -199,6 +200,21 @@ def test_the_first_images_of_each_class_are_shown_alone(sized):
 def test_runs_without_sizes_have_no_slider_for_them(opened):
     assert opened.page.locator("#sizes").is_hidden()
     assert opened.page.locator("[data-chart=sizes]").is_hidden()
+
+
+def test_pictures_of_a_stored_image_stand_together(running, tmp_path):
+    data, settings = load_dataset("digits"), {"parameterization": "tiles-2", "steps": 1, "width": 4, "batch_real": 4}
+    distill(data, 2, out=tmp_path / "tiles", device="cpu", compile="off", show_progress=False, **settings)
+    (tmp_path / "tiles.html").write_text(make_report([tmp_path / "tiles"]).html, "utf-8")
+    with window(running) as opened:
+        opened.open(tmp_path / "tiles.html")
+        cells = opened.page.locator(".class-row").first.locator(".cell")
+        begin = [place for place in range(8) if "begins-row" in (cells.nth(place).get_attribute("class") or "")]
+        assert (cells.count(), begin) == (8, [0, 4])
+        left = [cells.nth(place).bounding_box()["x"] for place in range(6)]
+        assert left[4] - left[3] > left[3] - left[2] == left[5] - left[4]
+        assert "decodes to 4 pictures" in opened.page.locator("#grid-note").inner_text()
+        assert opened.said == []
 
 
 @pytest.fixture

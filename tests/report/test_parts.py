@@ -272,6 +272,7 @@ def test_sizes_are_told_in_bytes(settings, tmp_path):
     run = go(tmp_path / "run", data=data, steps=1, nested=True, **settings)
     shown = gallery(read_run(tmp_path / "run", lambda _: data), None, count=100)
     per_stored = run.parameterization.images_per_row
+    assert shown.per_row == per_stored
     assert shown.sizes == [count * per_stored for count in (1, 2, 3)]
     assert shown.size_bytes == [run.head(count).stored_bytes for count in (1, 2, 3)]
 

@@ -68,6 +68,7 @@ class Gallery:
         total: images of the set, shown or not.
         optimized: False if the images are selected or imported.
         steps: steps done.
+        per_row: images that a stored row decodes to, one after the other.
         sizes: numbers of first images of each class that are sets of their own, ascending, and that of all; None where
             there are no others.
         size_bytes: bytes of these sets with all that they need; None where there is no result.
@@ -89,6 +90,7 @@ class Gallery:
     total: int
     optimized: bool
     steps: int
+    per_row: int = 1
     sizes: list[int] | None = None
     size_bytes: list[int] | None = None
     tiles: Sprite | None = None
@@ -161,6 +163,7 @@ def gallery(view: RunView, analyzer: Analyzer | None, count: int, shrink: int = 
         total=len(view.labels),
         optimized=view.is_optimized,
         steps=view.steps,
+        per_row=view.images_per_row,
     )
     if view.pictures is None:
         return shown

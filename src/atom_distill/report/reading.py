@@ -132,6 +132,11 @@ class RunView:
         return values.size() + count_bytes(self.preprocessing.tensors())
 
     @property
+    def images_per_row(self) -> int:
+        """Images that a stored row decodes to; 1 where there is no result yet."""
+        return 1 if self.values is None else len(self.labels) // len(self.values.row_labels)
+
+    @property
     def images_per_stored(self) -> float:
         """Images for each of the size in the settings; 1 where it is not known."""
         if self.images is None or not self.class_names:

@@ -36,6 +36,7 @@ function buildGrid() {
     const label = run.labels[index];
     if (!rows.has(label)) rows.set(label, element("div", { className: "cells" }));
     rows.get(label).append(cell);
+    cell.classList.toggle("begins-row", run.per_row > 1 && (index - run.labels.indexOf(label)) % run.per_row === 0);
   });
   grid.replaceChildren(...[...rows].map(([label, row]) => {
     const title = element("h3", { textContent: run.classes[label] });
@@ -63,6 +64,7 @@ function gridNote(run) {
   if (!run.tiles) return "There are no images to show.";
   const shown = run.labels.length, parts = [];
   if (shown < run.total) parts.push(`${shown} of ${run.total} images are shown, the first of each class.`);
+  if (run.per_row > 1) parts.push(`Each stored image decodes to ${run.per_row} pictures, which stand together; a line begins them.`);
   if (run.neighbors) parts.push(`Nearest real images: the training images of the same class with the highest pixel correlation, ordered by the distance of their embeddings in ${run.network}. Beside each image is the nearest one other than its initial image.`);
   return parts.join(" ");
 }
