@@ -122,6 +122,20 @@ def test_a_mixed_batch_equals_each_image_alone(rows, device, randn):
         torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("kinds", [("flip",), ("color", "crop", "rotate"), OPERATIONS])
+def test_all_operations_at_once_give_what_each_alone_does(kinds, randn):
+    """As on a GPU, with their gradients."""
+    draw = draw_per_class(12, kinds, generator(3))
+    found = []
+    for apply in (augment, dsa.by_all_operations):
+        images = randn(0, 12, 3, 8, 8).double().requires_grad_()
+        out = apply(images, draw)
+        (out * randn(1, 12, 3, 8, 8)).sum().backward()
+        found.append((out.detach(), images.grad))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-12, atol=1e-12)
+
+
 def test_each_output_comes_from_the_image_in_its_place(randn):
     draw, rows = mixed_draw(), torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 3, 2])
     images = randn(6, 10, 1, 8, 8).requires_grad_()

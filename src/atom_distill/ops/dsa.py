@@ -84,6 +84,8 @@ def augment(images: Tensor, draw: Draw, rows: Tensor | None = None) -> Tensor:
     if rows is not None:
         draw = draw.take(rows)
     runs, lengths = torch.unique_consecutive(draw.operation, return_counts=True)
+    if len(runs) > 1 and images.device.type == "cuda":
+        return by_all_operations(images, draw)
     if len(runs) > _MAX_RUNS:
         order = torch.argsort(draw.operation, stable=True)
         augmented = augment(images[_to(order, images)], draw.take(order))
@@ -95,6 +97,19 @@ def augment(images: Tensor, draw: Draw, rows: Tensor | None = None) -> Tensor:
         for index, part, uniforms in zip(runs.tolist(), images.split(sizes), draw.uniforms.split(sizes), strict=True)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def by_all_operations(images: Tensor, draw: Draw) -> Tensor:
+    """Apply every operation to all images, and take of each image the one that it drew; see `augment`.
+
+    A few kernels of fixed shapes, whatever is drawn: on a GPU, they start sooner than those of many runs, and CUDA
+    graphs can hold them.
+    """
+    operation, uniforms = _to(draw.operation, images).view(-1, 1, 1, 1), _like(draw.uniforms, images)
+    result = images
+    for index, apply in enumerate(_APPLY):
+        result = torch.where(operation == index, apply(images, uniforms), result)
+    return result
 
 
 def color(images: Tensor, uniforms: Tensor) -> Tensor:
