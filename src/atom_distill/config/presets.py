@@ -29,7 +29,12 @@ ADAM_LR = 0.02
 """Learning rate of the images with Adam: a step moves a value by about this much, whatever its gradient, and model
 space has a deviation near 1."""
 
-_FAST: Mapping[str, Any] = {"image_optimizer": "adam", "batch_real": 16, "image_average": 0.95}
+_FAST: Mapping[str, Any] = {
+    "image_optimizer": "adam",
+    "batch_real": 16,
+    "image_average": 0.95,
+    "synthetic_dtype": "auto",
+}
 
 
 @dataclass(frozen=True)
