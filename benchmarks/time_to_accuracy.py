@@ -50,17 +50,20 @@ def _point(dataset: ImageDataset, settings: dict[str, Any], steps: int, options:
     """Return the means over runs of some steps: of seconds, and of the accuracies of all networks."""
     seconds: list[float] = []
     accuracies: list[float] = []
-    pool = 0.0
+    pools: list[float] = []
     for seed in range(options.seeds):
         distilled = ad.distill(dataset, steps=steps, seed=seed, **settings)
         pool = distilled.record.get("pool_seconds", 0.0)
+        if pool is None:
+            raise SystemExit("the pool in the cache does not say how long its training took: remove it from the cache")
+        pools.append(pool)
         seconds.append(distilled.record["run_seconds"] + pool)
         score = ad.evaluate(distilled, dataset, repeats=options.networks, protocol=options.protocol, seed=seed)
         accuracies += score.runs
     return {
         "steps": steps,
         "seconds": statistics.fmean(seconds),
-        "pool_s": pool,
+        "pool_s": statistics.fmean(pools),
         "accuracy": statistics.fmean(accuracies),
         "std": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
         "accuracies": accuracies,

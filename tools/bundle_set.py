@@ -26,7 +26,7 @@ from atom_distill.base.errors import ArtifactError, AtomError, ConfigError
 from atom_distill.base.files import atomic_folder
 from atom_distill.base.plain_text import one_line
 from atom_distill.base.sizes import readable_size
-from atom_distill.exporting.hub_folder import write_run
+from atom_distill.exporting.hub_folder import own_scores, write_run
 from atom_distill.exporting.write_card import write_card
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-\d+")
@@ -56,9 +56,11 @@ def bundle(run: Path, name: str, sets: Path = SETS_FOLDER) -> Path:
     if not NAME.fullmatch(name):
         raise ConfigError(f"a set is named by its data set and its bytes per class, e.g. cifar10-3072, not {name!r}")
     tiny = DistilledDataset.load(run)
+    tiny.scores = own_scores(tiny)
     if not tiny.scores:
         raise ArtifactError(f"{run} has no scores: `atom evaluate {run}` first")
-    tiny.record = {**tiny.record, "command": repeatable(str(tiny.record["command"]), f"runs/{name}")}
+    if "command" in tiny.record:
+        tiny.record = {**tiny.record, "command": repeatable(str(tiny.record["command"]), f"runs/{name}")}
     with atomic_folder(sets / name) as folder:
         write_run(tiny, folder)
         (folder / METRICS_FILE).unlink()

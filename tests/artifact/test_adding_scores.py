@@ -43,6 +43,7 @@ def test_scores_added_at_the_same_time_are_all_kept(folder):
     with ThreadPoolExecutor(len(seeds)) as pool:
         list(pool.map(lambda loaded, seed: loaded.add_score(score(seed=seed)), sets, seeds))
     assert seeds_in(folder) == set(seeds)
+    assert not list(folder.glob(".*"))  # the lock was there meanwhile only
 
 
 def test_a_file_that_is_being_written_stays_when_a_run_begins(folder):

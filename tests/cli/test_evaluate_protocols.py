@@ -55,6 +55,27 @@ def test_protocols_by_name(atom, run_folder, protocol):
     assert (by_text["protocol"], by_text["runs"]) == (facts["protocol"], facts["runs"])
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--protocol dm(epochs=2 ", "a protocol is a name, perhaps with changes in parentheses"),
+        ("--protocol dm(epochs=300)(same-compute,epochs=21)", "for the same compute, give --same-compute"),
+        ("--protocol dm(name=x)", "the name of a protocol follows from its changes"),
+        ("--protocol dm(epochs=2) --epochs 3", "--epochs and dm(epochs=2) both say it: give one"),
+    ],
+)
+def test_texts_that_name_no_protocol_are_refused(atom, run_folder, options, told):
+    answer = atom(f"evaluate {options}", run_folder)
+    assert answer.code == 2
+    assert told in answer.err
+
+
+def test_changes_have_one_name_however_they_are_given(atom, run_folder):
+    ways = ("--protocol dm(lr=0.5,epochs=2)", "--protocol dm(epochs=2) --lr 0.5", "--epochs 2 --lr 0.5")
+    names = [atom(f"evaluate {EVALUATE} {way} --json", run_folder).json["protocol"] for way in ways]
+    assert names == ["dm(epochs=2,lr=0.5)"] * 3
+
+
 def test_transformers_are_trained_by_their_own_protocol(atom, run_folder):
     options = "--protocol vit --arch vit --depth 1 --width 64 --epochs 2 --repeats 1 --device cpu --json"
     facts = atom(f"evaluate {options}", run_folder).json

@@ -148,7 +148,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     assert not (folder / "distilled.safetensors").exists()
 
 
-@pytest.mark.parametrize("settings", [{}, {"checkpoint_every": 0}, {"eval_every": 4, "eval_epochs": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"checkpoint_every": 0},
+        {"eval_every": 4, "eval_epochs": 1},
+        {"arch": "convnet+vit", "width": 64, "depth": 2},  # which have terms of their own
+        {"arch": "convnet+vit", "width": 64, "depth": 2, "method": "dm", "checkpoint_every": 0},
+        {"parameterization": "frequency-4-2", "bits": 4, "steps": 20},
+    ],
+)
 def test_losses_that_are_read_every_few_steps_change_nothing(settings, tmp_path, monkeypatch):
     go(tmp_path / "each", **settings)
     monkeypatch.setattr(optimizing, "Loop", lambda **given: Loop(**{**given, "read_every": 3}))  # as on a GPU

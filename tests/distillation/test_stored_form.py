@@ -15,6 +15,7 @@ from atom_distill.artifact.folder import load_values
 from atom_distill.base.errors import ConfigError, InterruptedRunError
 from atom_distill.base.packing import pack
 from atom_distill.distillation.run_state import load_newest_checkpoint
+from atom_distill.distillation.stored_form import refit_is_due
 from atom_distill.ops.parameterization import Quantized
 from atom_distill.report.reading import read_run
 from distillation.toys import SETTINGS, go, losses, toy_dataset
@@ -73,14 +74,26 @@ def test_networks_saw_in_the_first_step_what_the_random_baseline_holds(name, tmp
 
 
 def test_networks_see_values_rounded_as_a_file_of_that_moment_would_be(tmp_path):
-    go(tmp_path, **{**BYTES, "image_average": 0.0, "image_lr": 0.2}, steps=20, checkpoint_every=18)
+    go(tmp_path, **{**BYTES, "image_average": 0.0, "image_lr": 0.2}, steps=20, checkpoint_every=16)
     sizes = []
-    for step in (18, 20):  # the rounding was fitted after 18 steps, and not since
+    for step in (16, 20):  # the rounding was fitted after 16 steps, and not since
         tensors = load_file(tmp_path / f"checkpoint-{step:06d}.safetensors")
         values = tensors["stored.coefficients"] * tensors["form.deviations"]
         counts = (values / tensors["form.step.coefficients"]).round().to(torch.int32)
         sizes.append(len(pack(counts.flatten(0, 1))) + 2 + 24)  # the step and the transform
     assert 0.95 * 450 < sizes[0] <= 450 < sizes[1]
+
+
+@pytest.mark.parametrize("name", ["bytes", "pixels of 4 bits"])
+def test_a_run_that_is_continued_with_more_steps_equals_a_longer_one(name, tmp_path):
+    longer = go(tmp_path / "longer", **{**FORMS[name], "steps": 20})
+    go(tmp_path / "run", **{**FORMS[name], "steps": 12})
+    continued = go(tmp_path / "run", resume=True, **{**FORMS[name], "steps": 20})
+    assert torch.equal(continued.images, longer.images)
+
+
+def test_the_rounding_is_fitted_about_twice_as_the_steps_double():
+    assert [step for step in range(1, 100) if refit_is_due(step)] == [8, 12, 16, 24, 32, 48, 64, 96]
 
 
 def test_beside_a_set_whose_rounding_stays_larger_values_are_seen_clipped(tmp_path, monkeypatch):

@@ -169,7 +169,7 @@ def sized(running: Any, copied, tmp_path: Path) -> Iterator[Opened]:
 def test_the_first_images_of_each_class_are_shown_alone(sized):
     page = sized.page
     shown = lambda: page.locator(".cell:visible").count()  # noqa: E731
-    one, both = (f"{count} of 2, {10 * count * 256 + 8:,} bytes" for count in (1, 2))  # of float32, and the transform
+    one, both = (f"{count} of 2, {count * 256 + 1} bytes per class" for count in (1, 2))  # the transform takes 8 bytes
     assert (shown(), page.locator("#size-text").inner_text()) == (20, both)
     page.locator(".cell").nth(3).focus()
     page.locator("#size").focus()

@@ -274,7 +274,7 @@ def test_sizes_are_told_in_bytes(settings, tmp_path):
     per_stored = run.parameterization.images_per_row
     assert shown.per_row == per_stored
     assert shown.sizes == [count * per_stored for count in (1, 2, 3)]
-    assert shown.size_bytes == [run.head(count).stored_bytes for count in (1, 2, 3)]
+    assert shown.size_bytes == [-(-run.head(count).stored_bytes // 3) for count in (1, 2, 3)]
 
 
 def test_scores_of_two_protocols_or_networks_never_share_a_column(made):

@@ -10,7 +10,7 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.config.presets import SetFacts
 from atom_distill.distillation.methods import METHODS
 from atom_distill.distillation.resolve import resolve
-from atom_distill.reproduce.cell import Cell, Effort
+from atom_distill.reproduce.cell import BEST_ROW, HELD_OUT_ROW, Cell, Effort
 from atom_distill.reproduce.grids import TABLES, Request
 from distillation.toys import toy_dataset
 
@@ -111,8 +111,9 @@ def test_one_setting_is_changed_at_a_time():
         assert unchanged.settings == table1[method, "cifar10 ipc 10 zca"].settings
         assert found["preprocess normalize", column].settings == table1[method, "cifar10 ipc 10 normalize"].settings
         others = [cell for (row, where), cell in found.items() if where == column and row != "unchanged"]
-        assert len(others) == 9
-        assert [cell.row for cell in others if cell.which == "best"] == ["best instead of last"]
+        assert len(others) == 10
+        assert [cell.row for cell in others if "eval_every" in cell.settings] == [HELD_OUT_ROW, BEST_ROW]
+        assert [cell.row for cell in others if cell.which == "best"] == [BEST_ROW]
         for cell in others:
             changed = {name for name in cell.settings if cell.settings[name] != unchanged.settings.get(name)}
             assert len(changed) + (cell.protocol != "dm") == 1

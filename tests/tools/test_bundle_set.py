@@ -51,6 +51,14 @@ def test_paths_are_cut(run, tmp_path):
     assert str(tmp_path) not in "".join(texts)
 
 
+def test_only_the_scores_of_the_set_go_along(run, tmp_path):
+    DistilledDataset.load(run).add_score(score(which="best", runs=(99.0,)))
+    DistilledDataset.load(run).add_score(score(subject="random", runs=(1.0,)))
+    tiny = DistilledDataset.load(bundle(run, "toy-400", tmp_path / "sets"))
+    assert 99.0 not in [found.mean for found in tiny.scores]
+    assert [found.which for found in tiny.scores] == ["last", "last"]
+
+
 def test_a_second_time_replaces_the_first(run, tmp_path):
     bundle(run, "toy-400", tmp_path / "sets")
     DistilledDataset.load(run).add_score(score(seed=1))

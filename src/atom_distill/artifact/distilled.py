@@ -19,11 +19,10 @@ from atom_distill.artifact.card.render_card import render_card
 from atom_distill.artifact.head_size import images_within
 from atom_distill.artifact.one_run import require_one_run
 from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
-from atom_distill.artifact.scores import Score, load_scores, save_scores, with_score
+from atom_distill.artifact.scores import Score, changing_scores, load_scores, save_scores, with_score
 from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.files import write_text
-from atom_distill.base.folder_lock import locked
 from atom_distill.base.image_grid import to_picture
 from atom_distill.base.writable import noting_failure
 from atom_distill.config.distill import stored_form, stored_form_title
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from torch.utils.data import TensorDataset
 
 Which = Literal["last", "best"]
-_IMAGES_FOLDER = "images"
 
 
 @dataclass(repr=False, eq=False)
@@ -328,10 +326,12 @@ class DistilledDataset:
             files.save_values(folder, self.best.values(), which="best")
         files.save_config(folder, settings=self.settings, dataset=self.dataset, record=self.record)
         files.save_history(folder, self.history)
-        save_images(folder / _IMAGES_FOLDER, self.pixels(), self.labels.tolist(), self.class_names)
+        save_images(folder / "images", self.pixels(), self.labels.tolist(), self.class_names)
         save_picture(folder / GRID_FILE, grid(fit_contrast(self.preprocessing.invert(self.images)), self.per_class))
-        save_scores(folder, self.scores)
-        write_text(folder / files.CARD_FILE, render_card(self.card_content()))
+        with changing_scores(folder):
+            self.scores = load_scores(folder) or self.scores  # a run of more steps has those of fewer
+            save_scores(folder, self.scores)
+            write_text(folder / files.CARD_FILE, render_card(self.card_content()))
         self.folder = folder
 
     def values(self) -> files.StoredValues:
@@ -357,8 +357,7 @@ class DistilledDataset:
         if self.folder is None:
             self.scores = with_score(self.scores, score)
             return self.scores
-        # Another process may add a score, too. The lock on the run folder itself is held for as long as a run goes on.
-        with locked(self.folder / _IMAGES_FOLDER, wait=True), noting_failure(self.folder, "the score"):
+        with changing_scores(self.folder), noting_failure(self.folder, "the score"):
             self.scores = with_score(load_scores(self.folder), score)
             save_scores(self.folder, self.scores)
             # The card is that of the last images, whichever were scored.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, computed_field
 
 from atom_distill.base.files import read_json_as, write_json
+from atom_distill.base.folder_lock import one_at_a_time
 from atom_distill.config.training_protocol import TrainingProtocol
 
 SCORES_FILE = "scores.json"
+_LOCK = ".scores.lock"
 
 Subject = Literal["distilled", "random", "whole"]
 
@@ -123,6 +126,14 @@ def load_scores(folder: Path) -> list[Score]:
     """
     path = folder / SCORES_FILE
     return read_json_as(_SCORES, path, advice="evaluate again") if path.exists() else []
+
+
+def changing_scores(folder: Path) -> AbstractContextManager[None]:
+    """Return a context in which no other process changes the scores of a run folder.
+
+    The lock on the folder itself is held for as long as a run goes on.
+    """
+    return one_at_a_time(folder / _LOCK)
 
 
 def save_scores(folder: Path, scores: list[Score]) -> None:

@@ -95,7 +95,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of atomic writes into `folder` that no process has locked: theirs was killed."""
+    """Remove the temporary files of atomic writes into `folder`, but for those that another process has locked."""
     for leftover in [*folder.glob(".*.part"), *folder.glob(".*.old")]:
         with locked(leftover) as is_locked:
             if is_locked is False:

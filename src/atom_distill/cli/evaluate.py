@@ -238,7 +238,7 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
     """
     from atom_distill.base.device import pick_device
     from atom_distill.base.network_shape import NetworkShape
-    from atom_distill.config.training_protocol import protocol_of
+    from atom_distill.config.training_protocol import parsed
     from atom_distill.evaluation.evaluate import Evaluation
     from atom_distill.models.build import build_model
     from atom_distill.processes.ranks import join, require_device_for_each
@@ -247,12 +247,16 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
     ranks, device = join(use_workers=True), pick_device(options.execution.device)
     ranks.run_on_all(lambda: require_device_for_each(device, ranks))
     shape = NetworkShape(**given(options.shape))
+    base, of_text = parsed(options.protocol)
+    chosen = given(options.training)
+    for name in sorted(of_text.keys() & chosen.keys()):
+        raise ConfigError(f"--{name.replace('_', '-')} and {options.protocol} both say it: give one")
     build_model(arch, dataset.image_shape, dataset.num_classes, shape)
     return Evaluation(
         arch=arch,
         shape=shape,
         repeats=options.repeats,
-        protocol=protocol_of(options.protocol).changed(**{**given(options.training), **training}),
+        protocol=base.changed(**{**of_text, **chosen, **training}),
         seed=options.seed,
         device=device,
         ranks=ranks,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +15,7 @@ from atom_distill.config.presets import validated
 Loss = Literal["cross-entropy", "mse"]
 Optimizer = Literal["sgd", "adamw"]
 
+_TEXT = re.compile(r"([\w:.-]+)(?:\(([^()]*)\))?")
 _IGNORED_BY = {"drop_at": ("two-steps", "cosine", "constant"), "drop_to": ("cosine", "constant")}
 """Schedules that do not read a setting."""
 
@@ -99,7 +101,10 @@ class TrainingProtocol(BaseModel):
         for name in sorted(changes.keys() & _IGNORED_BY.keys()):
             if schedule in _IGNORED_BY[name]:
                 raise ConfigError(f"`{name}` changes nothing with `schedule` {schedule}: leave it out, or use step")
-        label = ",".join(f"{name}={value}" for name, value in changes.items())
+        # In the order of the fields, so that the same changes have one name, however they were given.
+        places = {name: place for place, name in enumerate(own)}
+        named = sorted(changes, key=lambda name: places.get(name, len(places)))
+        label = ",".join(f"{name}={changes[name]}" for name in named)
         return validated(TrainingProtocol, {**own, **changes, "name": f"{self.name}({label})"})
 
 
@@ -114,11 +119,30 @@ def protocol_of(text: str, **values: object) -> TrainingProtocol:
         ConfigError: values are out of range, or the schedule does not read one that is changed.
         UnknownNameError: the protocol or a value's name does not exist.
     """
-    name, _, changes = text.removesuffix(")").partition("(")
-    base = PROTOCOLS.get(name)
-    given = dict(change.partition("=")[::2] for change in changes.split(",") if change)
+    base, changes = parsed(text)
+    return base.changed(**{**values, **changes})
+
+
+def parsed(text: str) -> tuple[TrainingProtocol, dict[str, Any]]:
+    """Return the protocol whose name a text begins with, and the values that it changes; see `protocol_of`.
+
+    Raises:
+        ConfigError: the text is not of this form, or a value is out of range.
+        UnknownNameError: the protocol or a value's name does not exist.
+    """
+    found = _TEXT.fullmatch(text)
+    changes = [change.partition("=") for change in (found[2] or "").split(",") if change] if found else []
+    if found is None or not all(equals for _, equals, _ in changes):
+        more = "; for the same compute, give `same_compute`" if "same-compute" in text else ""
+        raise ConfigError(
+            f"a protocol is a name, perhaps with changes in parentheses such as dm(epochs=300,lr=0.02), not {text!r}"
+            + more
+        )
+    base, given = PROTOCOLS.get(found[1]), {field: value for field, _, value in changes}
+    if "name" in given:
+        raise ConfigError(f"the name of a protocol follows from its changes: leave it out of {text!r}")
     typed = validated(TrainingProtocol, {**base.model_dump(), **given}).model_dump()
-    return base.changed(**{**values, **{field: typed[field] for field in given}})
+    return base, {field: typed[field] for field in given}
 
 
 PROTOCOLS: Registry[TrainingProtocol] = Registry("protocol")

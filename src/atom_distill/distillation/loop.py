@@ -58,7 +58,7 @@ class Loop:
         frozen: which rows stay as they are, bool [r], on the device; None for none.
         refit: fits the rounding of `parameterization` to the values of all classes, and returns its fitted tensors;
             None where nothing is rounded, or by steps that stay.
-        read_every: steps after which losses are read; a run stops for one that is not finite, and for Ctrl-C, then.
+        read_every: steps after which losses are read; only then does the run notice one that is not finite, or Ctrl-C.
         show_progress: draw a bar.
     """
 
@@ -103,12 +103,14 @@ class Loop:
                     average=average.update(stored, moved),
                     seconds=time.monotonic() - started,
                 )
-                if self.refit is not None and refit_is_due(state.step, self.config.steps):
-                    state = replace(state, form=self.refit(self._whole(state.result)))
                 last, stopped = step + 1 == self.config.steps, False
                 if losses.is_due(step) or self._is_used(state.step):
                     read, stops = losses.read(stop=stop.received)
-                    state, loss = self._log(read, state, self.matching.term_names(stored), metrics)
+                    self._require_finite(read)
+                    state = replace(state, seconds=time.monotonic() - started)  # a GPU has finished the step now
+                    if self.refit is not None and refit_is_due(state.step):
+                        state = replace(state, form=self.refit(self._whole(state.result)))
+                    state, loss = self._log(read, state, metrics)
                     stopped = stops and not last
                 self._record(state, last=last)
                 self._checkpoint(state, now=stopped or last)
@@ -122,7 +124,7 @@ class Loop:
         """Make the updates of a step, and return which rows they moved, bool [r]."""
         moved: Tensor | None = None
         for terms in self.matching.gradients(stored, step):
-            losses.add(step, terms)
+            losses.add(step, self.matching.term_names(stored), terms)
             self._freeze(stored)
             by_this = optimizer.step()
             moved = by_this if moved is None else moved | by_this
@@ -135,24 +137,25 @@ class Loop:
         every = (self.config.checkpoint_every, self.config.eval_every if self.held_out_accuracy is not None else 0)
         last = step == self.config.steps
         shown = self.recorder is not None and self.recorder.is_due(step, last=last)
-        return last or shown or any(each and step % each == 0 for each in every)
+        refit = self.refit is not None and refit_is_due(step)
+        return last or shown or refit or any(each and step % each == 0 for each in every)
 
-    def _log(
-        self, read: list[StepLoss], state: RunState, names: tuple[str, ...], metrics: MetricLogger
-    ) -> tuple[RunState, float]:
+    def _require_finite(self, read: list[StepLoss]) -> None:
+        for each in read:
+            if not math.isfinite(each.loss):
+                raise self._not_finite(f"the loss became {each.loss}", each.step)
+
+    def _log(self, read: list[StepLoss], state: RunState, metrics: MetricLogger) -> tuple[RunState, float]:
         """Write the losses of steps up to that of the state, and evaluate it where that is due.
 
         Returns:
             The state, with the best set if it was evaluated; and its loss.
         """
-        for each in read:
-            if not math.isfinite(each.loss):
-                raise self._not_finite(f"the loss became {each.loss}", each.step)
         of_steps = {each.step: each for each in read}  # of a step of several updates, the last one
         now = of_steps.pop(state.step - 1)
         for each in of_steps.values():
-            metrics.write(each.step + 1, each.loss, dict(zip(names, each.terms, strict=True)))
-        return self._evaluate(state, now.loss, dict(zip(names, now.terms, strict=True)), metrics), now.loss
+            metrics.write(each.step + 1, each.loss, each.terms)
+        return self._evaluate(state, now.loss, now.terms, metrics), now.loss
 
     def _freeze(self, stored: Stored) -> None:
         """Drop the gradients of the rows that stay as they are; without one, no optimizer ever moves a row."""

@@ -17,16 +17,16 @@ class StepLoss:
 
     Attributes:
         step: in which it was made, counted from 0.
-        terms: of the loss, over all ranks.
+        terms: of the loss by name, over all ranks.
     """
 
     step: int
-    terms: tuple[float, ...]
+    terms: dict[str, float]
 
     @property
     def loss(self) -> float:
         """The sum of the terms."""
-        return math.fsum(self.terms)
+        return math.fsum(self.terms.values())
 
 
 class LossReader:
@@ -39,11 +39,11 @@ class LossReader:
 
     def __init__(self, ranks: Ranks, every: int) -> None:
         self._ranks, self._every = ranks, every
-        self._unread: list[tuple[int, Tensor]] = []
+        self._unread: list[tuple[int, tuple[str, ...], Tensor]] = []
 
-    def add(self, step: int, terms: Tensor) -> None:
-        """Remember the terms [T] of an update, which a replayed CUDA graph may overwrite."""
-        self._unread.append((step, terms.detach().clone()))
+    def add(self, step: int, names: tuple[str, ...], terms: Tensor) -> None:
+        """Remember the terms [T] of an update, which a replayed CUDA graph may overwrite, and their names."""
+        self._unread.append((step, names, terms.detach().clone()))
 
     def is_due(self, step: int) -> bool:
         """Return whether there are losses of enough steps, of which this is the last."""
@@ -55,9 +55,8 @@ class LossReader:
         Args:
             stop: whether this rank is asked to; a signal may arrive at any moment, and at some ranks only.
         """
-        steps = [step for step, _ in self._unread]
-        terms = torch.stack([terms for _, terms in self._unread]).cpu().double()
-        self._unread.clear()
-        news = self._ranks.sum(torch.cat([terms.flatten(), torch.tensor([float(stop)])]))
-        summed = news[:-1].view(terms.shape).tolist()
-        return [StepLoss(step, tuple(of_step)) for step, of_step in zip(steps, summed, strict=True)], bool(news[-1])
+        unread, self._unread = self._unread, []
+        all_terms = torch.cat([terms for _, _, terms in unread]).cpu().double()
+        *summed, stops = self._ranks.sum(torch.cat([all_terms, torch.tensor([float(stop)])])).tolist()
+        values = iter(summed)
+        return [StepLoss(step, {name: next(values) for name in names}) for step, names, _ in unread], stops > 0

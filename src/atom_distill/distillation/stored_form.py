@@ -29,7 +29,8 @@ from atom_distill.ops.preprocessing import Preprocessing
 
 _FITTED_IMAGES, _FITTED_VALUES = 2000, 30_000_000
 """Most images, and most values of all of them, that a parameterization is fitted to."""
-_REFITS = 10
+_FIRST_REFIT = 8
+"""Steps after which the rounding is fitted again for the first time."""
 _FLOAT_BITS = 32
 
 
@@ -71,9 +72,12 @@ def refits(plan: RunPlan) -> bool:
     return isinstance(plan.parameterization, Quantized) and plan.extension is None
 
 
-def refit_is_due(step: int, steps: int) -> bool:
-    """Return whether the rounding is fitted after so many of all steps: at each tenth but the last, the file's own."""
-    return step < steps and _REFITS * step // steps > _REFITS * (step - 1) // steps
+def refit_is_due(step: int) -> bool:
+    """Return whether the rounding is fitted again after so many steps: 8, 12, 16, 24, 32, 48, ...
+
+    That does not depend on how many there will be: a run that is continued with more steps equals a longer one.
+    """
+    return step >= _FIRST_REFIT and step % (1 << (step.bit_length() - 2)) == 0
 
 
 def refitted(plan: RunPlan, stored: Stored) -> dict[str, Tensor]:

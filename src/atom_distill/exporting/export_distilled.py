@@ -15,7 +15,7 @@ from atom_distill.base.parsing import parse_json
 from atom_distill.base.writable import require_writable
 from atom_distill.exporting.clipping import Clipping, clipping_of
 from atom_distill.exporting.formats import FORMATS, Format
-from atom_distill.exporting.hub_folder import hub_layout
+from atom_distill.exporting.hub_folder import hub_layout, own_scores
 from atom_distill.exporting.upload import Destination
 
 
@@ -74,8 +74,7 @@ def export_distilled(
     _check_free(path, form, force=force)
     require_writable(path, "out")
     destination = None if push is None else Destination(push, private=private, force=force)
-    of_it = [score for score in distilled.scores if score.subject != "distilled" or score.which == distilled.which]
-    distilled = replace(distilled, scores=of_it)  # the other set of a run with a best one stays behind
+    distilled = replace(distilled, scores=own_scores(distilled))  # those of the other set of a run stay behind
     with atomic_path(path) if form.suffix else atomic_folder(path) as temporary:
         form.write(distilled, temporary)
         if push is not None:  # its card can give its name there

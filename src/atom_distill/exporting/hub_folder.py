@@ -10,7 +10,7 @@ from typing import Any
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.card.layout import Layout, decoder_text, run_files
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.artifact.scores import save_scores
+from atom_distill.artifact.scores import Score, save_scores
 from atom_distill.exporting import examples, usage_text
 from atom_distill.exporting.clipping import clipping_of
 from atom_distill.exporting.parquet_table import table_columns, table_data, write_table
@@ -61,7 +61,12 @@ def write_run(distilled: DistilledDataset, folder: Path) -> None:
         record["command"] = shlex.join(_without_folders(word) for word in shlex.split(str(record["command"])))
     files.save_config(folder, settings=distilled.settings, dataset=_public(distilled.dataset), record=record)
     files.save_history(folder, distilled.history)
-    save_scores(folder, [score.model_copy(update={"which": "last"}) for score in distilled.scores])
+    save_scores(folder, [score.model_copy(update={"which": "last"}) for score in own_scores(distilled)])
+
+
+def own_scores(distilled: DistilledDataset) -> list[Score]:
+    """Return the scores of a set without those of the other set of its run, the last or the best one."""
+    return [score for score in distilled.scores if score.subject != "distilled" or score.which == distilled.which]
 
 
 def _public(value: Any) -> Any:

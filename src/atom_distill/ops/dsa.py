@@ -176,8 +176,8 @@ _APPLY = (color, crop, cutout, flip, scale, rotate)
 def _resample(images: Tensor, theta: Tensor) -> Tensor:
     """Sample through an affine grid, bilinear, zero fill.
 
-    The DM code counts from the corners of pixels instead of their centers, which makes no difference for maps that keep
-    the center of the image in its place.
+    The DM code counts from the corners of pixels instead of their centers. For maps that keep the center of a square
+    image in its place, both are the same.
     """
     grid = F.affine_grid(theta, list(images.shape), align_corners=True)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)

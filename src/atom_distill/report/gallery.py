@@ -71,7 +71,7 @@ class Gallery:
         per_row: images that a stored row decodes to, one after the other.
         sizes: numbers of first images of each class that are sets of their own, ascending, and that of all; None where
             there are no others.
-        size_bytes: bytes of these sets with all that they need; None where there is no result.
+        size_bytes: bytes per class of these sets, all that they need counted; None where there is no result.
         tiles: the images, lossless; None if there are none.
         frames: the images at some steps, ascending.
         initial: the images before the first step.
@@ -194,7 +194,8 @@ def _sizes(view: RunView) -> tuple[list[int] | None, list[int] | None]:
     stored = [size for size in sorted({*nested, *scored, whole}) if size <= whole]
     if len(stored) < 2:
         return None, None
-    sizes = [size for count in stored if (size := view.bytes_of_first(count)) is not None]
+    classes = len(view.class_names)
+    sizes = [math.ceil(size / classes) for count in stored if (size := view.bytes_of_first(count)) is not None]
     return [count * per_stored for count in stored], sizes or None
 
 

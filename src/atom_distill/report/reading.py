@@ -23,7 +23,7 @@ from atom_distill.config.distill import stored_form
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.images_per_class import class_labels, first_of_each, images_per_class
 from atom_distill.distillation.run_state import RunState, checkpoints, last_step, load_newest_checkpoint
-from atom_distill.ops.parameterization import count_bytes, restored
+from atom_distill.ops.parameterization import build_parameterization, count_bytes, restored
 from atom_distill.ops.preprocessing import Preprocessing
 
 Read = TypeVar("Read")
@@ -133,8 +133,11 @@ class RunView:
 
     @property
     def images_per_row(self) -> int:
-        """Images that a stored row decodes to; 1 where there is no result yet."""
-        return 1 if self.values is None else len(self.labels) // len(self.values.row_labels)
+        """Images that a stored row decodes to."""
+        if self.images is None:
+            return 1
+        channels, height, width = self.images.shape[1:]
+        return build_parameterization(stored_form(self.settings), (channels, height, width)).images_per_row
 
     @property
     def images_per_stored(self) -> float:

@@ -18,6 +18,8 @@ from atom_distill.distillation.methods import find_method
 
 AFTER = " after "
 """Separates label and steps in the column of a curve's point."""
+HELD_OUT_ROW, BEST_ROW = "images held out", "images held out, best instead of last"
+"""Rows of one run on a part of the training images: its last images, and those that were best on the rest."""
 BEST = "best"
 """The row of sets made with the preset of this name."""
 UNCHANGED = "unchanged"

@@ -109,7 +109,7 @@ class CellRunner:
             row=cell.row,
             column=cell.column,
             published=cell.published,
-            steps=score.steps or 0,
+            steps=_steps_of(cell, score),
             settings=dict(cell.settings),
             protocol=score.protocol.name,
             distill_seconds=seconds,
@@ -182,6 +182,12 @@ class CellRunner:
             "seed": self._seed,
             "execution": ExecutionOptions(self._effort.precision),
         }
+
+
+def _steps_of(cell: Cell, score: Score) -> int:
+    """Return the steps of a cell's run, of which its best images may have fewer."""
+    steps = score.steps or 0
+    return steps if cell.which == "last" else int(cell.settings.get("steps", steps))
 
 
 def _plan(cell: Cell, dataset: ImageDataset) -> RunPlan:

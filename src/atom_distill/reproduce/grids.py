@@ -11,7 +11,7 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.registry import Registry
 from atom_distill.config.training_protocol import protocol_of
 from atom_distill.distillation.methods import METHODS, find_method
-from atom_distill.reproduce.cell import AFTER, BEST, UNCHANGED, Cell, Effort
+from atom_distill.reproduce.cell import AFTER, BEST, BEST_ROW, HELD_OUT_ROW, UNCHANGED, Cell, Effort
 from atom_distill.reproduce.published_accuracies import published, published_transfer
 
 T = TypeVar("T")
@@ -22,8 +22,7 @@ _NOT_IN_TABLES = ("k-means",)
 """Methods that the papers' tables do not have; they can still be asked for."""
 _LAMBDAS = (0.001, 0.005, 0.01, 0.02, 0.1)
 _PUBLISHED_LAMBDA: Mapping[str, float] = {"cifar10": 0.01, "cifar100": 0.01, "tiny-imagenet": 0.02}
-_BEST_ROW, _EVALUATIONS = "best instead of last", 8
-"""The images that were best in some evaluations on held-out training images; published code uses test images for it."""
+_EVALUATIONS = 8
 _CHANGES: tuple[tuple[str, Any], ...] = (
     *(("norm", "batch"), ("preprocess", "normalize"), ("init", "noise")),
     *(("batch_real", 256), ("image_momentum", 0.0)),
@@ -211,7 +210,9 @@ def changes(request: Request) -> list[Cell]:
                 cells.append(Cell(row, label, column.dataset, {**settings, name: value}))
         if request.effort.steps_of(method):
             every = max(1, request.effort.steps_of(method) // _EVALUATIONS)
-            cells.append(Cell(_BEST_ROW, label, column.dataset, {**settings, "eval_every": every}, which="best"))
+            judged = {**settings, "eval_every": every}
+            cells.append(Cell(HELD_OUT_ROW, label, column.dataset, judged))
+            cells.append(Cell(BEST_ROW, label, column.dataset, judged, which="best"))
     return cells
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from atom_distill.distillation.gradient_methods import GradientMethod
 from atom_distill.distillation.methods import find_method
 from atom_distill.distillation.selection_methods import HERDING, K_CENTER, RANDOM
-from atom_distill.reproduce.cell import BEST, Result
+from atom_distill.reproduce.cell import BEST, BEST_ROW, HELD_OUT_ROW, Result
 from atom_distill.reproduce.comparisons import comparisons
 from atom_distill.reproduce.cost import Cost
 from atom_distill.reproduce.published_accuracies import DATADAM_CODE
@@ -33,6 +33,11 @@ def _published_notes(results: Sequence[Result]) -> list[str]:
         "Test accuracy in percent, mean and standard deviation over networks, after the last step and the last epoch"
         + (", in brackets as published." if compared else ".")
     ]
+    if any(result.row == BEST_ROW for result in results):
+        lines.append(
+            f"{BEST_ROW}: of the evaluations of a run on held-out training images, the images that did best; the row "
+            f"{HELD_OUT_ROW} has the last images of the same run, which makes do with the other training images."
+        )
     if any(result.settings["method"] in DATADAM_CODE for result in compared):
         lines.append(
             "The published DataDAM code, on which ATOM builds, reports the best evaluation on the test split in a run."

@@ -69,10 +69,12 @@ class SearchData:
     def form(self) -> Form | None:
         """The form in which random images are stored, that of the runs; None for pixels as they are.
 
+        Rounding steps are those of the first run by name, whatever the order in which the runs are given.
+
         Raises:
-            ConfigError: the runs differ in it.
+            ConfigError: the runs differ in the form.
         """
-        forms = [distilled.form for distilled in self.distilled.values()]
+        forms = [self.distilled[name].form for name in sorted(self.distilled)]
         titles = dict.fromkeys("pixels" if form is None else form.title for form in forms)
         if len(titles) > 1:
             raise ConfigError(

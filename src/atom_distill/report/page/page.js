@@ -52,7 +52,7 @@ function showSize(run) {
   const slider = byId("size"), all = run.sizes[run.sizes.length - 1];
   slider.value = state.size < 0 ? slider.max : String(state.size);
   const bytes = run.size_bytes && run.size_bytes[Number(slider.value)].toLocaleString("en-US");
-  byId("size-text").textContent = `${Math.min(all, chosenSize(run))} of ${all}${bytes ? `, ${bytes} bytes` : ""}`;
+  byId("size-text").textContent = `${Math.min(all, chosenSize(run))} of ${all}${bytes ? `, ${bytes} bytes per class` : ""}`;
   slider.setAttribute("aria-valuetext", `images per class: ${byId("size-text").textContent}`);
 }
 
