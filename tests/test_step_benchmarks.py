@@ -47,13 +47,27 @@ def test_a_timed_step_has_the_loss_of_a_run(more):
 
 
 @pytest.mark.slow
-def test_longer_runs_are_made_until_the_target_is_reached(tmp_path, capsys):
+def test_longer_runs_are_made_until_the_target_is_reached(tmp_path, monkeypatch, capsys):
+    """The seconds are the mean of the runs', with those of the pool, whatever the clock says here."""
+
+    def distill(dataset, steps, seed=0, **settings):
+        made = ad_distill(dataset, steps=steps, seed=seed, **settings)
+        made.record = {**made.record, "run_seconds": 10.0 * steps + seed, "pool_seconds": 4.0}
+        return made
+
+    ad_distill = ad.distill
+    monkeypatch.setattr(ad, "distill", distill)
     script = runpy.run_path(str(ROOT / "benchmarks" / "time_to_accuracy.py"))
     settings = "ipc=1 width=4 batch_real=4 compile=off pool=1 pool_epochs=1 label_weight=1.0 device=cpu"
     options = f"--dataset digits --steps 3 1 2 --seeds 2 --networks 1 --protocol quick(epochs=2) --set {settings}"
-    script["main"]([*options.split(), "--target", "0", "--json", str(tmp_path / "curve.json")])
-    (only,) = json.loads((tmp_path / "curve.json").read_text())["curve"]
-    assert only["steps"] == 1
-    assert only["seconds"] > only["pool_s"] > 0
-    assert len(only["accuracies"]) == 2
-    assert "0 %: " in capsys.readouterr().out
+    script["main"]([*options.split(), "--target", "101", "--json", str(tmp_path / "curve.json")])
+    curve = json.loads((tmp_path / "curve.json").read_text())["curve"]
+    assert [(point["steps"], point["seconds"], point["pool_s"]) for point in curve] == [
+        (1, 14.5, 4.0),
+        (2, 24.5, 4.0),
+        (3, 34.5, 4.0),
+    ]
+    assert all(len(point["accuracies"]) == 2 for point in curve)
+    assert "101 %: not reached" in capsys.readouterr().out
+    script["main"]([*options.split(), "--target", "0"])
+    assert "0 %: 14.5 s, 1 steps" in capsys.readouterr().out

@@ -249,8 +249,8 @@ def _evaluation(options: EvaluateCommand, arch: str, dataset: ImageDataset, **tr
     shape = NetworkShape(**given(options.shape))
     base, of_text = parsed(options.protocol)
     chosen = given(options.training)
-    for name in sorted(of_text.keys() & chosen.keys()):
-        raise ConfigError(f"--{name.replace('_', '-')} and {options.protocol} both say it: give one")
+    if twice := sorted(of_text.keys() & chosen.keys()):
+        raise ConfigError(f"--{twice[0].replace('_', '-')} and {options.protocol} both say it: give one")
     build_model(arch, dataset.image_shape, dataset.num_classes, shape)
     return Evaluation(
         arch=arch,

@@ -101,7 +101,6 @@ class Loop:
                     stored={name: values.detach() for name, values in stored.items()},
                     optimizer=optimizer.state,
                     average=average.update(stored, moved),
-                    seconds=time.monotonic() - started,
                 )
                 last, stopped = step + 1 == self.config.steps, False
                 if losses.is_due(step) or self._is_used(state.step):

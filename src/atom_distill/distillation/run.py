@@ -235,6 +235,5 @@ def _with_soft_labels(distilled: DistilledDataset, plan: RunPlan) -> DistilledDa
 
 def _write(distilled: DistilledDataset, out: Path) -> tuple[list[Score], Sequence[Mapping[str, Any]]]:
     """Write the set, and return the scores that the folder had before, and the whole history."""
-    distilled.scores = load_scores(out)
     distilled.write_into(out)
     return distilled.scores, distilled.history
