@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from atom_distill.distillation.network_sources import FreshNetworks
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.step import MatchingStep
+from atom_distill.distillation.step_draws import StepDraws
 from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.network import Network
@@ -86,13 +88,20 @@ class Case:
         return build_model("convnet", (3, 8, 8), len(self.counts), NetworkShape(self.depth, 8, self.norm))
 
     def sampler(self) -> ClassSampler:
-        return ClassSampler(self.dataset, fit_preprocessing("normalize", self.dataset), self.batch_real, CPU)
+        return self.sampler_of(None)
+
+    def sampler_of(self, classes: Tensor | None) -> ClassSampler:
+        preprocessing = fit_preprocessing("normalize", self.dataset)
+        return ClassSampler(self.dataset, preprocessing, self.batch_real, CPU, classes=classes)
 
     def step(self) -> MatchingStep:
         execution = MatchingExecution(CPU, self.dtype, self.compiled, self.chunk, self.synthetic_dtype)
         objective = METHODS.get(self.method).objective(self.own)
         encoder = Encoder(self.network(), objective, FreshNetworks(SEED), execution)
-        return MatchingStep(self.shard, self.sampler(), encoder, PIXELS, self.config.operations(), SEED, self.chunk)
+        return MatchingStep(self.draws(), encoder, PIXELS, self.chunk)
+
+    def draws(self) -> StepDraws:
+        return StepDraws(self.shard, self.sampler(), self.config.operations(), SEED)
 
     def images(self) -> Tensor:
         return torch.randn(int(self.per_class.sum()), 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -108,14 +117,24 @@ class CaseOfImages(Case):
         return self.of.clone()
 
 
+def drawing(step: MatchingStep, **changes: object) -> MatchingStep:
+    """A step with other draws."""
+    return replace(step, draws=replace(step.draws, **changes))
+
+
+def rows_of(draws: StepDraws, step: int) -> Tensor:
+    """The rows of a step among those of the shard."""
+    return draws.rows(step, draws.classes(step))
+
+
 def computed(case: Case, step: int = STEP, matching: MatchingStep | None = None) -> tuple[Tensor, Tensor]:
     images = case.images().requires_grad_()
     terms = (matching or case.step())({"images": images}, step)
     return terms.sum(), images.grad
 
 
-def reference(case: Case, step: int = STEP) -> tuple[Tensor, Tensor]:
-    """The same step in float64, class by class, from the same draws."""
+def reference(case: Case, step: int = STEP, classes: Collection[int] | None = None) -> tuple[Tensor, Tensor]:
+    """The same step in float64, class by class, from the same draws; of some classes, if they are given."""
     network = case.network()
     reinitialize(network, generator(SEED, "network", step))
     network = copy.deepcopy(network).double()
@@ -129,7 +148,8 @@ def reference(case: Case, step: int = STEP) -> tuple[Tensor, Tensor]:
         size = min(count, case.batch_real)
         ours = alone(real[start : start + size], draw, label)
         theirs = alone(part, draw, label)
-        total = total + distance(statistics(network, ours, case), statistics(network, theirs, case))
+        if classes is None or label in classes:
+            total = total + distance(statistics(network, ours, case), statistics(network, theirs, case))
         start += size
     assert start == len(real)
     total.backward()

@@ -18,7 +18,7 @@ from atom_distill.data.subset import only_classes
 from atom_distill.distillation import run as running
 from atom_distill.distillation.encoder import Encoder
 from atom_distill.distillation.extension import preprocessed_by
-from distillation.steps import Case, computed
+from distillation.steps import Case, computed, drawing
 from distillation.toys import SETTINGS, go, toy_dataset
 
 DATA = toy_dataset((9, 7, 9, 8))
@@ -102,7 +102,7 @@ def test_only_what_is_needed_is_computed(tmp_path, monkeypatch):
 def test_a_step_has_the_gradient_of_the_growing_classes_alone(growing):
     case = Case(ipc=2, augment="color_crop", chunk=4)
     _, everything = computed(case)
-    loss, some = computed(case, matching=replace(case.step(), growing=torch.tensor(growing, dtype=torch.int64)))
+    loss, some = computed(case, matching=drawing(case.step(), growing=torch.tensor(growing, dtype=torch.int64)))
     expected = torch.zeros_like(everything)
     for label in growing:
         expected[2 * label : 2 * label + 2] = everything[2 * label : 2 * label + 2]

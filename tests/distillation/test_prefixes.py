@@ -22,7 +22,9 @@ from distillation.steps import (
     assert_close,
     computed,
     distance,
+    drawing,
     reference,
+    rows_of,
     statistics,
 )
 from distillation.toys import go, toy_dataset
@@ -69,7 +71,7 @@ def test_the_mean_of_every_prefix_is_estimated_without_bias(images_per_row):
 
 
 def nested(case: Case, batch: int = 0):
-    return replace(case.step(), batch=batch, prefixes=Prefixes(case.ipc, batch or case.ipc))
+    return drawing(case.step(), batch=batch, prefixes=Prefixes(case.ipc, batch or case.ipc))
 
 
 @pytest.mark.parametrize("chunk", [1, 1000])
@@ -102,7 +104,7 @@ def test_a_part_of_the_images_stands_for_all():
     case, step = Case(ipc=12), 5
     matching = nested(case, batch=7)
     loss, gradient = computed(case, step, matching)
-    chosen = matching.chosen_rows(step).view(len(case.counts), 7)
+    chosen = rows_of(matching.draws, step).view(len(case.counts), 7)
     assert torch.equal(gradient.flatten(1).any(1).nonzero().flatten(), chosen.flatten())
     sampler, network = case.sampler(), case.network()
     reinitialize(network, generator(3, "network", step))
@@ -131,10 +133,10 @@ def test_a_part_of_the_images_stands_for_all():
 def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes():
     case = Case(ipc=12)
     matching = nested(case, batch=7)
-    whole = matching.chosen_rows(3).view(len(case.counts), 7) % 12
+    whole = rows_of(matching.draws, 3).view(len(case.counts), 7) % 12
     for rank in (0, 1):
         shard = Shard(Ranks(rank, 2), case.per_class)
-        mine = replace(matching, shard=shard).chosen_rows(3).view(len(shard.classes), 7) % 12
+        mine = rows_of(replace(matching.draws, shard=shard), 3).view(len(shard.classes), 7) % 12
         assert torch.equal(mine, whole[shard.classes])
 
 

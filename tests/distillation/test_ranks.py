@@ -55,12 +55,12 @@ def distil_digits(out: Path | None, settings: dict[str, Any]) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [2, 3])
-def test_several_processes_make_the_images_of_one(size, tmp_path):
-    alone, labels, losses = distil_digits(None, {})
-    parts = together(size, "distil_digits", tmp_path / "run", {})
+@pytest.mark.parametrize(("size", "settings"), [(2, {}), (3, {}), (3, {"batch_classes": 2, "batch_synthetic": 1})])
+def test_several_processes_make_the_images_of_one(size, settings, tmp_path):
+    alone, labels, losses = distil_digits(None, settings)
+    parts = together(size, "distil_digits", tmp_path / "run", settings)
     stored = DistilledDataset.load(tmp_path / "run")
-    first = distil_digits(None, {"steps": 1})[0]
+    first = distil_digits(None, {**settings, "steps": 1})[0]
     moved = abs(alone - first).max()
     for images, their_labels, _ in parts:
         assert their_labels == labels

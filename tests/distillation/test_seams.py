@@ -164,6 +164,7 @@ def test_the_labels_of_a_rank_are_those_of_its_classes():
     from atom_distill.distillation.optimize import real_images
     from atom_distill.distillation.shard import Shard
     from atom_distill.distillation.step import MatchingStep
+    from atom_distill.distillation.step_draws import StepDraws
     from atom_distill.ops.matching import ImageLoss, Objective, Statistic
 
     def remember(features, labels):
@@ -174,12 +175,9 @@ def test_the_labels_of_a_rank_are_those_of_its_classes():
     shard = Shard(Ranks(1, 2), plan.rows_per_class)
     plan = replace(plan, shard=shard)
     step = MatchingStep(
-        shard=shard,
-        sampler=real_images(plan, fit_preprocessing("normalize", DATA)),
+        draws=StepDraws(shard, real_images(plan, fit_preprocessing("normalize", DATA)), operations=(), seed=0),
         encoder=Encoder(plan.network, objective, plan.source, plan.execution),
         parameterization=plan.parameterization,
-        operations=(),
-        seed=0,
         chunk=64,
     )
     step({"images": torch.zeros(2, 3, 8, 8, requires_grad=True)}, 0)

@@ -17,7 +17,8 @@ from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.matching_execution import MatchingExecution, plan_execution
 from atom_distill.distillation.network_sources import FreshNetworks
 from atom_distill.distillation.shard import Shard
-from atom_distill.distillation.step import MatchingStep
+from atom_distill.distillation.step import MatchingStep, class_ranges
+from atom_distill.distillation.step_draws import StepDraws
 from atom_distill.ops.matching import Objective, Statistic
 from atom_distill.processes.ranks import Ranks
 from distillation.steps import (
@@ -29,7 +30,9 @@ from distillation.steps import (
     CaseOfImages,
     assert_close,
     computed,
+    drawing,
     reference,
+    rows_of,
 )
 from distillation.toys import toy_dataset
 
@@ -50,7 +53,7 @@ def test_classes_of_different_sizes_equal_the_formula(chunk):
 @pytest.mark.parametrize("chunk", [1, 1000])
 def test_a_step_on_a_part_of_the_images_is_that_of_a_set_of_these(chunk):
     case = Case(augment=DSA_OPERATIONS, uneven=(1, 5, 2, 3), chunk=chunk)
-    loss, gradient = computed(case, matching=replace(case.step(), batch=2))
+    loss, gradient = computed(case, matching=drawing(case.step(), batch=2))
     drawn = gradient.flatten(1).any(1)
     assert [int(part.sum()) for part in drawn.split([1, 5, 2, 3])] == [1, 2, 2, 2]
     part = CaseOfImages(augment=DSA_OPERATIONS, uneven=(1, 2, 2, 2), of=case.images()[drawn])
@@ -59,16 +62,16 @@ def test_a_step_on_a_part_of_the_images_is_that_of_a_set_of_these(chunk):
 
 def test_every_image_gets_its_turn_whatever_the_number_of_processes():
     case = Case(uneven=(1, 5, 2, 3))
-    matching = replace(case.step(), batch=2)
+    draws = replace(case.draws(), batch=2)
     of_class = torch.tensor([0, *[1] * 5, *[2] * 2, *[3] * 3])
-    drawn = [matching.chosen_rows(step) for step in range(40)]
+    drawn = [rows_of(draws, step) for step in range(40)]
     counts = torch.cat(drawn).bincount(minlength=11)
     assert counts[[0, 6, 7]].tolist() == [40, 40, 40]
     assert int(counts.min()) > 5
     for rank in (0, 1):
         shard = Shard(Ranks(rank, 2), case.per_class)
         rows = torch.isin(of_class, shard.classes).nonzero().flatten()
-        mine = [rows[replace(matching, shard=shard).chosen_rows(step)] for step in range(40)]
+        mine = [rows[rows_of(replace(draws, shard=shard), step)] for step in range(40)]
         assert all(
             torch.equal(part, everything[torch.isin(everything, rows)])
             for part, everything in zip(mine, drawn, strict=True)
@@ -122,8 +125,7 @@ def test_chunks_change_nothing(chunk):
 @pytest.mark.parametrize("chunk", [1, 4, 30, 10_000])
 def test_class_ranges_cover_every_class_once_in_two_sizes_at_most(classes, ipc, chunk):
     case = Case(counts=(2,) * classes, ipc=ipc)
-    matching = MatchingStep(case.shard, case.sampler(), None, PIXELS, (), SEED, chunk)
-    ranges = list(matching._class_ranges())
+    ranges = list(class_ranges(case.per_class, chunk))
     assert [label for first, last in ranges for label in range(first, last)] == list(range(classes))
     sizes = {last - first for first, last in ranges}
     assert len(sizes) <= 2
@@ -208,15 +210,13 @@ def test_a_method_of_ones_own_is_a_function_from_features_to_statistics():
     for weight in (1.0, 4.0):
         weighted = lambda features, w=weight: [Statistic(brightness(features), w)]  # noqa: E731
         encoder = Encoder(case.network(), Objective(weighted), FreshNetworks(SEED), execution)
-        step = MatchingStep(case.shard, case.sampler(), encoder, PIXELS, (), SEED, 1000)
+        step = MatchingStep(case.draws(), encoder, PIXELS, 1000)
         losses.append(step({"images": case.images().requires_grad_()}, STEP))
     assert float(losses[1]) == pytest.approx(4 * float(losses[0]), rel=1e-5)
 
 
 def test_ranges_of_classes_of_different_sizes_keep_to_the_chunk():
-    case = Case(counts=(9,) * 5, uneven=(3, 1, 8, 2, 2))
-    matching = MatchingStep(case.shard, case.sampler(), None, PIXELS, (), SEED, 4)
-    assert list(matching._class_ranges()) == [(0, 2), (2, 3), (3, 5)]
+    assert list(class_ranges(torch.tensor([3, 1, 8, 2, 2]), 4)) == [(0, 2), (2, 3), (3, 5)]
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -228,8 +228,8 @@ def test_ranges_are_filled_up_for_compiled_code_alone_and_by_little(compiled):
             self.compiled = compiled
 
     counts = torch.tensor([600] + [60] * 99)
-    matching = MatchingStep(Shard(Ranks(), counts), None, Told(), PIXELS, (), SEED, 128)
-    sizes = [int(counts[first:last].sum()) for first, last in matching._class_ranges()]
+    matching = MatchingStep(StepDraws(Shard(Ranks(), counts), None, (), SEED), Told(), PIXELS, 128)
+    sizes = [int(counts[first:last].sum()) for first, last in class_ranges(counts, 128)]
     filled = [len(matching._padded(torch.zeros(size, 1, 1, 1))) for size in sizes]
     assert filled == ([640] + [128] * 50 if compiled else sizes)
 

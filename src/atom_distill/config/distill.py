@@ -134,6 +134,9 @@ class DistillConfig(BaseModel):
         ge=0,
         description="Stored images per class and step, drawn anew at each step; 0: all (images).",
     )
+    batch_classes: int = Field(
+        default=0, ge=0, description="Classes in a step, drawn anew at each step; 0: all (classes)."
+    )
     nested: bool = Field(
         default=False,
         description="Order the images of each class so that its first 1, 2, 5, 10, ... are good sets by themselves.",
@@ -354,10 +357,15 @@ class DistillConfig(BaseModel):
         """Return the number of stored rows of all classes."""
         return self.budget or (self.rows_per_class or 0) * num_classes
 
+    def classes_in_step(self, num_classes: int) -> int:
+        """Return the number of classes that a step works on."""
+        return min(num_classes, self.batch_classes or num_classes)
+
     def images_in_step(self, num_classes: int) -> int:
-        """Return the number of stored rows of all classes that a step works on."""
-        everything = self.images(num_classes)
-        return min(everything, self.batch_synthetic * num_classes) if self.batch_synthetic else everything
+        """Return the number of stored rows of all classes that a step works on, on average."""
+        classes = self.classes_in_step(num_classes)
+        everything = self.images(num_classes) * classes // num_classes
+        return min(everything, self.batch_synthetic * classes) if self.batch_synthetic else everything
 
     @property
     def users_of_pool(self) -> frozenset[str]:

@@ -24,7 +24,7 @@ class GradientMethod(Method):
     paper: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     unused: frozenset[str] = frozenset(
-        {"chunk", "memory", "label_weight", "batch_synthetic", "nested", "synthetic_dtype"}
+        {"chunk", "memory", "label_weight", "batch_synthetic", "batch_classes", "nested", "synthetic_dtype"}
     )
     shareable: bool = False
 

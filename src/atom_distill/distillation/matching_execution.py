@@ -61,14 +61,15 @@ def plan_execution(
     device = pick_device(config.device)
     _, height, width = image_shape
     passes = 6 if config.label_weight else 3  # forward and backward, in one network or two
-    images = num_classes * config.batch_real + passes * config.images_in_step(num_classes) * images_per_row
+    real, synthetic = config.classes_in_step(num_classes) * config.batch_real, config.images_in_step(num_classes)
+    images = real + passes * synthetic * images_per_row
     chunk = config.chunk or max(1, _CHUNK_PIXELS.get(device.type, _CHUNK_PIXELS["cpu"]) // (height * width))
     if config.norm == "batch":
         chunk = images  # BatchNorm's statistics are those of the whole batch, which must not be cut
     pays = config.steps * images * height * width >= _COMPILE_FROM
     compiled = config.compile == "on" or (config.compile == "auto" and pays and can_compile(device))
-    real, synthetic = (_dtype(asked, device) for asked in (config.real_dtype, config.synthetic_dtype))
-    return MatchingExecution(device, real, compiled, chunk, synthetic)
+    real_dtype, synthetic_dtype = (_dtype(asked, device) for asked in (config.real_dtype, config.synthetic_dtype))
+    return MatchingExecution(device, real_dtype, compiled, chunk, synthetic_dtype)
 
 
 def _dtype(asked: Precision, device: torch.device) -> torch.dtype:

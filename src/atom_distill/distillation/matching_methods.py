@@ -127,25 +127,37 @@ class MatchingMethod(Method):
         from atom_distill.distillation.classifier import Classifier
         from atom_distill.distillation.encoder import Encoder
         from atom_distill.distillation.step import MatchingStep
+        from atom_distill.distillation.step_draws import StepDraws
         from atom_distill.models.batch_norm import mixes_images
 
-        execution, mixing = plan.execution, mixes_images(encoder.network)
-        if mixing and plan.shard.ranks.size > 1:
-            execution = replace(execution, compiled=False)  # compiled code cannot wait for other processes
-        pool, seed, weight = encoder.pool, plan.settings.seed, plan.settings.label_weight
-        whole = plan.training.num_classes * plan.settings.batch_real + int(plan.images_per_class.sum())
-        return MatchingStep(
+        settings, execution, mixing = plan.settings, plan.execution, mixes_images(encoder.network)
+        draws = StepDraws(
             shard=plan.shard,
             sampler=sampler,
+            operations=settings.operations(),
+            seed=settings.seed,
+            batch=settings.batch_synthetic,
+            batch_classes=settings.batch_classes,
+            prefixes=_prefixes(settings),
+            growing=None if mixing or plan.extension is None else plan.extension.growing(plan.shard.classes),
+        )
+        ranks = plan.shard.ranks.size
+        if mixing and ranks > 1 and not draws.takes_all_classes:
+            raise ConfigError(
+                "`batch_classes` leaves some processes without a class, for which the others, which normalize over the "
+                "batch, would wait: start one process, or give `norm=instance`"
+            )
+        if mixing and (ranks > 1 or not draws.takes_all_classes):
+            # Compiled code cannot wait for other processes; what fills its batches up would change their statistics.
+            execution = replace(execution, compiled=False)
+        pool, weight = encoder.pool, settings.label_weight
+        whole = plan.training.num_classes * settings.batch_real + int(plan.images_per_class.sum())
+        return MatchingStep(
+            draws=draws,
             encoder=Encoder(encoder.network, self.objective(plan.method_settings), encoder.source, execution),
             parameterization=plan.parameterization,
-            operations=plan.settings.operations(),
-            seed=seed,
             chunk=whole if mixing else execution.chunk,
-            batch=plan.settings.batch_synthetic,
-            prefixes=_prefixes(plan.settings),
-            classifier=Classifier(pool, seed, weight, execution) if pool is not None and weight else None,
-            growing=None if mixing or plan.extension is None else plan.extension.growing(plan.shard.classes),
+            classifier=Classifier(pool, settings.seed, weight, execution) if pool is not None and weight else None,
         )
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _UNUSED = frozenset(
     [
-        *("steps", "init", "batch_real", "real_batches", "batch_synthetic", "nested", "augment", "preset"),
+        *("steps", "init", "batch_real", "real_batches", "batch_synthetic", "batch_classes"),
+        *("nested", "augment", "preset"),
         *("eval_every", "eval_epochs", "eval_repeats", "holdout"),
         *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "synthetic_dtype", "chunk", "memory"),
         *("networks", "pool", "pool_epochs", "label_weight"),
