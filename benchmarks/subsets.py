@@ -1,9 +1,9 @@
-"""Distill for the same time with all or a part of the images in each step, and score the sets.
+"""Distill for the same time with all or a part of the images, or of the classes, in each step, and score the sets.
 
-    python benchmarks/subsets.py [--ipc 10 50] [--batch-synthetic 0 5 2] [--seconds 120] [--set preset=fast ...]
-        [--networks 2] [--protocol quick] [--dataset cifar10] [--json FILE]
+    python benchmarks/subsets.py [--ipc 10 50] [--batch-synthetic 0 5 2] [--batch-classes 0 5] [--seconds 120]
+        [--set preset=fast ...] [--networks 2] [--protocol quick] [--dataset cifar10] [--json FILE]
 
-Steps that match a part of the images are shorter, so there are more of them in the same time; 0 takes all. A step is
+Steps that match a part of the set are shorter, so there are more of them in the same time; 0 takes all. A step is
 timed on random images first, and decides the number of steps of the run. Scores are those on training images that are
 held out: what is learned here may decide settings, which the test split must not.
 """
@@ -14,6 +14,7 @@ import tuned  # noqa: F401 (before torch)
 
 # isort: split
 import argparse
+import itertools
 import json
 import statistics
 from pathlib import Path
@@ -39,12 +40,14 @@ def main() -> None:
     """Run the benchmark and print a table."""
     options = _options()
     dataset = hold_out(ad.load_dataset(options.dataset), _HELD_OUT, seed=0)
-    rows = [_row(dataset, ipc, part, options) for ipc in options.ipc for part in options.batch_synthetic]
-    print(f"| ipc | images a class in a step | s a step | steps in {options.seconds:g} s | accuracy % |")
-    print("|---|---|---|---|---|")
+    parts = list(itertools.product(options.batch_synthetic, options.batch_classes))
+    rows = [_row(dataset, ipc, *part, options) for ipc in options.ipc for part in parts]
+    print(f"| ipc | images a class in a step | classes | s a step | steps in {options.seconds:g} s | accuracy % |")
+    print("|---|---|---|---|---|---|")
     for row in rows:
         print(
-            f"| {row['ipc']} | {row['batch_synthetic'] or row['ipc']} | {row['step_s']:.3f} | {row['steps']} "
+            f"| {row['ipc']} | {row['batch_synthetic'] or row['ipc']} "
+            f"| {row['batch_classes'] or dataset.num_classes} | {row['step_s']:.3f} | {row['steps']} "
             f"| {row['mean']:.2f} +- {row['std']:.2f} |"
         )
     if options.json:
@@ -52,14 +55,16 @@ def main() -> None:
         Path(options.json).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _row(dataset: ImageDataset, ipc: int, part: int, options: argparse.Namespace) -> dict[str, Any]:
-    settings = {**settings_of(options.set), "batch_synthetic": part}
+def _row(dataset: ImageDataset, ipc: int, images: int, classes: int, options: argparse.Namespace) -> dict[str, Any]:
+    part = {"batch_synthetic": images, "batch_classes": classes}
+    settings = {**settings_of(options.set), **part}
     second = _step_seconds(dataset, ipc, settings)
     steps = max(1, round(options.seconds / second))
-    note(f"ipc {ipc}, {part or ipc} images a class in a step: {second:.3f} s a step, {steps} steps")
+    what = f"{images or ipc} images of each of {classes or dataset.num_classes} classes in a step"
+    note(f"ipc {ipc}, {what}: {second:.3f} s a step, {steps} steps")
     distilled = ad.distill(dataset, ipc, steps=steps, compile="on", **settings)
     score = ad.evaluate(distilled, dataset, repeats=options.networks, protocol=options.protocol)
-    row = {"ipc": ipc, "batch_synthetic": part, "step_s": second, "steps": steps, "protocol": score.protocol.name}
+    row = {"ipc": ipc, **part, "step_s": second, "steps": steps, "protocol": score.protocol.name}
     return {**row, "runs": score.runs, "mean": score.mean, "std": score.std}
 
 
@@ -86,6 +91,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ipc", type=int, nargs="+", default=[10], help="images per class")
     parser.add_argument("--batch-synthetic", type=int, nargs="+", default=[0, 5, 2], help="in a step; 0 for all")
+    parser.add_argument("--batch-classes", type=int, nargs="+", default=[0], help="in a step; 0 for all")
     parser.add_argument("--seconds", type=float, default=120, help="of steps, for each run")
     parser.add_argument("--set", nargs="+", default=["preset=fast"], metavar="NAME=VALUE", help="settings of the runs")
     parser.add_argument("--networks", type=int, default=2, help="networks per set")
