@@ -95,7 +95,7 @@ def _hours(results: Sequence[Result]) -> str:
     """Return a table of how long the cells took."""
     if not results:
         return ""
-    told = "Hours of distillation + evaluation; a dash where the set was there already:"
+    told = "Hours of distillation + evaluation; a dash where the set already existed:"
     return f"{told}\n\n{md.table(*grid(results, _hours_of))}\n\n"
 
 

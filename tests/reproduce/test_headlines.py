@@ -27,6 +27,8 @@ def test_atom_is_compared_with_dm_in_every_column():
     assert "On average it is +0.5 points" in told
     worse = headline("cross-arch", [near("dm", 30.0), near("atom", 29.0)])
     assert "in 0 of 1 columns and less accurate in 1;" in worse
+    equal = headline("table1", [near("dm", 30.0), near("atom", 30.01)])
+    assert "ATOM does not differ from DM by more than chance in the column; on average +0.0 points." in equal
     assert "ATOM" not in headline("table1", [near("dm", 30.0), near("random", 29.0)])
 
 
@@ -35,7 +37,9 @@ def test_the_highest_of_a_column_is_named_with_those_that_may_equal_it():
     told = headline("table1", found)
     assert "cifar10 ipc 1: datadam 30.1 (not distinguishable: dm); other: atom 40.0." in told
     single = [one.model_copy(update={"runs": (one.mean,)}) for one in found[:2]]
-    assert "dm 30.0 (not distinguishable: random)" in headline("table1", single)
+    told = headline("table1", single)
+    assert "dm 30.0. With one network per cell, differences between rows cannot be tested." in told
+    assert "not distinguishable" not in told
 
 
 def test_an_ablation_is_compared_with_the_papers_settings_at_a_level_for_all_comparisons():

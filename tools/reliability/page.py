@@ -20,7 +20,7 @@ def paragraph(counts: Mapping[str, Any]) -> str:
         f"(images, archives, tables, run folders, command lines): {_well(damaged['inputs'], damaged)} were either read "
         f"or rejected with one line that says what is wrong, within {damaged['slowest_s']:.0f} seconds and "
         f"{damaged['most_memory_mib']:,} MiB of memory. It made the disk full, read-only or failing at "
-        f"{faults['failures']:,} changes to files, one in {faults['every']} of those that commands make: "
+        f"one in {faults['every']} of the changes to files that commands make, {faults['failures']:,} times in all: "
         f"{_well(faults['failures'], faults)} commands lost no existing data, and succeeded when run again."
     )
 

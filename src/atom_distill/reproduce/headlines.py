@@ -14,6 +14,8 @@ from atom_distill.reproduce.titles import TableName
 
 _ABLATIONS = ("components", "powers", "lambda", "changes")
 """Tables whose cells are compared with one that has the papers' settings."""
+_ENOUGH_TO_TEST = 3
+"""Networks per cell: of two, a test can hardly tell chance from a difference of many points."""
 
 
 def headline(table: TableName, cells: Sequence[Result | Cost]) -> str:
@@ -36,23 +38,33 @@ def _attention(results: Sequence[Result]) -> str:
         return ""
     above = sum(one.is_significant and one.points > 0 for one in found)
     below = sum(one.is_significant and one.points < 0 for one in found)
+    mean = f"{fmean(one.points for one in found):+.1f} points"
+    if not above and not below:
+        columns = f"any of the {len(found)} columns" if len(found) > 1 else "the column"
+        return (
+            f"Under equal conditions, ATOM does not differ from DM by more than chance in {columns}; on average {mean}."
+        )
     told = f"Under equal conditions, ATOM is more accurate than DM in {above} of {len(found)} columns"
     if below:
         told += f" and less accurate in {below}"
     rest = len(found) - above - below
-    mean = f"{fmean(one.points for one in found):+.1f} points"
     return f"{told}; in the other {rest} the difference may be chance. On average it is {mean}."
 
 
 def _highest(results: Sequence[Result]) -> str:
     """Return the highest accuracy of each column, and the rows that differ from it by no more than chance may."""
-    told = []
+    told, networks = [], min((len(one.runs) for one in results), default=0)
     for column, group in _groups(results).items():
         best = max(group, key=lambda one: one.mean)
         others = [one for one in group if one is not best and not difference(best, one).is_significant]
-        near = f" (not distinguishable: {', '.join(one.row for one in others)})" if others else ""
+        tested = networks >= _ENOUGH_TO_TEST and others
+        near = f" (not distinguishable: {', '.join(one.row for one in others)})" if tested else ""
         told.append(f"{column}: {best.row} {best.mean:.1f}{near}")
-    return f"Highest accuracy, %: {'; '.join(told)}." if told else ""
+    if not told:
+        return ""
+    size = "one network" if networks == 1 else f"{networks} networks"
+    few = "" if networks >= _ENOUGH_TO_TEST else f" With {size} per cell, differences between rows cannot be tested."
+    return f"Highest accuracy, %: {'; '.join(told)}.{few}"
 
 
 def _ablation(column: str, results: Sequence[Result]) -> str:
