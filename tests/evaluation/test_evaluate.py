@@ -19,7 +19,8 @@ from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import train_and_test as module
-from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.evaluation import trainings as trainings_module
+from atom_distill.evaluation.evaluate import Evaluation, together
 from atom_distill.processes.ranks import Ranks
 from atom_distill.training import training_execution
 from atom_distill.training.networks import networks_for
@@ -284,6 +285,58 @@ def test_worker_processes_find_what_this_one_does(monkeypatch, capsys):
     with pytest.raises(NonFiniteError, match=r"network [12] diverged"):
         diverging.of_distilled(distilled(1), DATA)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def several(ranks: Ranks, **changes) -> list[Evaluation]:
+    """Evaluations of networks of two shapes, as a command with two architectures has them."""
+    shapes = (SMALL, NetworkShape(depth=1, width=4))
+    return [
+        evaluation(shape=shape, ranks=ranks, repeats=repeats, **changes)
+        for repeats, shape in enumerate(shapes, start=1)
+    ]
+
+
+def test_evaluations_together_find_what_each_does_alone(monkeypatch):
+    shown = []
+    advance = trainings_module.Progress.advance
+    monkeypatch.setattr(
+        trainings_module.Progress,
+        "advance",
+        lambda bar, *args, **told: shown.append(told) or advance(bar, *args, **told),
+    )
+    alone = [each.of_random(DATA, 1, "normalize") for each in several(Ranks())]
+    both = together([each.begin_random(DATA, 1, "normalize") for each in several(Ranks())])
+    assert [score.runs for score in both] == [score.runs for score in alone]
+    assert [score.shape for score in both] == [score.shape for score in alone]
+    assert all(score.seconds > 0 for score in both)
+    networks = dict.fromkeys(told["network"] for told in shown)
+    assert list(networks)[-3:] == ["convnet 1/1", "convnet 1/2", "convnet 2/2"]
+    assert shown[-1]["last"] == f"{both[1].runs[0]:.1f} %"
+
+
+def test_processes_take_turns_in_the_networks_of_all_evaluations():
+    """Each of three processes has one network to train, though none of the two evaluations has three."""
+
+    def of_rank(rank: int) -> list[list[int]]:
+        trainings = [next(each.begin_random(DATA, 1, "normalize")) for each in several(Ranks())]
+        found: list[list[int]] = [[], []]
+        for place, group in trainings_module._groups(trainings, Ranks(rank, 3)):
+            found[place] += group
+        return found
+
+    assert [of_rank(rank) for rank in range(3)] == [[[0], []], [[], [0]], [[], [1]]]
+
+
+@pytest.mark.slow
+def test_worker_processes_take_the_networks_of_all_evaluations(monkeypatch):
+    monkeypatch.setattr(training_execution, "_WORKERS_FROM", 0)
+    built = []
+    monkeypatch.setattr(module, "networks_for", lambda *args: built.append(args[-1]) or networks_for(*args))
+    alone = [each.of_random(DATA, 1, "normalize").runs for each in several(Ranks())]
+    assert len(built) == 2
+    spread = together([each.begin_random(DATA, 1, "normalize") for each in several(Ranks(cores=2))])
+    assert [score.runs for score in spread] == alone
+    assert len(built) == 2  # the others in workers
 
 
 def test_precision_and_progress_are_arguments_in_python(capsys):

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +20,7 @@ from atom_distill.base.seeding import generator
 from atom_distill.base.tensors import write_tensors
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.evaluation import interrupted
-from atom_distill.evaluation.evaluate import Evaluation
+from atom_distill.evaluation.evaluate import Evaluation, together
 from atom_distill.evaluation.interrupted import KeptNetworks, read
 from atom_distill.models.build import build_model
 from atom_distill.training.networks import Networks, networks_for
@@ -207,15 +206,30 @@ def test_a_smaller_evaluation_leaves_the_networks_of_a_larger_one(watched):
 
 
 def test_what_is_kept_is_forgotten_with_all_or_after_a_month(watched):
-    files: list[Path] = []
-    of_random(evaluation(kept=files))
-    assert len(files) == len(kept()) == 3
     stop(watched, evaluation(seed=1), after=10)
-    (other,) = {path.parent for path in (cache_root() / "evaluations").rglob("*") if path.is_file()} - {files[0].parent}
+    (other,) = {path.parent for path in (cache_root() / "evaluations").rglob("*") if path.is_file()}
+    of_random(evaluation())
+    assert len(kept()) == 2  # of the other one
     long_ago = time.time() - 31 * 24 * 3600
     os.utime(other, (long_ago, long_ago))
-    interrupted.forget(files)
+    of_random(evaluation())
     assert kept() == []
+
+
+def test_architectures_of_a_command_are_kept_together(watched):
+    """The first is finished and the second begun: both are there when the command is given again."""
+
+    def score(of: Evaluation) -> list[Score]:
+        both = (of, replace(of, shape=NetworkShape(depth=1, width=8)))
+        return together([each.begin_random(DATA, 1, "normalize") for each in both])
+
+    of_both = evaluation(repeats=1)
+    whole = score(of_both)
+    stop(watched, of_both, after=9, score=score)
+    assert len(kept()) == 2
+    again = score(of_both)
+    assert [each.runs for each in again] == [each.runs for each in whole]
+    assert (watched["epochs"], kept()) == (3, [])
 
 
 def test_finished_networks_of_a_long_evaluation_are_kept_however_short_each_was(watched, monkeypatch):

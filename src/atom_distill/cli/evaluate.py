@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from atom_distill.artifact.distilled import DistilledDataset
     from atom_distill.artifact.scores import Score
     from atom_distill.data.dataset import ImageDataset
-    from atom_distill.evaluation.evaluate import Evaluation
+    from atom_distill.evaluation.evaluate import Evaluation, Scoring
     from atom_distill.evaluation.ranking import RankingPlan
 
 _DESCRIPTION = (
@@ -154,7 +153,7 @@ class EvaluateCommand(CommandOptions):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom evaluate`."""
     options = parse(EvaluateCommand, command="evaluate", description=_DESCRIPTION, arguments=arguments)
-    from atom_distill.evaluation.interrupted import forget
+    from atom_distill.evaluation.evaluate import together
 
     if options.random and options.whole:
         raise ConfigError("--random and --whole exclude each other; give one")
@@ -178,13 +177,10 @@ def command(arguments: Sequence[str]) -> None:
     if options.same_compute:
         assert scored is not None  # `_run_folder` has made sure
         evaluations = _at_same_compute(evaluations, scored)
-    scores, kept = [], list[Path]()
-    for evaluation in evaluations:  # if one is interrupted, the command continues with all that is kept
-        score = _score(options, replace(evaluation, kept=kept), scored, dataset)
-        scores.append(score)
-        if distilled is not None:
+    scores = together([_scoring(options, evaluation, scored, dataset) for evaluation in evaluations])
+    if distilled is not None:
+        for evaluation, score in zip(evaluations, scores, strict=True):
             distilled.scores = evaluation.ranks.broadcast_from_rank0(partial(distilled.add_score, score))
-    forget(kept)
     _print(scores, as_json=options.json_output)
 
 
@@ -284,26 +280,27 @@ def _ranking_plan(options: EvaluateCommand, arch: str, dataset: ImageDataset) ->
     )
 
 
-def _score(
+def _scoring(
     options: EvaluateCommand,
     evaluation: Evaluation,
     distilled: DistilledDataset | None,
     dataset: ImageDataset,
-) -> Score:
+) -> Scoring:
+    """Return the score of an architecture in the making."""
     if not (options.random or options.whole):
         assert distilled is not None  # `_run_folder` has made sure
         images = replace(distilled, soft_labels=None) if options.hard_labels else distilled
-        return evaluation.of_distilled(images, dataset, more=options.more)
+        return evaluation.begin_distilled(images, dataset, more=options.more)
     if options.random and distilled is not None and options.ipc is None and options.preprocess is None:
-        return evaluation.of_random_like(distilled, dataset)
+        return evaluation.begin_random_like(distilled, dataset)
     per_class = distilled.per_class if distilled is not None and options.ipc is None else options.ipc
     if options.random and per_class is None:
         raise ConfigError("how many random images per class? Give --ipc N")
     preprocess = options.preprocess or _preprocess(distilled, dataset)
     if options.whole:
-        return evaluation.of_whole(dataset, preprocess)
+        return evaluation.begin_whole(dataset, preprocess)
     assert per_class is not None
-    return evaluation.of_random(dataset, per_class, preprocess)
+    return evaluation.begin_random(dataset, per_class, preprocess)
 
 
 def _preprocess(distilled: DistilledDataset | None, dataset: ImageDataset) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,7 +16,7 @@ from atom_distill.artifact.scores import Score, Subject
 from atom_distill.artifact.training_set import TrainingSet
 from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.base.network_shape import NetworkShape
-from atom_distill.base.progress import Progress, note
+from atom_distill.base.progress import note
 from atom_distill.base.seeding import derive_seed
 from atom_distill.base.tensors import sha256
 from atom_distill.config.distill import CompileMode
@@ -27,13 +25,13 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.original import has_same_images
 from atom_distill.data.subset import random_subset
-from atom_distill.evaluation.interrupted import forget, place
-from atom_distill.evaluation.train_and_test import Task, TrainAndTest, file_of, in_groups
+from atom_distill.evaluation.interrupted import place
+from atom_distill.evaluation.train_and_test import TrainAndTest
+from atom_distill.evaluation.trainings import Runs, Trainings, train_all
 from atom_distill.models.build import build_model
 from atom_distill.ops.parameterization import Parameterization
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.processes.ranks import Ranks
-from atom_distill.processes.workers import run_tasks
 from atom_distill.training.schedules import SCHEDULES
 from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
 from atom_distill.training.training_images import Pixels, StoredTensors, TrainingImages
@@ -50,6 +48,27 @@ def at_same_compute(protocol: TrainingProtocol, distilled: DistilledDataset) -> 
     return protocol.same_compute(distilled.images_per_stored)
 
 
+Scoring = Generator[Trainings, Runs, Score]
+"""A score in the making: it yields its trainings, is sent what they have reached, and returns the score."""
+
+
+def together(scorings: Sequence[Scoring]) -> list[Score]:
+    """Return the scores of evaluations that have begun, whose networks are spread over the same processes and cores."""
+    scores: dict[int, Score] = {}
+    waiting: dict[int, Trainings] = {}
+    for number, scoring in enumerate(scorings):
+        try:
+            waiting[number] = next(scoring)
+        except StopIteration as end:  # nothing is left to train
+            scores[number] = end.value
+    for number, runs in zip(waiting, train_all([*waiting.values()]), strict=True):
+        try:
+            scorings[number].send(runs)
+        except StopIteration as end:
+            scores[number] = end.value
+    return [scores[number] for number in range(len(scorings))]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How to score a set, whatever it is.
@@ -64,8 +83,6 @@ class Evaluation:
         seed: of all random draws.
         device: where they are trained.
         execution: precision, compilation and networks at once, where they are not left to the machine.
-        kept: takes the files of finished networks, for a caller who removes them with `forget` once all of several
-            evaluations are finished; None removes them with this one.
         ranks: the processes that share the networks; all of them make the same calls.
         show_progress: draw a bar.
     """
@@ -78,7 +95,6 @@ class Evaluation:
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
-    kept: list[Path] | None = None
     ranks: Ranks = field(default_factory=Ranks)
     show_progress: bool = True
 
@@ -90,7 +106,11 @@ class Evaluation:
         SCHEDULES.get(self.protocol.schedule)  # an unknown one is refused here, before the first network is trained
 
     def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset, *, more: bool = False) -> Score:
-        """Return the score of networks trained on a distilled set and tested on the real test split.
+        """Return the score that `begin_distilled` makes."""
+        return together([self.begin_distilled(distilled, dataset, more=more)])[0]
+
+    def begin_distilled(self, distilled: DistilledDataset, dataset: ImageDataset, *, more: bool = False) -> Scoring:
+        """Begin the score of networks trained on a distilled set and tested on the real test split.
 
         Args:
             distilled: set to train on.
@@ -112,17 +132,18 @@ class Evaluation:
             )
         known = self._known(distilled, dataset) if more else None
         if known is None:
-            return self._of_distilled(distilled, dataset)
+            return (yield from self._begin_distilled(distilled, dataset))
         done = len(known.runs)
         note(f"{done} network{' was' if done == 1 else 's were'} scored before, of {self.repeats} asked for: kept")
         if done >= self.repeats:
             return known
-        missing = self._rest(done, known.images, dataset)._of_distilled(distilled, dataset)
+        missing = yield from self._rest(done, known.images, dataset)._begin_distilled(distilled, dataset)
         facts = {"runs": known.runs + missing.runs, "seconds": known.seconds + missing.seconds}
         return known.model_copy(update=facts)
 
-    def _of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
-        score = self._of_set(distilled.training_set(), distilled.preprocessing, dataset, _identity(distilled))
+    def _begin_distilled(self, distilled: DistilledDataset, dataset: ImageDataset) -> Scoring:
+        identity = _identity(distilled)
+        score = yield from self._begin_set(distilled.training_set(), distilled.preprocessing, dataset, identity)
         return score.model_copy(update=_facts(distilled))
 
     def _rest(self, done: int, images: int, dataset: ImageDataset) -> Evaluation:
@@ -138,7 +159,7 @@ class Evaluation:
         if self.first or not has_same_images(dataset, distilled.dataset):
             return None
         images = distilled.training_set()
-        runs = _Runs((0.0,), 0.0, self._plan(len(images.images), dataset).dtype)
+        runs = Runs((0.0,), 0.0, self._plan(len(images.images), dataset).dtype)
         score = self._score("distilled", dataset, distilled.preprocessing, runs)
         wanted = score.model_copy(update={**_facts(distilled), "images": len(images.images)})
         return max(
@@ -149,13 +170,14 @@ class Evaluation:
 
     def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:
         """Return the score of networks trained on images in model space and tested on the real test split."""
-        return self._of_set(images, preprocessing, dataset, [sha256(images.images, images.targets)])
+        identity = [sha256(images.images, images.targets)]
+        return together([self._begin_set(images, preprocessing, dataset, identity)])[0]
 
-    def _of_set(
+    def _begin_set(
         self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset, identity: Sequence[object]
-    ) -> Score:
+    ) -> Scoring:
         stored = StoredTensors(images.images, images.targets, self.device)
-        runs = self._runs(lambda _: stored, dataset, preprocessing, identity, shared=True)
+        runs = yield self._trainings(lambda _: stored, dataset, preprocessing, identity, shared=True)
         return self._score("distilled", dataset, preprocessing, runs).model_copy(update={"images": len(stored)})
 
     def of_random(
@@ -165,7 +187,17 @@ class Evaluation:
         preprocess: str,
         parameterization: Parameterization | None = None,
     ) -> Score:
-        """Return the score of networks trained on random real images, each on a subset of its own.
+        """Return the score that `begin_random` makes."""
+        return together([self.begin_random(dataset, per_class, preprocess, parameterization)])[0]
+
+    def begin_random(
+        self,
+        dataset: ImageDataset,
+        per_class: int | Tensor,
+        preprocess: str,
+        parameterization: Parameterization | None = None,
+    ) -> Scoring:
+        """Begin the score of networks trained on random real images, each on a subset of its own.
 
         Args:
             dataset: real images.
@@ -193,27 +225,35 @@ class Evaluation:
             return StoredTensors(*subset(repeat), self.device)
 
         identity = ["random", sha256(*subset(self.first))]
-        runs = self._runs(stored, dataset, preprocessing, identity, shared=False)
+        runs = yield self._trainings(stored, dataset, preprocessing, identity, shared=False)
         score = self._score("random", dataset, preprocessing, runs)
         ipc = int(counts[0]) if bool((counts == counts[0]).all()) else None
         return score.model_copy(update={"images": int(counts.sum()), "ipc": ipc})
 
     def of_random_like(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
-        """Return the score of as many random real images as a set has, in the same form, rounded by the same steps.
+        """Return the score that `begin_random_like` makes."""
+        return together([self.begin_random_like(distilled, dataset)])[0]
+
+    def begin_random_like(self, distilled: DistilledDataset, dataset: ImageDataset) -> Scoring:
+        """Begin the score of as many random real images as a set has, in the same form, rounded by the same steps.
 
         The steps were fitted to the images of the set. Real images may be packed to another size with them: the method
         `random` fits steps to what it chooses, and keeps a size in bytes.
         """
         parameterization = None if distilled.form is None else distilled.parameterization
         kind = distilled.preprocessing.kind
-        score = self.of_random(dataset, distilled.per_class, kind, parameterization)
+        score = yield from self.begin_random(dataset, distilled.per_class, kind, parameterization)
         return score.model_copy(update={"form": distilled.form})
 
     def of_whole(self, dataset: ImageDataset, preprocess: str) -> Score:
-        """Return the score of networks trained on every training image."""
+        """Return the score that `begin_whole` makes."""
+        return together([self.begin_whole(dataset, preprocess)])[0]
+
+    def begin_whole(self, dataset: ImageDataset, preprocess: str) -> Scoring:
+        """Begin the score of networks trained on every training image."""
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
         whole = Pixels(dataset.train, preprocessing, self.device)
-        runs = self._runs(lambda _: whole, dataset, preprocessing, ["whole"], shared=True)
+        runs = yield self._trainings(lambda _: whole, dataset, preprocessing, ["whole"], shared=True)
         return self._score("whole", dataset, preprocessing, runs)
 
     def would_repeat(self, score: Score) -> bool:
@@ -222,7 +262,7 @@ class Evaluation:
         done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
         return asked == done and self.first == 0 and self.execution.precision in ("auto", score.precision)
 
-    def _runs(
+    def _trainings(
         self,
         images_of: Callable[[int], TrainingImages],
         dataset: ImageDataset,
@@ -230,8 +270,8 @@ class Evaluation:
         identity: Sequence[object],
         *,
         shared: bool,
-    ) -> _Runs:
-        """Train and test `repeats` networks; several processes take turns in them.
+    ) -> Trainings:
+        """Return the trainings of `repeats` networks.
 
         Args:
             images_of: from the number of a network to what it is trained on.
@@ -240,67 +280,32 @@ class Evaluation:
             identity: of what the first network is trained on; data set and seed decide the rest.
             shared: whether all networks are trained on the same images.
         """
-        numbers = range(self.first, self.first + self.repeats)
-        mine = numbers[self.ranks.rank :: self.ranks.size]
         first = images_of(self.first)
         execution = self._plan(len(first), dataset)
-        groups = list(in_groups(mine, execution.at_once))
-        network = build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape)
-        test = Pixels(dataset.test, preprocessing, self.device, execution.dtype)
-        folder = place(dataset.fingerprint, self._identity(preprocessing, execution), identity)
-        files = [folder / file_of(group) for group in groups]
-        begun = sum(path.exists() for path in files)
-        if begun:
-            note(f"continuing an interrupted evaluation: {begun} of {len(files)} trainings were finished or begun")
         job = TrainAndTest(
-            self.protocol, self.seed, execution, network, test, folder, time.time(), first if shared else None
+            protocol=self.protocol,
+            seed=self.seed,
+            execution=execution,
+            network=build_model(self.arch, dataset.image_shape, dataset.num_classes, self.shape),
+            test=Pixels(dataset.test, preprocessing, self.device, execution.dtype),
+            folder=place(dataset.fingerprint, self._identity(preprocessing, execution), identity),
+            began=time.time(),
+            shared=first if shared else None,
         )
-        tasks = (Task(group, [] if shared else [images_of(number) for number in group]) for group in groups)
-        started = time.perf_counter()
-        found: dict[int, float] = {}
-        earlier = 0.0
-        total = len(mine) * self.protocol.epochs
-        bar = Progress(f"evaluate ({self.arch})", total=total, unit="epochs", enabled=self.show_progress)
-        going: set[int] = set()
-
-        def on_epochs(number: int, finished: int) -> None:
-            going.add(number)
-            bar.advance(finished * len(groups[number]), **self._position([groups[one] for one in sorted(going)], found))
-
-        def train_mine() -> None:
-            nonlocal earlier
-            with closing(run_tasks(job, tasks, len(groups), cores=execution.cores, on_report=on_epochs)) as running:
-                for number, tested in running:
-                    going.discard(number)
-                    found.update(zip(groups[number], tested.accuracies, strict=True))
-                    earlier += tested.seconds / min(execution.cores, len(groups))
-
-        with bar:
-            self.ranks.run_on_all(train_mine)
-        everything = {repeat: accuracy for part in self.ranks.gather(found) for repeat, accuracy in part.items()}
-        in_order = tuple(everything[repeat] for repeat in numbers)
-        if self.kept is None:
-            forget(files)
-        else:
-            self.kept.extend(files)
-        return _Runs(in_order, earlier + time.perf_counter() - started, execution.dtype)
+        numbers = range(self.first, self.first + self.repeats)
+        return Trainings(self.arch, job, numbers, None if shared else images_of, self.ranks, self.show_progress)
 
     def _identity(self, preprocessing: Preprocessing, execution: TrainingExecution) -> list[object]:
         """Return all of this evaluation that decides what a network becomes, besides its images."""
         protocol = self.protocol.model_dump(mode="json")
         return [self.arch, asdict(self.shape), protocol, self.seed, str(execution.dtype), preprocessing.kind]
 
-    def _position(self, going: Sequence[range], found: dict[int, float]) -> dict[str, str]:
-        """Return what the bar shows: which networks are training, and the accuracy of the last one."""
-        last = f"{list(found.values())[-1]:.1f} %" if found else "-"
-        return {"network": f"{', '.join(map(_numbers, going))}/{self.first + self.repeats}", "last": last}
-
     def _plan(self, images: int, dataset: ImageDataset) -> TrainingExecution:
         _, height, width = dataset.image_shape
         pixels = float(self.repeats * self.protocol.epochs * images * height * width)
         return self.execution.plan(self.device, pixels=pixels, repeats=self.repeats, cores=self.ranks.cores)
 
-    def _score(self, subject: Subject, dataset: ImageDataset, preprocessing: Preprocessing, runs: _Runs) -> Score:
+    def _score(self, subject: Subject, dataset: ImageDataset, preprocessing: Preprocessing, runs: Runs) -> Score:
         return Score(
             subject=subject,
             dataset=dataset.name,
@@ -336,18 +341,3 @@ def _identity(distilled: DistilledDataset) -> list[object]:
         stored["soft labels"] = distilled.soft_labels
     of_each = {name: [str(values.dtype), list(values.shape), sha256(values)] for name, values in stored.items()}
     return [type(distilled.parameterization).__name__, distilled.form, of_each]
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """Accuracies of all networks in percent, the seconds they took, and the precision they were trained in."""
-
-    accuracies: tuple[float, ...]
-    seconds: float
-    dtype: torch.dtype
-
-
-def _numbers(repeats: range) -> str:
-    """Return the numbers of networks as the bar shows them."""
-    every = f" by {repeats.step}" if repeats.step > 1 else ""
-    return f"{repeats[0] + 1}" if len(repeats) == 1 else f"{repeats[0] + 1}-{repeats[-1] + 1}{every}"

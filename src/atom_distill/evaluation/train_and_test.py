@@ -98,6 +98,10 @@ class TrainAndTest:
         assert kept.accuracies is not None
         return Tested(kept.accuracies, kept.seconds)
 
+    def release(self) -> None:
+        """Give up the memory of the networks."""
+        self._built = {}
+
 
 def file_of(numbers: range) -> str:
     """Return the name of the file in which networks that train together are kept."""
