@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"rank_training_settings": "training-settings"}
+PAGES = {"rank_training_settings": "training-settings", "warm_start": "warm-start"}
 
 
 @pytest.mark.parametrize(("name", "page"), PAGES.items())
