@@ -39,6 +39,8 @@ _TIMED = 5
 def main() -> None:
     """Run the benchmark and print a table."""
     options = _options()
+    if options.set and {"batch_synthetic", "batch_classes"} & {each.partition("=")[0] for each in options.set}:
+        raise SystemExit("give --batch-synthetic and --batch-classes as options of their own, not by --set")
     dataset = hold_out(ad.load_dataset(options.dataset), _HELD_OUT, seed=0)
     parts = list(itertools.product(options.batch_synthetic, options.batch_classes))
     rows = [_row(dataset, ipc, *part, options) for ipc in options.ipc for part in parts]
@@ -56,7 +58,7 @@ def main() -> None:
 
 
 def _row(dataset: ImageDataset, ipc: int, images: int, classes: int, options: argparse.Namespace) -> dict[str, Any]:
-    part = {"batch_synthetic": images, "batch_classes": classes}
+    part = {"batch_synthetic": images, "batch_classes": classes if classes < dataset.num_classes else 0}
     settings = {**settings_of(options.set), **part}
     second = _step_seconds(dataset, ipc, settings)
     steps = max(1, round(options.seconds / second))

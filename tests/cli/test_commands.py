@@ -17,8 +17,10 @@ from safetensors.torch import load_file
 from atom_distill import __version__
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import load_scores
+from atom_distill.base.errors import NonFiniteError
 from atom_distill.config.distill import DistillConfig
 from atom_distill.distillation.loop import Loop
+from atom_distill.evaluation import train_and_test
 
 DISTILL = "distill digits --ipc 1 --steps 4 --width 8 --batch-real 8 --compile off --device cpu"
 EVALUATE = "--epochs 3 --repeats 2 --width 8 --device cpu"
@@ -209,9 +211,27 @@ def test_evaluate_for_scripts(atom, run_folder):
 
 
 def test_several_architectures_give_a_list(atom, run_folder):
-    answer = atom(f"evaluate {EVALUATE} --json --arch convnet convnet --repeats 1", run_folder)
-    assert [score["arch"] for score in answer.json["scores"]] == ["convnet", "convnet"]
-    assert len(load_scores(run_folder)) == 1  # an equal score is kept once
+    shape = EVALUATE.replace("--width 8", "")
+    answer = atom(f"evaluate {shape} --json --arch convnet vit convnet --repeats 1", run_folder)
+    assert [score["arch"] for score in answer.json["scores"]] == ["convnet", "vit"]  # each once
+    assert [score.arch for score in load_scores(run_folder)] == ["convnet", "vit"]
+    for saved, told in zip(load_scores(run_folder), answer.json["scores"], strict=True):
+        alone = atom(f"evaluate {shape} --json --arch {saved.arch} --repeats 1", run_folder)
+        assert alone.json["runs"] == list(saved.runs) == told["runs"]
+
+
+def test_the_scores_before_a_failure_are_saved(atom, run_folder, monkeypatch):
+    train, trained = train_and_test.train, []
+
+    def failing(*args, **options):
+        if trained:
+            raise NonFiniteError("network 1 diverged")
+        trained.append(train(*args, **options))
+
+    monkeypatch.setattr(train_and_test, "train", failing)
+    answer = atom(f"evaluate {EVALUATE.replace('--width 8', '')} --arch convnet vit --repeats 1", run_folder)
+    assert (answer.code, "vit: network 1 diverged" in answer.err) == (2, True)
+    assert [score.arch for score in load_scores(run_folder)] == ["convnet"]
 
 
 def test_evaluate_prints_a_table(atom, run_folder):

@@ -121,11 +121,20 @@ def test_more_networks_continue_a_score(atom, run_folder):
     line = f"evaluate {EVALUATE} --epochs 2 --json"
     one = atom(line, run_folder).json
     answer = atom(f"{line} --repeats 3 --more", run_folder)
-    assert "1 network was scored before, of 3 asked for: kept" in answer.err
+    assert "1 convnet network was scored before, of 3 asked for: kept" in answer.err
     assert answer.json["runs"][:1] == one["runs"]
     assert len(load_scores(run_folder)) == 1  # the score of one network is part of the new one
-    assert "3 networks were scored before, of 2 asked for" in atom(f"{line} --repeats 2 --more", run_folder).err
+    assert "3 convnet networks were scored before, of 2 asked for" in atom(f"{line} --repeats 2 --more", run_folder).err
     assert atom(f"{line} --repeats 3", run_folder).json["runs"] == answer.json["runs"]
+
+
+def test_more_networks_of_one_architecture_beside_a_finished_one(atom, run_folder):
+    line = f"evaluate {EVALUATE.replace('--width 8', '')} --epochs 1 --json"
+    one = atom(f"{line} --arch convnet --repeats 2", run_folder).json
+    both = atom(f"{line} --arch vit convnet --repeats 2 --more", run_folder).json["scores"]
+    assert [score["arch"] for score in both] == ["vit", "convnet"]
+    assert both[1]["runs"] == one["runs"]
+    assert len(both[0]["runs"]) == 2
 
 
 def test_scores_under_other_settings_are_not_continued(atom, run_folder):
@@ -144,4 +153,4 @@ def test_the_first_images_have_a_score_of_their_own_to_continue(atom, tmp_path):
     part = atom(f"{line} --ipc 1", tmp_path / "two").json
     answer = atom(f"{line} --ipc 1 --repeats 2 --more", tmp_path / "two")
     assert answer.json["runs"][:1] == part["runs"]
-    assert "1 network was scored before" in answer.err
+    assert "1 convnet network was scored before" in answer.err

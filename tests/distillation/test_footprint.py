@@ -91,7 +91,7 @@ def test_batchnorm_needs_what_a_ranks_share_of_real_images_needs(tmp_path):
 
     def enough(ranks: int, real: int) -> float:
         one, several = torch.full((10,), 1), torch.full((10,), real)
-        demand = Demand((3, 64, 64), one, 4 * 3 * 64 * 64 * 10, several, ranks, whitened=False, compiled=False)
+        demand = Demand((3, 64, 64), one, 4 * 3 * 64 * 64 * 10, several, ranks, 10, whitened=False, compiled=False)
         with pytest.raises(ConfigError, match="BatchNorm sees all images at once; give") as refused:
             affordable_chunk(0.01, network, of_one, demand, held=0)
         return float(str(refused.value).split("give ")[1].split(" ")[0])
@@ -107,7 +107,7 @@ def test_batchnorm_needs_what_a_ranks_share_of_real_images_needs(tmp_path):
 
 def test_whitening_and_compiling_are_counted():
     of_one = footprint(Squares(), lambda features: [Statistic(features.embedding)], (3, 32, 32))
-    plain = Demand((3, 32, 32), torch.ones(2), 4 * 3 * 32 * 32 * 2, torch.ones(2), 1, whitened=False, compiled=False)
+    plain = Demand((3, 32, 32), torch.ones(2), 4 * 3 * 32 * 32 * 2, torch.ones(2), 1, 2, whitened=False, compiled=False)
     matrix = 8 * 3072**2
     assert replace(plain, whitened=True).fixed(of_one) - plain.fixed(of_one) > 4 * matrix
     assert replace(plain, compiled=True).fixed(of_one) - plain.fixed(of_one) > 100 * 2**20

@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atom_distill.base.errors import ConfigError
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DSA_OPERATIONS
+from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.planning import plan_run
 from atom_distill.distillation.prefixes import Prefixes
 from atom_distill.distillation.shard import Shard
+from atom_distill.distillation.step import MatchingStep
 from atom_distill.processes.ranks import Ranks
-from distillation.steps import SEED, STEP, Case, assert_close, computed, drawing, reference, rows_of
+from distillation.steps import PIXELS, SEED, STEP, Case, assert_close, computed, drawing, reference, rows_of
 from distillation.toys import go, toy_dataset
 
 
@@ -94,6 +95,7 @@ def test_the_smaller_sets_of_a_nested_one_are_those_of_the_drawn_classes():
     _, some = computed(case, matching=drawing(nested, batch_classes=2))
     classes = sorted(drawn_classes(STEP, 2))
     torch.testing.assert_close(some.unflatten(0, (4, 6))[classes], whole.unflatten(0, (4, 6))[classes])
+    assert rows_with_gradient(some) == [row for label in classes for row in range(6 * label, 6 * label + 6)]
 
 
 def test_compiled_code_sees_batches_of_one_size():
@@ -126,10 +128,29 @@ def test_a_run_can_be_resumed(tmp_path):
     assert torch.equal(whole.images, resumed.images)
 
 
-def test_a_norm_over_the_batch_keeps_processes_together():
-    given = {"ipc": 1, "norm": "batch", "batch_classes": 1, "compile": "off", "device": "cpu"}
-    plan = plan_run(toy_dataset((9, 9)), given, ranks=Ranks())
-    plan.method.matching(plan, preprocessing=None)
-    shared = replace(plan, shard=Shard(Ranks(0, 2), plan.rows_per_class))
-    with pytest.raises(ConfigError, match="`batch_classes` leaves some processes without a class"):
-        plan.method.matching(shared, preprocessing=None)
+def test_processes_fill_up_to_their_share_of_a_step():
+    class Compiled:
+        compiled = True
+
+    draws = replace(Case().draws(), shard=Shard(Ranks(0, 4), torch.full((100,), 10)), batch_classes=20)
+    step = MatchingStep(draws, Compiled(), PIXELS, 2048)
+    assert [len(step._padded(torch.zeros(10 * count, 1, 1, 1))) for count in (1, 5, 6)] == [50, 50, 100]
+
+
+@pytest.mark.parametrize(("counts", "compiled"), [((9, 9), True), ((9, 5), False)])
+def test_nothing_fills_up_a_batch_that_is_normalized_over(counts, compiled):
+    plan = plan_run(
+        toy_dataset(counts),
+        {"ipc": 1, "norm": "batch", "batch_classes": 1, "batch_real": 9, "compile": "on", "device": "cpu"},
+        ranks=Ranks(),
+    )
+    assert plan.method.matching(plan, fit_preprocessing("normalize", plan.dataset)).encoder.compiled == compiled
+
+
+def test_a_step_that_no_class_grows_in_has_no_loss():
+    case = Case(ipc=2)
+    kept = min(set(range(4)) - drawn_classes(STEP, 1))
+    step = drawing(case.step(), batch_classes=1, growing=torch.tensor([kept]))
+    terms = step({"images": case.images().requires_grad_()}, STEP)
+    assert terms.tolist() == [0.0] * len(step.term_names({"images": case.images()}))
+    assert step._blocks_of(STEP) == []

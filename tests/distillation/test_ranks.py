@@ -125,6 +125,12 @@ def test_batch_norm_over_processes_is_refused_on_a_cpu(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_part_of_the_classes_and_batch_norm_over_processes_are_refused(tmp_path):
+    refused = together(2, "distil_digits", tmp_path / "run", {"norm": "batch", "batch_classes": 2})
+    assert all("`batch_classes` leaves some processes without a class" in one for one in refused)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_selection_is_made_once_and_given_to_all():
     alone = distil_digits(None, {"method": "herding", "selection_epochs": 1})
     for images, labels, _ in together(2, "distil_digits", None, {"method": "herding", "selection_epochs": 1}):
@@ -151,6 +157,26 @@ def test_classes_of_different_sizes_are_shared(tmp_path):
 
 def distil_uneven() -> Any:
     return go(data=toy_dataset((5, 40, 15)), ipc=None, budget=12, real_dtype="float32").images.numpy()
+
+
+@pytest.mark.slow
+def test_each_of_several_architectures_is_spread(tmp_path):
+    """One of three processes has no network."""
+    assert together(3, "evaluate_two_shapes") == [evaluate_two_shapes()] * 3
+
+
+def evaluate_two_shapes() -> Any:
+    from atom_distill.base.network_shape import NetworkShape
+    from atom_distill.config.training_protocol import PROTOCOLS
+    from atom_distill.evaluation.evaluate import Evaluation, scores_of
+
+    data, protocol = toy_dataset((6, 6)), PROTOCOLS.get("dm").changed(epochs=2)
+    evaluations = [
+        Evaluation(shape=NetworkShape(depth=depth, width=4), repeats=2, protocol=protocol, ranks=current_ranks())
+        for depth in (1, 2)
+    ]
+    scores = dict(scores_of([each.begin_random(data, 1, "normalize") for each in evaluations]))
+    return [list(scores[number].runs) for number in (0, 1)]
 
 
 @pytest.mark.slow

@@ -234,6 +234,16 @@ def test_ranges_are_filled_up_for_compiled_code_alone_and_by_little(compiled):
     assert filled == ([640] + [128] * 50 if compiled else sizes)
 
 
+def test_ranges_are_filled_up_to_the_largest_of_them():
+    class Compiled:
+        compiled = True
+
+    counts = torch.tensor([42] * 5 + [41] * 5)
+    matching = MatchingStep(StepDraws(Shard(Ranks(), counts), None, (), SEED), Compiled(), PIXELS, 64)
+    filled = [len(matching._padded(torch.zeros(count, 1, 1, 1))) for count in counts.tolist()]
+    assert filled == [42] * 10  # 64 would be half as much again
+
+
 def test_real_initial_images_are_training_images_of_their_class():
     dataset = toy_dataset((5, 9, 7))
     preprocessing = fit_preprocessing("normalize", dataset)

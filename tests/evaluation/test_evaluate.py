@@ -19,12 +19,13 @@ from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
 from atom_distill.data.subset import random_subset
 from atom_distill.evaluation import train_and_test as module
-from atom_distill.evaluation import trainings as trainings_module
-from atom_distill.evaluation.evaluate import Evaluation, together
+from atom_distill.evaluation import trainings
+from atom_distill.evaluation.evaluate import Evaluation, scores_of
 from atom_distill.processes.ranks import Ranks
 from atom_distill.training import training_execution
 from atom_distill.training.networks import networks_for
 from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
+from atom_distill.training.training_images import StoredTensors
 from distillation.toys import go, toy_dataset
 
 QUICK = TrainingProtocol(name="quick", epochs=30, batch_size=16, lr=0.05, augment="none")
@@ -287,44 +288,53 @@ def test_worker_processes_find_what_this_one_does(monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def several(ranks: Ranks, **changes) -> list[Evaluation]:
-    """Evaluations of networks of two shapes, as a command with two architectures has them."""
+def several(**changes) -> list[Evaluation]:
+    """Evaluations of one network and of two of another shape, as a command with several architectures has them."""
     shapes = (SMALL, NetworkShape(depth=1, width=4))
-    return [
-        evaluation(shape=shape, ranks=ranks, repeats=repeats, **changes)
-        for repeats, shape in enumerate(shapes, start=1)
-    ]
+    return [evaluation(shape=shape, repeats=repeats, **changes) for repeats, shape in enumerate(shapes, start=1)]
+
+
+def of_all(evaluations: list[Evaluation]) -> dict[int, Score]:
+    return dict(scores_of([each.begin_random(DATA, 1, "normalize") for each in evaluations]))
 
 
 def test_evaluations_together_find_what_each_does_alone(monkeypatch):
-    shown = []
-    advance = trainings_module.Progress.advance
-    monkeypatch.setattr(
-        trainings_module.Progress,
-        "advance",
-        lambda bar, *args, **told: shown.append(told) or advance(bar, *args, **told),
-    )
-    alone = [each.of_random(DATA, 1, "normalize") for each in several(Ranks())]
-    both = together([each.begin_random(DATA, 1, "normalize") for each in several(Ranks())])
-    assert [score.runs for score in both] == [score.runs for score in alone]
-    assert [score.shape for score in both] == [score.shape for score in alone]
-    assert all(score.seconds > 0 for score in both)
+    shown, released = [], []
+    for kind, name, seen in ((trainings.Progress, "advance", shown), (module.TrainAndTest, "release", released)):
+        plain = getattr(kind, name)
+        watched = lambda one, *args, p=plain, s=seen, **told: s.append(told or one) or p(one, *args, **told)  # noqa: E731
+        monkeypatch.setattr(kind, name, watched)
+    alone = [each.of_random(DATA, 1, "normalize") for each in several()]
+    assert not released
+    both = of_all(several())
+    assert [both[number].runs for number in (0, 1)] == [score.runs for score in alone]
+    assert [both[number].shape for number in (0, 1)] == [score.shape for score in alone]
+    assert all(score.seconds > 0 for score in both.values())
     networks = dict.fromkeys(told["network"] for told in shown)
     assert list(networks)[-3:] == ["convnet 1/1", "convnet 1/2", "convnet 2/2"]
-    assert shown[-1]["last"] == f"{both[1].runs[0]:.1f} %"
+    assert shown[-1]["last"] == f"{both[1].runs[1]:.1f} %"
+    (first,) = set(released)  # whose turn is over
+    assert (first.network.shape.width, first._built) == (8, {})
 
 
-def test_processes_take_turns_in_the_networks_of_all_evaluations():
-    """Each of three processes has one network to train, though none of the two evaluations has three."""
+def test_scores_before_a_failure_are_known(monkeypatch):
+    first, second = several()
+    diverging = replace(second, protocol=QUICK.model_copy(update={"lr": 1e30}))
+    known = scores_of([each.begin_random(DATA, 1, "normalize") for each in (first, diverging)])
+    number, score = next(known)
+    assert (number, score.runs) == (0, first.of_random(DATA, 1, "normalize").runs)
+    with pytest.raises(NonFiniteError, match="convnet: network 1 diverged"):
+        next(known)
 
-    def of_rank(rank: int) -> list[list[int]]:
-        trainings = [next(each.begin_random(DATA, 1, "normalize")) for each in several(Ranks())]
-        found: list[list[int]] = [[], []]
-        for place, group in trainings_module._groups(trainings, Ranks(rank, 3)):
-            found[place] += group
-        return found
 
-    assert [of_rank(rank) for rank in range(3)] == [[[0], []], [[], [0]], [[], [1]]]
+def test_images_are_moved_again_after_they_are_released():
+    images, labels = torch.rand(4, 3, 8, 8), torch.arange(4)
+    stored = StoredTensors(images, labels, torch.device("cpu"))
+    for _ in range(2):
+        batch = stored.batch(torch.tensor([2, 0]))
+        assert torch.equal(batch[0], images[[2, 0]])
+        assert batch[1].tolist() == [2, 0]
+        stored.release()
 
 
 @pytest.mark.slow
@@ -332,10 +342,10 @@ def test_worker_processes_take_the_networks_of_all_evaluations(monkeypatch):
     monkeypatch.setattr(training_execution, "_WORKERS_FROM", 0)
     built = []
     monkeypatch.setattr(module, "networks_for", lambda *args: built.append(args[-1]) or networks_for(*args))
-    alone = [each.of_random(DATA, 1, "normalize").runs for each in several(Ranks())]
+    alone = of_all(several())
     assert len(built) == 2
-    spread = together([each.begin_random(DATA, 1, "normalize") for each in several(Ranks(cores=2))])
-    assert [score.runs for score in spread] == alone
+    spread = of_all(several(ranks=Ranks(cores=2)))
+    assert {number: score.runs for number, score in spread.items()} == {n: score.runs for n, score in alone.items()}
     assert len(built) == 2  # the others in workers
 
 

@@ -20,7 +20,7 @@ from atom_distill.base.seeding import generator
 from atom_distill.base.tensors import write_tensors
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.evaluation import interrupted
-from atom_distill.evaluation.evaluate import Evaluation, together
+from atom_distill.evaluation.evaluate import Evaluation, scores_of
 from atom_distill.evaluation.interrupted import KeptNetworks, read
 from atom_distill.models.build import build_model
 from atom_distill.training.networks import Networks, networks_for
@@ -219,16 +219,16 @@ def test_what_is_kept_is_forgotten_with_all_or_after_a_month(watched):
 def test_architectures_of_a_command_are_kept_together(watched):
     """The first is finished and the second begun: both are there when the command is given again."""
 
-    def score(of: Evaluation) -> list[Score]:
+    def score(of: Evaluation) -> dict[int, Score]:
         both = (of, replace(of, shape=NetworkShape(depth=1, width=8)))
-        return together([each.begin_random(DATA, 1, "normalize") for each in both])
+        return dict(scores_of([each.begin_random(DATA, 1, "normalize") for each in both]))
 
     of_both = evaluation(repeats=1)
     whole = score(of_both)
     stop(watched, of_both, after=9, score=score)
     assert len(kept()) == 2
     again = score(of_both)
-    assert [each.runs for each in again] == [each.runs for each in whole]
+    assert [again[number].runs for number in (0, 1)] == [whole[number].runs for number in (0, 1)]
     assert (watched["epochs"], kept()) == (3, [])
 
 

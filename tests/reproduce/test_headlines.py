@@ -38,8 +38,10 @@ def test_the_highest_of_a_column_is_named_with_those_that_may_equal_it():
     assert "cifar10 ipc 1: datadam 30.1 (not distinguishable: dm); other: atom 40.0." in told
     single = [one.model_copy(update={"runs": (one.mean,)}) for one in found[:2]]
     told = headline("table1", single)
-    assert "dm 30.0. With one network per cell, differences between rows cannot be tested." in told
+    assert "dm 30.0. Columns of fewer than 3 networks per cell are too uncertain to compare." in told
     assert "not distinguishable" not in told
+    mixed = headline("table1", [*found[:3], near("atom", 40.0, "other").model_copy(update={"runs": (40.0,)})])
+    assert "datadam 30.1 (not distinguishable: dm); other: atom 40.0. Columns of fewer than 3" in mixed
 
 
 def test_an_ablation_is_compared_with_the_papers_settings_at_a_level_for_all_comparisons():

@@ -69,7 +69,7 @@ class Score(Runs):
         precision: precision of convolutions and matrix products.
         seed: seed of the evaluation.
         runs: test accuracy of each network after its last epoch, percent.
-        seconds: wall-clock time of the evaluation.
+        seconds: wall-clock time in which at least one network was training or tested.
     """
 
     subject: Subject

@@ -153,7 +153,7 @@ class EvaluateCommand(CommandOptions):
 def command(arguments: Sequence[str]) -> None:
     """Run `atom evaluate`."""
     options = parse(EvaluateCommand, command="evaluate", description=_DESCRIPTION, arguments=arguments)
-    from atom_distill.evaluation.evaluate import together
+    from atom_distill.evaluation.evaluate import scores_of
 
     if options.random and options.whole:
         raise ConfigError("--random and --whole exclude each other; give one")
@@ -164,12 +164,13 @@ def command(arguments: Sequence[str]) -> None:
     if options.moved_to is not None and (distilled is None or options.dataset is not None):
         raise ConfigError("--data is the place of the run's own data set: give it with a run, and without --dataset")
     dataset = _dataset(options, distilled)
+    architectures = dict.fromkeys(options.arch)
     if options.ranking.ddranking:
         assert distilled is not None  # `_run_folder` has made sure
-        plans = [_ranking_plan(options, arch, dataset) for arch in options.arch]
+        plans = [_ranking_plan(options, arch, dataset) for arch in architectures]
         rank(plans, distilled, dataset, as_json=options.json_output)
         return
-    evaluations = [_evaluation(options, arch, dataset) for arch in options.arch]
+    evaluations = [_evaluation(options, arch, dataset) for arch in architectures]
     scored = distilled
     if distilled is not None and not options.random and not (options.ipc is None and options.bytes is None):
         scored = head_of(distilled, options.ipc, options.bytes)
@@ -177,11 +178,15 @@ def command(arguments: Sequence[str]) -> None:
     if options.same_compute:
         assert scored is not None  # `_run_folder` has made sure
         evaluations = _at_same_compute(evaluations, scored)
-    scores = together([_scoring(options, evaluation, scored, dataset) for evaluation in evaluations])
-    if distilled is not None:
-        for evaluation, score in zip(evaluations, scores, strict=True):
-            distilled.scores = evaluation.ranks.broadcast_from_rank0(partial(distilled.add_score, score))
-    _print(scores, as_json=options.json_output)
+    if scored is not None and options.hard_labels:
+        scored = replace(scored, soft_labels=None)
+    scores: dict[int, Score] = {}
+    for number, score in scores_of([_scoring(options, evaluation, scored, dataset) for evaluation in evaluations]):
+        scores[number] = score
+        if distilled is not None:
+            ranks = evaluations[number].ranks
+            distilled.scores = ranks.broadcast_from_rank0(partial(distilled.add_score, score))
+    _print([scores[number] for number in sorted(scores)], as_json=options.json_output)
 
 
 def _refuse_stray_options(options: EvaluateCommand) -> None:
@@ -289,8 +294,7 @@ def _scoring(
     """Return the score of an architecture in the making."""
     if not (options.random or options.whole):
         assert distilled is not None  # `_run_folder` has made sure
-        images = replace(distilled, soft_labels=None) if options.hard_labels else distilled
-        return evaluation.begin_distilled(images, dataset, more=options.more)
+        return evaluation.begin_distilled(distilled, dataset, more=options.more)
     if options.random and distilled is not None and options.ipc is None and options.preprocess is None:
         return evaluation.begin_random_like(distilled, dataset)
     per_class = distilled.per_class if distilled is not None and options.ipc is None else options.ipc

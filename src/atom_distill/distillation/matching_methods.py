@@ -83,6 +83,7 @@ class MatchingMethod(Method):
             stored_bytes=4 * plan.parameterization.values_per_row() * rows,
             real=training.class_sizes().clamp_max(settings.batch_real),
             ranks=plan.ranks,
+            classes_in_step=settings.classes_in_step(training.num_classes),
             whitened=settings.preprocess == "zca",
             compiled=len(networks) if plan.execution.compiled else 0,
         )
@@ -141,13 +142,7 @@ class MatchingMethod(Method):
             prefixes=_prefixes(settings),
             growing=None if mixing or plan.extension is None else plan.extension.growing(plan.shard.classes),
         )
-        ranks = plan.shard.ranks.size
-        if mixing and ranks > 1 and not draws.takes_all_classes:
-            raise ConfigError(
-                "`batch_classes` leaves some processes without a class, for which the others, which normalize over the "
-                "batch, would wait: start one process, or give `norm=instance`"
-            )
-        if mixing and (ranks > 1 or not draws.takes_all_classes):
+        if mixing and (plan.shard.ranks.size > 1 or draws.varies(sampler.counts) or draws.varies(draws.rows_per_class)):
             # Compiled code cannot wait for other processes; what fills its batches up would change their statistics.
             execution = replace(execution, compiled=False)
         pool, weight = encoder.pool, settings.label_weight

@@ -92,6 +92,7 @@ class Demand:
         stored_bytes: size of all stored values.
         real: real images of each class in a step, int64 [K].
         ranks: processes that share the classes.
+        classes_in_step: number of classes in a step, of all ranks.
         whitened: whether a ZCA whitening is fitted.
         compiled: number of networks that are compiled.
     """
@@ -101,6 +102,7 @@ class Demand:
     stored_bytes: int
     real: Tensor
     ranks: int
+    classes_in_step: int
     whitened: bool
     compiled: int
 
@@ -112,14 +114,15 @@ class Demand:
     def fixed(self, of_one: Footprint) -> int:
         """Return what is held whatever the chunk, bytes."""
         whitening = _MATRICES_OF_FIT * 8 * math.prod(self.image_shape) ** 2 if self.whitened else 0
-        classes = math.ceil(len(self.per_class) / self.ranks)
+        classes = min(math.ceil(len(self.per_class) / self.ranks), self.classes_in_step)
         images = _COPIES_OF_SET * self.stored_bytes
         means = _COPIES_OF_MEANS * of_one.matching_vector * classes
         return images + means + whitening + _COMPILER * self.compiled
 
     def largest_share(self, counts: Tensor) -> int:
-        """Return the largest number of images of a rank, given the images of each class [K]."""
-        return max(int(counts[rank :: self.ranks].sum()) for rank in range(self.ranks))
+        """Return the largest number of images of a rank in a step, given the images of each class [K]."""
+        of_ranks = (counts[rank :: self.ranks].sort(descending=True).values for rank in range(self.ranks))
+        return max(int(mine[: self.classes_in_step].sum()) for mine in of_ranks)
 
 
 def affordable_chunk(limit: float, network: Network, of_one: Footprint, demand: Demand, *, held: int) -> int:

@@ -84,6 +84,12 @@ def plan_run(
     encoders = tuple(_encoder(arch, training, settings, method, execution.device) for arch in settings.architectures)
     for encoder in encoders:
         if ranks.size > 1 and mixes_images(encoder.network):
+            if settings.classes_in_step(training.num_classes) < training.num_classes:
+                raise ConfigError(
+                    "`batch_classes` leaves some processes without a class, and the others, whose network normalizes "
+                    "over the batch, would wait for them: start one process, or give another architecture or norm "
+                    "(e.g. `norm=instance`)"
+                )
             synchronized(encoder.network, execution.device)
     _require_initial_images(training, settings, method, shard.rows_per_class * parameterization.images_per_row)
     return RunPlan(

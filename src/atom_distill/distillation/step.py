@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -61,7 +62,8 @@ class MatchingStep:
         if classes.none_grows:
             for values in stored.values():  # so that optimizers have a state of the same tensors on all ranks
                 values.grad = torch.zeros_like(values) if values.grad is None else values.grad
-            return torch.zeros(len(self.term_names(stored)))
+            self._read_ahead(self._blocks_of(step + 1))
+            return torch.zeros(len(self.term_names(stored)), device=next(iter(stored.values())).device)
         terms = self.encoder.terms(lambda: self._probe(stored))
         self.encoder.load(step)
         if self.classifier is not None:
@@ -92,15 +94,12 @@ class MatchingStep:
         return total
 
     def real_means(self, step: int, classes: StepClasses) -> Tensor:
-        """Return the means [n, D] of the real images of a step's classes, of which each block has a growing one."""
+        """Return the means [n, D] of the real images of a step's classes; they are of use for growing classes only."""
         sampler, blocks, sums = self.draws.sampler, self._blocks(step, classes), None
         for index, (indices, places) in enumerate(blocks):
             images = sampler.load(indices)
-            if sampler.reads_ahead:
-                # After the last block comes the first of the next step; drawing it twice is cheap.
-                following = blocks[index + 1 :] or self._blocks(step + 1, self.draws.classes(step + 1))
-                if following:
-                    sampler.read_ahead(following[0][0])
+            # After the last block comes the first of the next step; drawing it twice is cheap.
+            self._read_ahead(blocks[index + 1 :] or self._blocks_of(step + 1))
             if classes.draw is not None:
                 images = augment(images, classes.draw, places)
             for part, of_part in zip(images.split(self.chunk), places.split(self.chunk), strict=True):
@@ -121,11 +120,22 @@ class MatchingStep:
         """Return a few decoded images, to find out what terms the loss has."""
         return self.parameterization.decode({name: values.detach()[:2] for name, values in stored.items()})[:2]
 
+    def _read_ahead(self, blocks: list[tuple[Tensor, Tensor]]) -> None:
+        """Begin to read the first of the blocks that come next, where that helps."""
+        if blocks:
+            self.draws.sampler.read_ahead(blocks[0][0])
+
+    def _blocks_of(self, step: int) -> list[tuple[Tensor, Tensor]]:
+        """Return the blocks of a coming step; none where nothing is read ahead."""
+        return self._blocks(step, self.draws.classes(step)) if self.draws.sampler.reads_ahead else []
+
     def _blocks(self, step: int, classes: StepClasses) -> list[tuple[Tensor, Tensor]]:
         """Return a step's real images in the blocks that are prepared at once: indices and places of classes, [b].
 
         Blocks without a growing class are left out.
         """
+        if classes.none_grows:
+            return []
         indices, places = self.draws.real_images(step, classes)
         size = self.chunk * CHUNKS_PREPARED
         return [
@@ -164,24 +174,35 @@ class MatchingStep:
         return means[:, growing], class_means(losses[: len(images)], within, last - first)[growing].sum(0)
 
     def _padded(self, images: Tensor) -> Tensor:
-        """Fill synthetic images up where ranges of classes differ in size."""
-        per_class = self.draws.rows_per_class * self.parameterization.images_per_row
-        return self._filled_up(images, per_class, differ=len(per_class.unique()) > 1 or self.draws.varies(per_class))
+        """Fill synthetic images up to a size that compiled code knows."""
+        return _filled_up(images, self._synthetic_unit) if self.encoder.compiled else images
 
     def _padded_real(self, images: Tensor) -> Tensor:
-        """Fill real images up where steps differ in size."""
+        """Fill real images up to a size that compiled code knows."""
+        return _filled_up(images, self._real_unit) if self.encoder.compiled else images
+
+    @cached_property
+    def _synthetic_unit(self) -> int:
+        """What synthetic images are filled up to a multiple of; 1 where ranges of classes are of two sizes at most."""
+        per_class = self.draws.rows_per_class * self.parameterization.images_per_row
+        if self.draws.varies(per_class):
+            return min(self.chunk, self.draws.usual_images(per_class))
+        if len(per_class.unique()) == 1:
+            return 1
+        largest = max(int(per_class[first:last].sum()) for first, last in class_ranges(per_class, self.chunk))
+        return min(self.chunk, largest)
+
+    @cached_property
+    def _real_unit(self) -> int:
+        """What real images are filled up to a multiple of; 1 where steps are of one size."""
         per_class = self.draws.sampler.counts
-        return self._filled_up(images, per_class, differ=self.draws.varies(per_class))
+        return min(self.chunk, self.draws.usual_images(per_class)) if self.draws.varies(per_class) else 1
 
-    def _filled_up(self, images: Tensor, per_class: Tensor, *, differ: bool) -> Tensor:
-        """Where sizes differ, repeat the last image up to a multiple of a chunk, or to the largest number in a step.
 
-        Code is compiled for one batch size, and would be compiled again for each other one.
-        """
-        if not self.encoder.compiled or not differ:
-            return images
-        unit = min(self.chunk, self.draws.most_images(per_class))
-        return torch.cat([images, images[-1:].expand(-len(images) % unit, -1, -1, -1)])
+def _filled_up(images: Tensor, unit: int) -> Tensor:
+    """Repeat the last image up to a multiple of `unit`: code is compiled for a batch size, and again for each other."""
+    missing = -len(images) % unit
+    return torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
 
 
 def class_ranges(images_per_class: Tensor, most: int) -> Iterator[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,9 +90,9 @@ class StepDraws:
         """Whether every step has every class."""
         return not 0 < self.batch_classes < len(self.shard.rows_per_class)
 
-    def most_images(self, per_class: Tensor) -> int:
-        """Return the largest number of images in a step of this rank, from those of each class of the shard [k]."""
-        classes = len(per_class) if self.takes_all_classes else self.batch_classes
+    def usual_images(self, per_class: Tensor) -> int:
+        """Return the images of a rank's even share of a step, of its largest classes, from those of each class [k]."""
+        classes = math.ceil(self.batch_classes / self.shard.ranks.size)
         return int(per_class.sort(descending=True).values[:classes].sum())
 
     def varies(self, per_class: Tensor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
@@ -52,21 +52,31 @@ Scoring = Generator[Trainings, Runs, Score]
 """A score in the making: it yields its trainings, is sent what they have reached, and returns the score."""
 
 
-def together(scorings: Sequence[Scoring]) -> list[Score]:
-    """Return the scores of evaluations that have begun, whose networks are spread over the same processes and cores."""
-    scores: dict[int, Score] = {}
+def scores_of(scorings: Sequence[Scoring]) -> Iterator[tuple[int, Score]]:
+    """Yield the number of each evaluation that has begun and its score, as soon as it is known.
+
+    In one process, the networks of all are spread over the cores together.
+
+    Raises:
+        AtomError: what an evaluation raises; the scores before it are known.
+    """
     waiting: dict[int, Trainings] = {}
     for number, scoring in enumerate(scorings):
         try:
             waiting[number] = next(scoring)
         except StopIteration as end:  # nothing is left to train
-            scores[number] = end.value
-    for number, runs in zip(waiting, train_all([*waiting.values()]), strict=True):
+            yield number, end.value
+    numbers = [*waiting]
+    for place_of, runs in train_all([*waiting.values()]):
         try:
-            scorings[number].send(runs)
+            scorings[numbers[place_of]].send(runs)
         except StopIteration as end:
-            scores[number] = end.value
-    return [scores[number] for number in range(len(scorings))]
+            yield numbers[place_of], end.value
+
+
+def _only(scoring: Scoring) -> Score:
+    ((_, score),) = scores_of([scoring])
+    return score
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ class Evaluation:
 
     def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset, *, more: bool = False) -> Score:
         """Return the score that `begin_distilled` makes."""
-        return together([self.begin_distilled(distilled, dataset, more=more)])[0]
+        return _only(self.begin_distilled(distilled, dataset, more=more))
 
     def begin_distilled(self, distilled: DistilledDataset, dataset: ImageDataset, *, more: bool = False) -> Scoring:
         """Begin the score of networks trained on a distilled set and tested on the real test split.
@@ -134,7 +144,8 @@ class Evaluation:
         if known is None:
             return (yield from self._begin_distilled(distilled, dataset))
         done = len(known.runs)
-        note(f"{done} network{' was' if done == 1 else 's were'} scored before, of {self.repeats} asked for: kept")
+        networks = "network was" if done == 1 else "networks were"
+        note(f"{done} {self.arch} {networks} scored before, of {self.repeats} asked for: kept")
         if done >= self.repeats:
             return known
         missing = yield from self._rest(done, known.images, dataset)._begin_distilled(distilled, dataset)
@@ -159,7 +170,7 @@ class Evaluation:
         if self.first or not has_same_images(dataset, distilled.dataset):
             return None
         images = distilled.training_set()
-        runs = Runs((0.0,), 0.0, self._plan(len(images.images), dataset).dtype)
+        runs = Runs({0: 0.0}, 0.0, self._plan(len(images.images), dataset).dtype)
         score = self._score("distilled", dataset, distilled.preprocessing, runs)
         wanted = score.model_copy(update={**_facts(distilled), "images": len(images.images)})
         return max(
@@ -171,7 +182,7 @@ class Evaluation:
     def of_images(self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset) -> Score:
         """Return the score of networks trained on images in model space and tested on the real test split."""
         identity = [sha256(images.images, images.targets)]
-        return together([self._begin_set(images, preprocessing, dataset, identity)])[0]
+        return _only(self._begin_set(images, preprocessing, dataset, identity))
 
     def _begin_set(
         self, images: TrainingSet, preprocessing: Preprocessing, dataset: ImageDataset, identity: Sequence[object]
@@ -188,7 +199,7 @@ class Evaluation:
         parameterization: Parameterization | None = None,
     ) -> Score:
         """Return the score that `begin_random` makes."""
-        return together([self.begin_random(dataset, per_class, preprocess, parameterization)])[0]
+        return _only(self.begin_random(dataset, per_class, preprocess, parameterization))
 
     def begin_random(
         self,
@@ -232,7 +243,7 @@ class Evaluation:
 
     def of_random_like(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score:
         """Return the score that `begin_random_like` makes."""
-        return together([self.begin_random_like(distilled, dataset)])[0]
+        return _only(self.begin_random_like(distilled, dataset))
 
     def begin_random_like(self, distilled: DistilledDataset, dataset: ImageDataset) -> Scoring:
         """Begin the score of as many random real images as a set has, in the same form, rounded by the same steps.
@@ -247,7 +258,7 @@ class Evaluation:
 
     def of_whole(self, dataset: ImageDataset, preprocess: str) -> Score:
         """Return the score that `begin_whole` makes."""
-        return together([self.begin_whole(dataset, preprocess)])[0]
+        return _only(self.begin_whole(dataset, preprocess))
 
     def begin_whole(self, dataset: ImageDataset, preprocess: str) -> Scoring:
         """Begin the score of networks trained on every training image."""
@@ -317,7 +328,7 @@ class Evaluation:
             protocol=self.protocol,
             precision=_precision(runs.dtype),
             seed=self.seed,
-            runs=runs.accuracies,
+            runs=runs.in_order,
             seconds=runs.seconds,
         )
 

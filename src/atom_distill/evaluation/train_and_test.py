@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +76,7 @@ class TrainAndTest:
         """
         size = len(task.numbers)
         if size not in self._built:  # only the last group can be of another size
-            self._built = {size: networks_for(self.network, self.execution, size)}
+            self._built = {size: networks_for(copy.deepcopy(self.network), self.execution, size)}
         networks = self._built[size]
         kept = read(self.folder / file_of(task.numbers), networks, self.began)
         report(kept.state.epochs)
@@ -99,8 +100,10 @@ class TrainAndTest:
         return Tested(kept.accuracies, kept.seconds)
 
     def release(self) -> None:
-        """Give up the memory of the networks."""
+        """Give up the memory of the networks, and of the images on the device."""
         self._built = {}
+        if self.shared is not None:
+            self.shared.release()
 
 
 def file_of(numbers: range) -> str:

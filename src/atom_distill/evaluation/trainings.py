@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
+from atom_distill.base.errors import NonFiniteError
 from atom_distill.base.progress import Progress, note
 from atom_distill.evaluation.interrupted import forget
 from atom_distill.evaluation.train_and_test import Task, Tested, TrainAndTest, file_of, in_groups
@@ -43,6 +45,11 @@ class Trainings:
         """Epochs of each network."""
         return self.job.protocol.epochs
 
+    @cached_property
+    def groups(self) -> list[range]:
+        """The networks of this rank that train together."""
+        return list(in_groups(self.numbers[self.ranks.rank :: self.ranks.size], self.job.execution.at_once))
+
     def file(self, group: range) -> Path:
         """Return where a group is kept if it is interrupted."""
         return self.job.folder / file_of(group)
@@ -57,54 +64,55 @@ class Runs:
     """What the networks of an evaluation have reached.
 
     Attributes:
-        accuracies: of each, percent.
+        accuracies: of each by its number, percent.
         seconds: wall-clock time in which at least one of them was training.
         dtype: precision in which they were trained.
     """
 
-    accuracies: tuple[float, ...]
+    accuracies: Mapping[int, float]
     seconds: float
     dtype: torch.dtype
 
+    @property
+    def in_order(self) -> tuple[float, ...]:
+        """The accuracies by ascending number."""
+        return tuple(accuracy for _, accuracy in sorted(self.accuracies.items()))
 
-def train_all(everything: Sequence[Trainings]) -> list[Runs]:
-    """Return what the networks of each evaluation have reached; all ranks call this.
 
-    Ranks take turns in the networks, whatever evaluation they belong to; within a process, so do its workers. A network
-    is the same wherever it is trained.
+def train_all(everything: Sequence[Trainings]) -> Iterator[tuple[int, Runs]]:
+    """Yield the place of each evaluation and what its networks have reached, as soon as all of them are finished.
+
+    In one process, its workers take turns in the networks of all evaluations. Several ranks take turns in those of one
+    evaluation after the other. A network is the same wherever it is trained. What is kept of finished networks is
+    forgotten at the end, once the caller has taken everything.
 
     Args:
-        everything: of evaluations of the same ranks.
+        everything: of evaluations of the same ranks, all of which call this.
     """
     if not everything:
-        return []
+        return
     ranks = everything[0].ranks
-    groups = list(_groups(everything, ranks))
-    files = [everything[place].file(group) for place, group in groups]
+    files = [one.file(group) for one in everything for group in one.groups]
     if begun := sum(path.exists() for path in files):
         note(f"continuing an interrupted evaluation: {begun} of {len(files)} trainings were finished or begun")
-    team = _Team(everything, groups)
-    ranks.run_on_all(team.run)
-    found = ranks.gather([(one.accuracies, one.seconds) for one in team.found])
+    if ranks.size == 1:
+        yield from _Team(everything).run()
+    else:
+        for place, one in enumerate(everything):
+            yield place, _shared(one)
     forget(files)
-    return [
-        Runs(
-            tuple(accuracy for _, accuracy in sorted(item for of_rank, _ in of_all for item in of_rank.items())),
-            max(seconds for _, seconds in of_all),
-            trainings.job.execution.dtype,
-        )
-        for trainings, of_all in zip(everything, zip(*found, strict=True), strict=True)
-    ]
 
 
-def _groups(everything: Sequence[Trainings], ranks: Ranks) -> Iterator[tuple[int, range]]:
-    """Yield this rank's groups of networks that train together, each with the place of its evaluation."""
-    before = 0
-    for place, one in enumerate(everything):
-        mine = one.numbers[(ranks.rank - before) % ranks.size :: ranks.size]
-        for group in in_groups(mine, one.job.execution.at_once):
-            yield place, group
-        before += len(one.numbers)
+def _shared(trainings: Trainings) -> Runs:
+    """Return what networks have reached that several ranks share."""
+    own = trainings.ranks.run_on_all(lambda: [*_Team([trainings]).run()])
+    found = trainings.ranks.gather([runs for _, runs in own])
+    of_ranks = [runs for (runs,) in found]
+    return Runs(
+        {number: accuracy for runs in of_ranks for number, accuracy in runs.accuracies.items()},
+        max(runs.seconds for runs in of_ranks),
+        trainings.job.execution.dtype,
+    )
 
 
 @dataclass(eq=False)
@@ -140,16 +148,21 @@ class _Jobs:
 
     Attributes:
         jobs: of the evaluations.
+        names: of their architectures.
     """
 
     jobs: Sequence[TrainAndTest]
+    names: Sequence[str]
 
     def __call__(self, task: tuple[int, Task], report: Callable[[int], None], stop: object) -> Tested:
         """See `TrainAndTest`."""
         place, of_job = task
         for other in self.jobs[:place]:
             other.release()  # tasks come job after job
-        return self.jobs[place](of_job, report, stop)
+        try:
+            return self.jobs[place](of_job, report, stop)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{self.names[place]}: {error}") from None
 
 
 class _Team:
@@ -157,39 +170,49 @@ class _Team:
 
     Args:
         everything: the evaluations.
-        groups: of networks that train together, each with the place of its evaluation.
     """
 
-    def __init__(self, everything: Sequence[Trainings], groups: Sequence[tuple[int, range]]) -> None:
-        self.found = [_Found() for _ in everything]
-        self._everything, self._groups = everything, groups
+    def __init__(self, everything: Sequence[Trainings]) -> None:
+        self._everything, self._found = everything, [_Found() for _ in everything]
+        self._groups = [(place, group) for place, one in enumerate(everything) for group in one.groups]
         self._going: set[int] = set()
-        total = sum(len(group) * everything[place].epochs for place, group in groups)
+        total = sum(len(group) * everything[place].epochs for place, group in self._groups)
         names = ", ".join(dict.fromkeys(one.arch for one in everything))
         self._bar = Progress(f"evaluate ({names})", total=total, unit="epochs", enabled=everything[0].show_progress)
         self._last = "-"
 
-    def run(self) -> None:
-        """Train and test all."""
-        jobs = _Jobs([one.job for one in self._everything])
-        cores = max(job.execution.cores for job in jobs.jobs)
+    def run(self) -> Iterator[tuple[int, Runs]]:
+        """Train and test all, and yield the place of an evaluation and what it reached when it is finished."""
+        jobs = [one.job for one in self._everything]
+        cores = max(job.execution.cores for job in jobs)
         tasks = ((place, self._everything[place].task(group)) for place, group in self._groups)
-        running = run_tasks(jobs, tasks, len(self._groups), cores=cores, on_report=self._on_epochs)
+        work = _Jobs(jobs, [one.arch for one in self._everything])
+        running = run_tasks(work, tasks, len(self._groups), cores=cores, on_report=self._on_epochs)
+        left = [len(one.groups) for one in self._everything]
         with self._bar, closing(running):
+            for place, _ in filter(lambda each: not each[1], enumerate(left)):  # a rank without a network
+                yield place, self._runs(place)
             for number, tested in running:
                 place, group = self._groups[number]
                 self._going.discard(number)
-                self.found[place].end()
-                self.found[place].accuracies.update(zip(group, tested.accuracies, strict=True))
-                at_once = min(cores, sum(other == place for other, _ in self._groups))
-                self.found[place].seconds += tested.seconds / at_once
                 self._last = f"{tested.accuracies[-1]:.1f} %"
+                found = self._found[place]
+                found.end()
+                found.accuracies.update(zip(group, tested.accuracies, strict=True))
+                found.seconds += tested.seconds / min(cores, len(self._everything[place].groups))
+                left[place] -= 1
+                if not left[place]:
+                    yield place, self._runs(place)
+
+    def _runs(self, place: int) -> Runs:
+        found = self._found[place]
+        return Runs(found.accuracies, found.seconds, self._everything[place].job.execution.dtype)
 
     def _on_epochs(self, number: int, finished: int) -> None:
         place, group = self._groups[number]
         if number not in self._going:
             self._going.add(number)
-            self.found[place].begin()
+            self._found[place].begin()
         self._bar.advance(finished * len(group), network=self._position(), last=self._last)
 
     def _position(self) -> str:

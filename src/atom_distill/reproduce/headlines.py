@@ -53,18 +53,20 @@ def _attention(results: Sequence[Result]) -> str:
 
 def _highest(results: Sequence[Result]) -> str:
     """Return the highest accuracy of each column, and the rows that differ from it by no more than chance may."""
-    told, networks = [], min((len(one.runs) for one in results), default=0)
+    told, few = [], False
     for column, group in _groups(results).items():
         best = max(group, key=lambda one: one.mean)
+        tested = min(len(one.runs) for one in group) >= _ENOUGH_TO_TEST
+        few |= not tested
         others = [one for one in group if one is not best and not difference(best, one).is_significant]
-        tested = networks >= _ENOUGH_TO_TEST and others
-        near = f" (not distinguishable: {', '.join(one.row for one in others)})" if tested else ""
+        near = f" (not distinguishable: {', '.join(one.row for one in others)})" if others and tested else ""
         told.append(f"{column}: {best.row} {best.mean:.1f}{near}")
     if not told:
         return ""
-    size = "one network" if networks == 1 else f"{networks} networks"
-    few = "" if networks >= _ENOUGH_TO_TEST else f" With {size} per cell, differences between rows cannot be tested."
-    return f"Highest accuracy, %: {'; '.join(told)}.{few}"
+    untested = (
+        f" Columns of fewer than {_ENOUGH_TO_TEST} networks per cell are too uncertain to compare." if few else ""
+    )
+    return f"Highest accuracy, %: {'; '.join(told)}.{untested}"
 
 
 def _ablation(column: str, results: Sequence[Result]) -> str:

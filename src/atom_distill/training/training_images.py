@@ -21,6 +21,9 @@ class TrainingImages(Protocol):
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return images float32 [B, C, H, W] and labels int64 [B] (or probabilities [B, K]) on the device."""
 
+    def release(self) -> None:
+        """Give up what is held on the device, until the next batch."""
+
 
 class StoredTensors:
     """Images that are in model space already.
@@ -28,19 +31,28 @@ class StoredTensors:
     Args:
         images: float32 [N, C, H, W].
         labels: int64 [N], or probabilities of the classes, float32 [N, K].
-        device: where batches are wanted; all images are kept there.
+        device: where batches are wanted; all images are kept there from the first batch on.
     """
 
     def __init__(self, images: Tensor, labels: Tensor, device: torch.device) -> None:
-        self._images, self._labels = images.to(device), labels.to(device)
+        self._given, self._device = (images, labels), device
+        self._on_device: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self._given[1])
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """See `TrainingImages.batch`."""
-        place = indices.to(self._images.device, non_blocking=True)
-        return self._images[place], self._labels[place]
+        if self._on_device is None:
+            images, labels = self._given
+            self._on_device = images.to(self._device), labels.to(self._device)
+        images, labels = self._on_device
+        place = indices.to(self._device, non_blocking=True)
+        return images[place], labels[place]
+
+    def release(self) -> None:
+        """See `TrainingImages.release`."""
+        self._on_device = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,3 +79,6 @@ class Pixels:
         pixels = self.split.images[indices].to(self.device, non_blocking=True)
         labels = self.split.labels[indices].to(self.device, non_blocking=True)
         return self.preprocessing.apply(pixels, self.dtype).float(), labels
+
+    def release(self) -> None:
+        """See `TrainingImages.release`; nothing is held."""
