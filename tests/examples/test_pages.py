@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"rank_training_settings": "training-settings", "warm_start": "warm-start"}
+PAGES = {
+    "rank_training_settings": "training-settings",
+    "warm_start": "warm-start",
+    "continual_learning": "continual-learning",
+}
 
 
 @pytest.mark.parametrize(("name", "page"), PAGES.items())
