@@ -47,6 +47,11 @@ def test_as_many_classes_as_there_are_is_all(count):
     assert all(torch.equal(one, other) for one, other in zip(whole, all_of_them, strict=True))
 
 
+def test_more_classes_than_there_are_are_noted(capsys):
+    go(None, data=toy_dataset((9, 9)), ipc=1, steps=1, batch_classes=3)
+    assert "batch_classes 3: there are 2 classes, so each step has all" in capsys.readouterr().err
+
+
 def test_every_class_gets_its_turn():
     draws = replace(Case().draws(), batch_classes=2)
     drawn = torch.cat([draws.classes(step).numbers for step in range(60)]).bincount(minlength=4)

@@ -48,3 +48,10 @@ def test_the_verdict_on_the_papers_method_is_that_of_its_table():
     error = math.sqrt(sum(statistics.variance(runs) / len(runs) for runs in (atom, dm)))
     assert f"{statistics.fmean(atom):.1f} ± {statistics.stdev(atom):.1f} %" in README
     assert f"{statistics.fmean(atom) - statistics.fmean(dm):.1f} ± {error:.1f} points" in README
+
+
+def test_the_sets_that_come_along_are_named():
+    text = (ROOT / "docs" / "index.md").read_text("utf-8")
+    (told,) = re.findall(r"^They are (.*?)\. `atom sets`", text, re.MULTILINE)
+    folders = [path.name for path in (ROOT / "src" / "atom_distill" / "sets").iterdir() if path.is_dir()]
+    assert sorted(re.findall(r"`(.*?)`", told)) == sorted(folders)

@@ -295,8 +295,8 @@ def test_scores_of_two_protocols_or_networks_never_share_a_column(made):
     assert values["random"] == [None, None, None]
     facts = dict(zip(table.heads, rows["atom"], strict=False))
     assert (facts["images"].key, facts["ipc"].key, facts["steps"].key) == (20, 2, 12)
-    assert facts["compression"].key == pytest.approx(len(load_digits().train) / 20)
     assert facts["bytes"].key == 20 * 64 * 4 + 8  # float32, a mean and a deviation
+    assert facts["compression"].key == pytest.approx(len(load_digits().train) * 64 / facts["bytes"].key)
     assert facts["seconds"].key == views[0].record["seconds"] > 0
 
 
@@ -308,15 +308,15 @@ def test_scores_of_two_protocols_or_networks_never_share_a_column(made):
         ({"ipc": 2, "bits": 4}, 20, 20),
     ],
 )
-def test_compression_is_of_what_is_stored(form, images, stored, tmp_path):
+def test_compression_is_in_bytes_as_the_card_has_it(form, images, stored, tmp_path):
     digits = load_digits()
-    distill(digits, out=tmp_path, method="random", show_progress=False, device="cpu", **form)
+    made = distill(digits, out=tmp_path, method="random", show_progress=False, device="cpu", **form)
     table = comparison([read_run(tmp_path, RealDatasets())])
     facts = dict(zip(table.heads, table.rows[0], strict=False))
     assert facts["images"].key == images
     assert facts["images"].hint == ("" if images == stored else "4 for each stored one")
-    assert facts["compression"].key == pytest.approx(len(digits.train) / stored)
-    assert f"for {stored}" in facts["compression"].hint
+    assert facts["compression"].key == pytest.approx(len(digits.train) * 64 / made.stored_bytes)
+    assert f"{facts['compression'].text.removesuffix(' : 1')} times smaller" in made.card_content().size
 
 
 def test_scores_of_soft_labels_have_a_column_of_their_own(made):

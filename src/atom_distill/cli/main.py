@@ -40,7 +40,8 @@ _COMPUTING = ("distill", "evaluate", "reproduce", "search")
 """Commands that use all cores for long, two of which disturb each other."""
 _STOPPED = {
     "distill": "stopped; to continue, give the same command again, with --resume if the folder of the run is there",
-    **dict.fromkeys(("evaluate", "reproduce", "search"), "stopped; the same command continues"),
+    "evaluate": "stopped; the same command continues with what was saved, as is done every half minute",
+    **dict.fromkeys(("reproduce", "search"), "stopped; the same command continues"),
 }
 """What a command says at Ctrl-C, if it keeps what is finished."""
 _QUICK = {"-h", "--help", "--dry-run"}

@@ -217,8 +217,8 @@ class Loop:
         if self.folder is None:
             return InterruptedRunError(f"stopped after step {step}; nothing is saved, because the run has no folder")
         return InterruptedRunError(
-            f"stopped after step {step}, which is saved in {self.folder}. To continue, give the same command again "
-            f"(in the case of `atom distill`, with --resume --out {self.folder})"
+            f"stopped after step {step}, which is saved in {self.folder}. The same command continues; `atom distill` "
+            f"needs --resume and --out {self.folder} with it"
         )
 
 

@@ -86,6 +86,8 @@ def resolve(facts: SetFacts, given: Mapping[str, Any], taken: Mapping[str, Any] 
     origins = {
         name: next((source for source, settings in sources.items() if name in settings), "default") for name in names
     }
+    if general.batch_classes > facts.num_classes:
+        note(f"batch_classes {general.batch_classes}: there are {facts.num_classes} classes, so each step has all")
     # A preset that makes bytes of a number of images has a use for every method.
     note_unused({name: value for name, value in given.items() if not (size and name == "preset")}, method, general, own)
     return Resolved(general, own, origins)
@@ -135,7 +137,7 @@ def note_unused(given: Mapping[str, Any], method: Method, general: DistillConfig
     known = DistillConfig.model_fields
     names = [name for name in unused & given.keys() if name not in known or given[name] != known[name].default]
     if names:
-        note(f"{method.name} has no use for {', '.join(sorted(names))}")
+        note(f"{method.name} has no use for {', '.join(sorted(names))}: ignored")
 
 
 def _settings_of_methods() -> frozenset[str]:

@@ -61,6 +61,8 @@ class Table:
     rows: list[list[Cell]]
 
 
+_ROUGHLY = 10
+"""Ratio from which its decimals do not matter."""
 _HEADS = ["run", "method", "data set", "ipc", "images", "bytes", "compression", "steps", "seconds"]
 _REFERENCES = {"random": "random real images", "whole": "the whole training set"}
 
@@ -103,7 +105,8 @@ def _facts(view: RunView, which: str) -> dict[str, Cell]:
     name = view.name if which == "last" else f"{view.name} (best on held-out images)"
     images, train, seconds = len(view.labels), view.dataset.get("train_size"), view.record.get("seconds")
     per_stored = view.images_per_stored
-    ratio = train / images * per_stored if isinstance(train, int) and images else None
+    real = train * view.values_per_image if isinstance(train, int) and view.values_per_image else None
+    ratio = real / view.stored_bytes if real and view.stored_bytes else None
     stored = f"{per_stored:.3g} for each stored one" if per_stored > 1 else ""
     timed = seconds if isinstance(seconds, int | float) else None
     return {
@@ -114,7 +117,9 @@ def _facts(view: RunView, which: str) -> dict[str, Cell]:
         "images": _number(images or None, hint=stored),
         "bytes": _number(view.stored_bytes, hint="values, soft labels and transform"),
         "compression": _number(
-            ratio, "{:,.0f} : 1", f"{train:,} training images for {images / per_stored:,.0f}" if ratio else ""
+            ratio,
+            "{:,.0f} : 1" if ratio is None or ratio >= _ROUGHLY else "{:,.1f} : 1",
+            f"{real:,} bytes of training images at 8 bits per value, for these" if ratio else "",
         ),
         "steps": _number(view.steps if view.is_optimized else None),
         "seconds": _number(timed, hint="" if timed is None else duration(timed)),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from atom_distill.artifact.bundled import is_bundled
 from atom_distill.distillation.images_per_class import first_of_each
 from atom_distill.distillation.prefixes import usual_sizes
 from atom_distill.report.network_analysis import Analysis, Analyzer
@@ -205,9 +206,9 @@ def _add_evolution(shown: Gallery, view: RunView, rows: Tensor, shrink: int) -> 
         view.missing.append(f"Evolution: the images of {view.method} are not optimized")
         return
     if view.snapshots is None:
-        if not view.is_missing("Evolution"):
-            what = "the set has no snapshots" if view.finished else "there are no snapshots yet"
-            view.missing.append(f"Evolution: {what}, of the initial images neither")
+        if not view.is_missing("Evolution") and not is_bundled(view.folder):  # the package leaves them out
+            what = "the run kept no snapshots" if view.finished else "there are no snapshots yet"
+            view.missing.append(f"Evolution: {what}, and none of the initial images")
         return
     found = view.snapshots.up_to(view.steps)
     places = torch.searchsorted(found.rows, rows).clamp_max(len(found.rows) - 1)

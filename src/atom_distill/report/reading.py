@@ -103,6 +103,12 @@ class RunView:
         return torch.bincount(self.labels, minlength=len(self.class_names))
 
     @property
+    def values_per_image(self) -> int | None:
+        """Values of an image; None where there is none."""
+        shown = self.pictures if self.images is None else self.images
+        return None if shown is None or not len(shown) else math.prod(shown.shape[1:])
+
+    @property
     def stored_per_class(self) -> int | None:
         """Stored images of each class; None where it is not known, or the classes differ."""
         stored = self.settings.get("pictures") or self.settings.get("ipc")
@@ -295,7 +301,7 @@ def _read_history(view: RunView) -> None:
     found = view.attempt("Curves", lambda: files.load_history(view.folder)) or []
     view.history = [entry for entry in found if is_number(entry.get("step")) and is_number(entry.get("loss"))]
     if not path.exists() or not path.stat().st_size:
-        if view.is_optimized:
+        if view.is_optimized and not is_bundled(view.folder):  # the package leaves it out
             view.missing.append(f"Curves: there is no {files.METRICS_FILE}")
         return
     lines = sum(bool(line.strip()) for line in path.read_bytes().splitlines())

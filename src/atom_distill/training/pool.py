@@ -289,7 +289,7 @@ class _Training:
             if stopped:
                 raise InterruptedRunError(
                     f"stopped after epoch {state.epochs} of network {number + 1} of the pool, which is kept. "
-                    "To continue, give the same command again (in the case of `atom distill`, with --resume)"
+                    "The same command continues; `atom distill` needs --resume with it"
                 )
 
         trajectory.resume(self.network)
