@@ -122,3 +122,9 @@ def test_it_is_the_largest_class_that_must_fit():
     data = toy_dataset((5, 600), shape=(3, 32, 32))
     with pytest.raises(ConfigError, match="the 595 images of a class are seen at once"):
         go(data=data, ipc=None, budget=600, memory=1.0, width=128)
+
+
+def test_a_rank_holds_the_largest_of_the_classes_that_a_step_may_draw():
+    counts = torch.tensor([5, 1, 4, 2, 3, 6])
+    of = lambda classes: Demand((3, 8, 8), counts, 0, counts, 2, classes, whitened=False, compiled=False)  # noqa: E731
+    assert [of(classes).largest_share(counts) for classes in (6, 2, 1)] == [12, 9, 6]  # ranks have 5, 4, 3 and 1, 2, 6

@@ -67,11 +67,11 @@ def scores_of(scorings: Sequence[Scoring]) -> Iterator[tuple[int, Score]]:
         except StopIteration as end:  # nothing is left to train
             yield number, end.value
     numbers = [*waiting]
-    for place_of, runs in train_all([*waiting.values()]):
+    for index, runs in train_all([*waiting.values()]):
         try:
-            scorings[numbers[place_of]].send(runs)
+            scorings[numbers[index]].send(runs)
         except StopIteration as end:
-            yield numbers[place_of], end.value
+            yield numbers[index], end.value
 
 
 def _only(scoring: Scoring) -> Score:

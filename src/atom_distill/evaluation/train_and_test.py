@@ -76,6 +76,7 @@ class TrainAndTest:
         """
         size = len(task.numbers)
         if size not in self._built:  # only the last group can be of another size
+            # Of a copy, which goes to the device and is given up by `release`.
             self._built = {size: networks_for(copy.deepcopy(self.network), self.execution, size)}
         networks = self._built[size]
         kept = read(self.folder / file_of(task.numbers), networks, self.began)

@@ -190,8 +190,9 @@ class _Team:
         running = run_tasks(work, tasks, len(self._groups), cores=cores, on_report=self._on_epochs)
         left = [len(one.groups) for one in self._everything]
         with self._bar, closing(running):
-            for place, _ in filter(lambda each: not each[1], enumerate(left)):  # a rank without a network
-                yield place, self._runs(place)
+            for place, groups in enumerate(left):
+                if not groups:  # a rank without a network
+                    yield place, self._runs(place)
             for number, tested in running:
                 place, group = self._groups[number]
                 self._going.discard(number)

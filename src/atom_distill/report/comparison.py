@@ -119,7 +119,7 @@ def _facts(view: RunView, which: str) -> dict[str, Cell]:
         "compression": _number(
             ratio,
             "{:,.0f} : 1" if ratio is None or ratio >= _ROUGHLY else "{:,.1f} : 1",
-            f"{real:,} bytes of training images at 8 bits per value, for these" if ratio else "",
+            f"{real:,} bytes of training images for {view.stored_bytes:,}" if ratio else "",
         ),
         "steps": _number(view.steps if view.is_optimized else None),
         "seconds": _number(timed, hint="" if timed is None else duration(timed)),
