@@ -146,6 +146,18 @@ def test_a_set_that_changed_in_between_is_noticed(tmp_path, stop_at):
         extend(tmp_path / "base", tmp_path / "cut", resume=True)
 
 
+def test_a_set_that_was_moved_in_between_is_found_where_it_is(tmp_path, stop_at):
+    make(tmp_path / "base")
+    whole = extend(tmp_path / "base")
+    stop_at(2)
+    with pytest.raises(InterruptedRunError):
+        extend(tmp_path / "base", tmp_path / "cut")
+    stop_at(0)
+    (tmp_path / "base").rename(tmp_path / "moved")
+    assert torch.equal(extend(tmp_path / "moved", tmp_path / "cut", resume=True).images, whole.images)
+    assert load_config(tmp_path / "cut")["settings"]["extend"] == str(tmp_path / "moved")
+
+
 def test_record_and_card_say_what_was_extended(tmp_path):
     make(tmp_path / "base")
     extend(tmp_path / "base", tmp_path / "longer", method="dm")
@@ -183,12 +195,20 @@ def test_settings_are_those_of_the_set_or_given(tmp_path):
         ({"method": "random"}, "random chooses real images anew: `extend` is for methods that optimize"),
         ({"data": toy_dataset((9, 9))}, "another data set, toy: toy has 18 training images, not 26, and"),
         ({"ipc": None}, "Give either `ipc`"),
+        ({"ipc": None, "bytes": 900, "parameterization": "pixels"}, "`bytes` needs a `parameterization` of"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, given, told):
     make(tmp_path / "base", steps=1)
     with pytest.raises((ConfigError, ArtifactError), match=told):
         extend(tmp_path / "base", **given)
+
+
+def test_a_set_of_images_is_not_extended_by_bytes(tmp_path):
+    make(tmp_path / "base", steps=1, parameterization="frequency-8-4")
+    for size in ({"ipc": None, "bytes": 900, "pictures": 40}, {"ipc": 9, "preset": "best"}):
+        with pytest.raises(ConfigError, match="images, whose form stays as it is: extend it by images"):
+            extend(tmp_path / "base", **size)
 
 
 def test_an_imported_or_unfinished_set_is_refused(tmp_path, stop_at):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from atom_distill.api import plan_distillation
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.errors import InterruptedRunError
-from atom_distill.data.dataset import ImageDataset
+from atom_distill.base.network_shape import NetworkShape
+from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.data.dataset import ImageDataset, Split
+from atom_distill.data.subset import hold_out
 from atom_distill.distillation import optimize
 from atom_distill.distillation.method import RunPlan
 from atom_distill.distillation.sampler import ClassSampler
+from atom_distill.evaluation.evaluate import Evaluation
 from distillation.toys import go, toy_dataset
 
 
@@ -44,8 +50,10 @@ def test_the_best_set_on_held_out_images_is_kept_beside_the_last(tmp_path):
     best = DistilledDataset.load(tmp_path / "run", which="best")
     assert (best.steps, best.which) == (4, "best")  # of two equals the earlier
     assert torch.equal(best.images, judge.shown[1])
-    assert torch.equal(last.best.images, judge.shown[1])
-    assert torch.equal(DistilledDataset.load(tmp_path / "run").images, judge.shown[3])
+    loaded = DistilledDataset.load(tmp_path / "run")
+    assert torch.equal(loaded.images, judge.shown[3])
+    for found in (last, loaded, judged(judge, tmp_path / "run", resume=True)):  # the last of which is finished
+        assert torch.equal(found.best.images, judge.shown[1])
     assert [entry.get("held_out_accuracy") for entry in last.history] == [None, 10, None, 30, None, 20, None, 30]
 
 
@@ -84,3 +92,25 @@ def test_the_best_set_survives_a_resume(tmp_path, stop_at):
     assert torch.equal(resumed.best.images, whole.best.images)
     assert resumed.best.steps == 4
     assert resumed.history == whole.history
+
+
+def test_the_judge_trains_on_what_a_file_would_hold_and_tests_on_held_out_images(monkeypatch):
+    """The real test split, whose labels are others here, has no part in it."""
+    data = toy_dataset((30, 30, 30))
+    data = replace(data, test=Split(data.test.images, (data.test.labels + 1) % 3))
+    of_file = {"parameterization": "tiles-2", "bits": 4, "pool": 1, "pool_epochs": 20, "soft_labels": True}
+    rules = {"eval_every": 2, "eval_epochs": 40, "eval_repeats": 2, "holdout": 0.3, "seed": 4}
+    made = go(data=data, steps=2, ipc=5, **of_file, **rules)
+    protocol = PROTOCOLS.get("dm").changed(epochs=40)
+    judge = Evaluation(shape=NetworkShape(width=8), repeats=2, protocol=protocol, seed=4, show_progress=False)
+    held_out, images = hold_out(data, 0.3, 4), made.training_set()
+    expected = judge.of_images(images, made.preprocessing, held_out).mean
+    assert made.history[-1]["held_out_accuracy"] == pytest.approx(expected, abs=1e-9)
+    assert expected != judge.of_images(images, made.preprocessing, data).mean
+    assert expected != judge.of_images(images._replace(soft_labels=None), made.preprocessing, held_out).mean
+
+
+def test_of_a_small_class_only_what_is_not_held_out_is_asked_for():
+    """The preset chooses the number of images, and must not ask for more than there are left."""
+    plan = plan_distillation(toy_dataset((12, 60, 60)), {"preset": "best", "ipc": 1, "eval_every": 10, "pool": 1})
+    assert plan.settings.pictures == 11

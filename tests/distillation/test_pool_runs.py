@@ -256,8 +256,8 @@ def test_initial_images_are_central_images_of_their_class(pool, monkeypatch):
     preprocessing = _preprocessing(plan)
     if plan.pool is not None:
         plan.pool.train(preprocessing, Ranks(), show_progress=False)
-    images = _state(plan, preprocessing, show_progress=False).stored["images"]
     embeddings = _embeddings(plan, preprocessing, show_progress=False)
+    images = _state(plan, preprocessing, lambda: embeddings).stored["images"]
     for label, indices in enumerate(data.class_indices()):
         rows = embeddings(indices).double()
         middle = indices[(rows - rows.mean(0)).norm(dim=1).argmin()]

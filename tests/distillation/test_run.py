@@ -134,6 +134,9 @@ def test_a_run_that_another_process_finishes_while_this_one_waits_is_not_overwri
         ({"imagelr": 1}, UnknownNameError, "setting 'imagelr'.*'image_lr'"),
         ({"augment": "flip_blur"}, ConfigError, "unknown operation 'blur'"),
         ({"device": "nonsense"}, ConfigError, "device 'nonsense' is not available here"),
+        ({"ipc": 5, "parameterization": "tiles-2"}, ConfigError, "ipc 5, each of 4 images, .*`ipc=2` or less"),
+        ({"ipc": 1, "parameterization": "tiles-4"}, ConfigError, "each of 16 images, .*not even one.*`init` noise"),
+        ({"method": "dm", "task_balance": 0.0}, ConfigError, "nothing is left to match: .*`task_balance` above 0"),
     ],
 )
 def test_wrong_settings_are_refused_before_a_folder_is_made(tmp_path, changes, kind, told):
@@ -142,6 +145,11 @@ def test_wrong_settings_are_refused_before_a_folder_is_made(tmp_path, changes, k
     assert re.search(told, str(caught.value))
     assert isinstance(caught.value, AtomError)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_without_a_layer_to_match_is_told():
+    with pytest.raises(ConfigError, match=r"nothing is left to match: .*a deeper network"):
+        go(method="datadam", depth=1, embedding=False)
 
 
 def test_more_images_than_a_class_has_are_fine_from_noise():
@@ -169,7 +177,8 @@ def test_batch_norm_that_nobody_asked_for_sees_the_whole_batch(monkeypatch):
     step = MatchingStep.__call__
     monkeypatch.setattr(MatchingStep, "__call__", lambda self, *rest: (chunks.append(self.chunk), step(self, *rest))[1])
     go(steps=1, chunk=2, ipc=2, batch_real=5)
-    assert chunks == [3 * (5 + 2)]  # at least all real images, and all synthetic ones
+    go(steps=1, chunk=2, ipc=2, batch_real=5, norm="batch")
+    assert chunks == 2 * [3 * (5 + 2)]  # at least all real images, and all synthetic ones
 
 
 @pytest.mark.parametrize(
@@ -191,6 +200,7 @@ def test_batch_norm_that_nobody_asked_for_sees_the_whole_batch(monkeypatch):
         ),
         ({"method": "datadam", "channel_power": 2.0, "eval_epochs": 2}, "no use for channel_power, eval_epochs"),
         ({"embedding": False, "task_balance": 2.0}, "atom has no use for task_balance"),
+        ({"method": "k-means", "depth": 2}, "k-means has no use for batch_real, checkpoint_every, compile, steps"),
     ],
 )
 def test_settings_that_a_method_has_no_use_for_are_told(capsys, settings, told):

@@ -104,7 +104,7 @@ def test_one_is_refused():
 def test_a_file_of_something_else_is_told(tmp_path):
     pixels = torch.zeros(2, 2, 3, 8, 8, dtype=torch.uint8)
     save_snapshots(tmp_path, Snapshots((0, 4), torch.ones(2, dtype=torch.bool), pixels))
-    with pytest.raises(ArtifactError, match="its rows are no indices"):
+    with pytest.raises(ArtifactError, match="its rows are not indices"):
         load_snapshots(tmp_path)
     save_snapshots(tmp_path, Snapshots((0, 4), torch.arange(2), torch.zeros(1, 2, 3, 8, 8, dtype=torch.uint8)))
     with pytest.raises(ArtifactError, match="its pixels do not fit its steps"):

@@ -208,7 +208,7 @@ def test_a_plan_that_cannot_be_ranked_is_refused():
     with pytest.raises(ConfigError, match="protocol quick has none: leave out `augment` none"):
         plan(protocol=QUICK.model_copy(update={"augment": "none"}))
     for accuracy in (-1, 0.98, 100.5, float("nan")):
-        with pytest.raises(ConfigError, match=f"must be a percentage, 1 to 100, got {accuracy}"):
+        with pytest.raises(ConfigError, match=f"must be a percentage, above 1 and at most 100, got {accuracy}"):
             plan(whole=accuracy)
     for accuracy in (1.5, 100):
         assert plan(whole=accuracy).whole == accuracy

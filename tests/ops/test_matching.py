@@ -314,7 +314,7 @@ def test_the_real_side_may_be_anything_without_gradient(randn):
 
 
 def test_wrong_input_is_explained():
-    with pytest.raises(ValueError, match="no statistics: switch on at least one"):
+    with pytest.raises(ValueError, match="nothing is left to match: switch on at least one"):
         matching_vector([])
     with pytest.raises(ValueError, match=r"weights must be >= 0, got \[1.0, -0.5\]"):
         matching_vector([Statistic(torch.zeros(1, 2)), Statistic(torch.zeros(1, 2), -0.5)])

@@ -323,14 +323,14 @@ def test_a_file_without_a_checksum_is_used(capsys):
 
 
 def test_a_network_that_is_gone_is_named():
-    with pytest.raises(CacheError, match="not in the cache"):
+    with pytest.raises(CacheError, match="no longer in the cache"):
         Pool(RECIPE, DATA).load(Pool(RECIPE, DATA).new_network(), 0, 0)
 
 
 def test_a_diverging_training_keeps_nothing(monkeypatch):
     wild = PROTOCOLS.get("pool").model_copy(update={"lr": 1e30})
     monkeypatch.setitem(PROTOCOLS._entries, "pool", wild)
-    with pytest.raises(NonFiniteError, match="network 1 of the pool diverged in epoch 1"):
+    with pytest.raises(NonFiniteError, match="pool of trained networks: network 1 diverged in epoch 1"):
         trained_pool()
     assert not files()
 

@@ -371,5 +371,5 @@ def test_the_machine_chooses_and_the_user_overrides():
     assert ExecutionOptions(at_once=3).plan(CPU, pixels=1e12, repeats=5, cores=2).cores == 2
     assert ExecutionOptions(at_once=1).plan(CPU, pixels=1e12, repeats=5, cores=2).cores == 1
     assert ExecutionOptions(at_once=3).plan(torch.device("cuda"), pixels=1, repeats=2, cores=8).at_once == 2
-    with pytest.raises(ConfigError, match="at-once"):
+    with pytest.raises(ConfigError, match="at_once"):
         ExecutionOptions(at_once=-1)

@@ -31,7 +31,7 @@ def bundled_folder(name: str) -> Path:
     """
     if name not in bundled_names():
         if holds_run(Path(name)):
-            raise ArtifactError(f"{name} is a run folder, not a set that comes along: load it by DistilledDataset.load")
+            raise ArtifactError(f"{name} is a run folder, not a bundled set: load it by DistilledDataset.load")
         raise unknown_name("distilled set", name, bundled_names())
     return SETS_FOLDER / name
 

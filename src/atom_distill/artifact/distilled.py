@@ -16,14 +16,13 @@ from atom_distill.artifact import folder as files
 from atom_distill.artifact.card.content import CardContent
 from atom_distill.artifact.card.layout import GRID_FILE
 from atom_distill.artifact.card.render_card import render_card
-from atom_distill.artifact.head_size import images_within
+from atom_distill.artifact.heads import first_rows, images_within, of_rows, settings_of_head
 from atom_distill.artifact.one_run import require_one_run
 from atom_distill.artifact.pictures import fit_contrast, grid, save_images, save_picture
 from atom_distill.artifact.scores import Score, changing_scores, load_scores, save_scores, with_score
 from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
-from atom_distill.base.errors import ConfigError, ShapeError
+from atom_distill.base.errors import ArtifactError, ConfigError, ShapeError
 from atom_distill.base.files import write_text
-from atom_distill.base.image_grid import to_picture
 from atom_distill.base.writable import noting_failure
 from atom_distill.config.distill import stored_form, stored_form_title
 from atom_distill.ops.parameterization import (
@@ -103,7 +102,7 @@ class DistilledDataset:
         order = self.row_labels.argsort(stable=True)
         self.stored = {name: values[order] for name, values in self.stored.items()}
         if self.soft_labels is not None:
-            self.soft_labels = self.soft_labels.unflatten(0, (len(order), -1))[order].flatten(0, 1)
+            self.soft_labels = of_rows(self.soft_labels, order, len(order))
         self.row_labels = self.row_labels[order]
 
     @classmethod
@@ -128,7 +127,13 @@ class DistilledDataset:
 
         Raises:
             ShapeError: images and labels do not belong together.
+            ConfigError: by the settings, the images are stored in another form.
         """
+        if stored_form(settings) != "pixels":
+            raise ConfigError(
+                f"the images are stored as they are, and not as {stored_form(settings)}: leave `parameterization`, "
+                "`bits`, `bytes` and `pictures` out of the settings"
+            )
         if images.ndim != 4 or labels.shape != images.shape[:1]:
             raise ShapeError(
                 "a distilled set needs images [N, C, H, W] and labels [N], "
@@ -152,7 +157,7 @@ class DistilledDataset:
 
     @cached_property
     def _training_set(self) -> TrainingSet:
-        return decoded(self.values())
+        return decoded(self.stored, self.row_labels, self.parameterization, self.soft_labels)
 
     @property
     def images(self) -> Tensor:
@@ -177,7 +182,11 @@ class DistilledDataset:
     @property
     def per_class(self) -> Tensor:
         """Images of each class, int64 [K]."""
-        return torch.bincount(self.labels, minlength=len(self.class_names))
+        return self._rows_per_class * self.parameterization.images_per_row
+
+    @property
+    def _rows_per_class(self) -> Tensor:
+        return torch.bincount(self.row_labels, minlength=len(self.class_names))
 
     @property
     def ipc(self) -> int | None:
@@ -221,25 +230,25 @@ class DistilledDataset:
         Raises:
             ConfigError: no class has that many.
         """
-        counts = torch.bincount(self.row_labels, minlength=len(self.class_names))
-        if not 1 <= ipc <= int(counts.max()):
-            held = int(counts.max())
+        held = int(self._rows_per_class.max())
+        if not 1 <= ipc <= held:
             possible = "1, since each class has one image" if held == 1 else f"from 1 to {held}, the images of a class"
             raise ConfigError(f"`ipc` must be {possible} here, got {ipc}")
-        place = torch.arange(len(self.row_labels)) - (counts.cumsum(0) - counts)[self.row_labels]
-        rows = (place < ipc).nonzero().flatten()
-        soft = None if self.soft_labels is None else self.soft_labels.unflatten(0, (len(place), -1))[rows].flatten(0, 1)
+        return self._first_rows(ipc).with_measured_size()
+
+    def _first_rows(self, ipc: int) -> DistilledDataset:
+        rows, soft = first_rows(self.row_labels, ipc), self.soft_labels
         return replace(
             self,
             stored={name: values[rows] for name, values in self.stored.items()},
             row_labels=self.row_labels[rows],
-            settings={**self.settings, **self._size_of_head(ipc, len(rows))},
+            settings=settings_of_head(self.settings, ipc, len(rows)),
             scores=[],
             best=None,
             folder=None,
-            soft_labels=soft,
+            soft_labels=None if soft is None else of_rows(soft, rows, len(self.row_labels)),
             first=ipc,
-        ).with_measured_size()
+        )
 
     def head_within(self, bytes: int) -> DistilledDataset:
         """Return the largest head that takes at most so many bytes per class, everything it needs counted.
@@ -247,8 +256,9 @@ class DistilledDataset:
         Raises:
             ConfigError: not even the first image of each class fits.
         """
-        held, classes = int(torch.bincount(self.row_labels).max()), len(self.class_names)
-        return self.head(images_within(bytes, held, lambda ipc: math.ceil(self.head(ipc).stored_bytes / classes)))
+        most, classes = int(self._rows_per_class.max()), len(self.class_names)
+        fits = images_within(bytes, most, lambda ipc: math.ceil(self._first_rows(ipc).stored_bytes / classes))
+        return self._first_rows(fits).with_measured_size()
 
     def with_measured_size(self) -> DistilledDataset:
         """Return the set with the setting `bytes`, if any, replaced by its measured size; likewise its best set."""
@@ -257,11 +267,6 @@ class DistilledDataset:
         best = None if self.best is None else self.best.with_measured_size()
         settings = {**self.settings, "bytes": math.ceil(self.stored_bytes / len(self.class_names))}
         return replace(self, settings=settings, best=best)
-
-    def _size_of_head(self, ipc: int, rows: int) -> dict[str, Any]:
-        """Return the settings that say how large the first stored images of each class are."""
-        sizes = {"ipc": ipc, "pictures": ipc, "budget": rows}
-        return {name: size for name, size in sizes.items() if self.settings.get(name)}
 
     def pixels(self) -> Tensor:
         """Return the images through the inverse preprocessing, rounded and clipped: uint8 [M, C, H, W]."""
@@ -296,24 +301,18 @@ class DistilledDataset:
 
     def to_hf(self) -> datasets.Dataset:
         """Return a Hugging Face dataset of pictures (`image`), named labels (`label`) and, if any, `soft_label`."""
-        from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
+        from atom_distill.artifact.hugging_face import hugging_face_dataset
 
-        features = {"image": Image(), "label": ClassLabel(names=list(self.class_names))}
-        columns: dict[str, Any] = {"image": [to_picture(image) for image in self.pixels()]}
-        columns["label"] = self.labels.tolist()
-        if self.soft_labels is not None:
-            features["soft_label"] = Sequence(Value("float32"))
-            columns["soft_label"] = self.soft_labels.numpy()
-        return Dataset.from_dict(columns, features=Features(features))
+        return hugging_face_dataset(self.pixels(), self.labels, self.class_names, self.soft_labels)
 
     def save(self, folder: str | Path) -> None:
-        """Write the set as a run folder; a folder that holds anything else is refused, not overwritten.
-
-        With several processes, call it in the main one only.
+        """Write the set as a run folder, in one process only; a folder that holds anything else is refused.
 
         Raises:
-            ArtifactError: the folder is in use.
+            ArtifactError: the folder is in use, or this is the best set of a run, which the last one brings along.
         """
+        if self.which == "best":
+            raise ArtifactError("the best set of a run is saved with the last one: export it, or save that one")
         with files.sole_use(Path(folder), resume=False):
             self.write_into(Path(folder))
 
@@ -350,9 +349,7 @@ class DistilledDataset:
     def add_score(self, score: Score) -> list[Score]:
         """Add a score to the set, and to `scores.json` and the card if it has a folder; return all scores.
 
-        It replaces an earlier score with the same settings whose networks it includes.
-
-        With several processes, call it in the main one only.
+        It replaces an earlier score with the same settings whose networks it includes. Call it in one process only.
         """
         if self.folder is None:
             self.scores = with_score(self.scores, score)
@@ -360,8 +357,7 @@ class DistilledDataset:
         with changing_scores(self.folder), noting_failure(self.folder, "the score"):
             self.scores = with_score(load_scores(self.folder), score)
             save_scores(self.folder, self.scores)
-            # The card is that of the last images, whichever were scored.
-            shown = self if self.which == "last" else DistilledDataset.load(self.folder)
+            shown = DistilledDataset.load(self.folder)  # the last images with all they have, whichever were scored
             write_text(self.folder / files.CARD_FILE, render_card(shown.card_content()))
         return self.scores
 
@@ -377,23 +373,28 @@ class DistilledDataset:
             ArtifactError: there is no finished run, a file is missing or damaged, or there is no best set.
         """
         source = Path(folder)
-        config = files.load_config(source)
-        preprocessing = files.load_preprocessing(source)
-        values = files.load_values(source, which)
-        require_one_run(source, values, config["settings"], preprocessing)
-        return cls(
-            stored=values.stored,
-            row_labels=values.row_labels,
-            class_names=values.class_names,
-            preprocessing=preprocessing,
-            settings=config["settings"],
-            parameterization=values.decoder(),
-            dataset=config["dataset"],
-            record=config["record"],
-            history=files.load_history(source),
-            scores=load_scores(source),
-            steps=values.steps,
-            which=which,
-            folder=source,
-            soft_labels=values.soft_labels,
-        )
+        config, preprocessing = files.load_config(source), files.load_preprocessing(source)
+        history, scores = files.load_history(source), load_scores(source)
+
+        def read(which: Which, best: DistilledDataset | None = None) -> DistilledDataset:
+            values = files.load_values(source, which)
+            require_one_run(source, values, config["settings"], preprocessing)
+            return cls(
+                stored=values.stored,
+                row_labels=values.row_labels,
+                class_names=values.class_names,
+                preprocessing=preprocessing,
+                settings=config["settings"],
+                parameterization=values.decoder(),
+                dataset=config["dataset"],
+                record=config["record"],
+                history=history,
+                scores=scores,
+                steps=values.steps,
+                which=which,
+                best=best,
+                folder=source,
+                soft_labels=values.soft_labels,
+            )
+
+        return read(which, best=read("best") if which == "last" and files.has_best(source) else None)

@@ -142,6 +142,11 @@ def is_finished(folder: Path, steps: int) -> bool:
     return written and load_values(folder, "last").steps == steps
 
 
+def has_best(folder: Path) -> bool:
+    """Return whether the set that was best on held-out training images is stored."""
+    return (folder / _TENSOR_FILES["best"]).exists()
+
+
 def has_preprocessing(folder: Path) -> bool:
     """Return whether the transform is stored."""
     return (folder / PREPROCESSING_FILE).exists()
@@ -207,7 +212,7 @@ def _problem(values: StoredValues) -> str | None:
     if not all(isinstance(name, str) for name in values.class_names):
         return "its class names are not text"
     if any(tensor.shape[:1] != labels.shape for tensor in values.stored.values()):
-        return "it has not as many rows as labels"
+        return "it does not have as many rows as labels"
     return _decoding_problem(values)
 
 

@@ -26,7 +26,7 @@ def require_one_run(
     if asked != values.parameterization:
         raise _mixed(folder, f"its images are stored as {values.parameterization}, and by config.yaml as {asked}")
     try:
-        preprocessing.invert(torch.zeros(1, *values.image_shape))
+        preprocessing.apply(torch.zeros(1, *values.image_shape, dtype=torch.uint8))
     except ShapeError as error:
         raise _mixed(folder, f"its preprocessing does not fit its images: {error}") from None
 

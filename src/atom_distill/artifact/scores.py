@@ -108,7 +108,12 @@ class Score(Runs):
 
 
 def with_score(scores: Sequence[Score], new: Score) -> list[Score]:
-    """Return the scores with a new one in the place of the first that it includes, or else at the end."""
+    """Return the scores with a new one in the place of the first that it includes, or else at the end.
+
+    A score that includes the new one says more, and stays as it is.
+    """
+    if any(old.includes(new) and len(old.runs) > len(new.runs) for old in scores):
+        return list(scores)
     places = [place for place, old in enumerate(scores) if new.includes(old)]
     others = [old for place, old in enumerate(scores) if place not in places]
     place = places[0] if places else len(others)

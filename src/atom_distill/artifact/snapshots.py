@@ -55,11 +55,13 @@ def load_snapshots(folder: Path) -> Snapshots | None:
     tensors, facts = load_checked(path)
     try:
         found = Snapshots(tuple(map(int, facts["steps"])), tensors["rows"], tensors["pixels"])
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
         raise ArtifactError(f"{path} holds no snapshots of this tool (lacks {error})") from None
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} holds no snapshots of this tool ({error})") from None
     wanted = (len(found.steps), len(found.rows))
     if found.rows.dtype != torch.int64 or found.rows.ndim != 1:
-        raise ArtifactError(f"{path} holds no snapshots of this tool: its rows are no indices")
+        raise ArtifactError(f"{path} holds no snapshots of this tool: its rows are not indices")
     if found.pixels.shape[:2] != wanted or found.pixels.dtype != torch.uint8 or found.pixels.ndim != 5:
         raise ArtifactError(f"{path} holds no snapshots of this tool: its pixels do not fit its steps")
     return found

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from atom_distill.artifact import folder as files
+from atom_distill.ops.parameterization import Parameterization, Stored
 
 
 class TrainingSet(NamedTuple):
@@ -45,9 +45,17 @@ def images_per_stored(
     return images / stored if stored else None
 
 
-def decoded(values: files.StoredValues) -> TrainingSet:
-    """Return the training set that stored values decode to."""
-    parameterization = values.decoder()
+def decoded(
+    stored: Stored, row_labels: Tensor, parameterization: Parameterization, soft_labels: Tensor | None
+) -> TrainingSet:
+    """Return the training set that stored values decode to.
+
+    Args:
+        stored: values by name, [R, ...].
+        row_labels: int64 [R].
+        parameterization: decodes them.
+        soft_labels: float32 [M, K], of the decoded images; None for hard labels.
+    """
     with torch.no_grad():
-        images = parameterization.decode(values.stored)
-    return TrainingSet(images, values.row_labels.repeat_interleave(parameterization.images_per_row), values.soft_labels)
+        images = parameterization.decode(stored)
+    return TrainingSet(images, row_labels.repeat_interleave(parameterization.images_per_row), soft_labels)

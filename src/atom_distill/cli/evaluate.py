@@ -84,8 +84,8 @@ class MachineOptions(BaseModel):
     )
     at_once: int = Field(
         default=0,
-        description="Number of networks that train at the same time, on a CPU in worker processes; 0: all on a GPU; "
-        "one on a CPU, or in a long evaluation one per core.",
+        description="Number of networks that train at the same time, on a CPU in worker processes; 0: up to 10 on a "
+        "GPU; one on a CPU, or in a long evaluation one per core.",
     )
 
 

@@ -262,8 +262,8 @@ class DistillConfig(BaseModel):
     )
     synthetic_dtype: Precision = Field(
         default="float32",
-        description="Precision for the synthetic images, forward and backward; auto: bfloat16 if the processor "
-        "supports it.",
+        description="Precision for the synthetic images; auto: bfloat16 if the processor supports it. With float32 on "
+        "a CPU, the backward convolutions follow --real-dtype.",
     )
     chunk: int = Field(
         default=0,

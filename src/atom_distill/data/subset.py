@@ -45,25 +45,31 @@ def random_subset(dataset: ImageDataset, per_class: int | Tensor, seed: int) -> 
     return torch.cat(chosen)
 
 
-def require_images(dataset: ImageDataset, per_class: int | Tensor, otherwise: str = "", *, size: str = "ipc") -> None:
+def require_images(
+    dataset: ImageDataset, per_class: int | Tensor, otherwise: str = "", *, size: str = "ipc", of_each: int = 1
+) -> None:
     """Raise an error unless every class has enough training images.
 
     Args:
         dataset: real images.
-        per_class: images of each class; one number for all, or int64 [K].
+        per_class: stored images of each class; one number for all, or int64 [K].
         otherwise: what else the user can do, for the message.
         size: the setting that asks for so many.
+        of_each: real images that a stored one holds.
 
     Raises:
         ConfigError: a class has fewer; the message names the class that lacks most.
     """
     sizes, wanted = dataset.class_sizes(), torch.as_tensor(per_class).expand(dataset.num_classes)
-    short = int((wanted - sizes).argmax())
-    available = int(sizes[short])
-    if wanted[short] > available:
+    short = int((wanted * of_each - sizes).argmax())
+    asked, available = int(wanted[short]), int(sizes[short])
+    if asked * of_each > available:
+        images = f", each of {of_each} images," if of_each > 1 else ""
+        possible = available // of_each
+        instead = f"use `{size}={possible}` or less{otherwise}" if possible else f"not even one can be made{otherwise}"
         raise ConfigError(
-            f"{size} {int(wanted[short])} is more than the {available} training images of class "
-            f"{dataset.class_names[short]!r}: use `{size}={available}` or less{otherwise}"
+            f"{size} {asked}{images} is more than the {available} training images of class "
+            f"{dataset.class_names[short]!r}: {instead}"
         )
 
 
@@ -147,6 +153,11 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
 
 
+def held_out_images(size: int, share: float) -> int:
+    """Return how many images of a class of at least two `hold_out` takes."""
+    return min(size - 1, max(1, round(share * size)))
+
+
 def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:
     """Make a share of each class's training images the test split; the real test split is dropped.
 
@@ -159,7 +170,7 @@ def hold_out(dataset: ImageDataset, share: float, seed: int) -> ImageDataset:
     for label, indices in enumerate(dataset.class_indices()):
         if len(indices) < 2:
             raise ConfigError(f"class {dataset.class_names[label]!r} has one training image: nothing can be held out")
-        count = min(len(indices) - 1, max(1, round(share * len(indices))))
+        count = held_out_images(len(indices), share)
         order = torch.randperm(len(indices), generator=generator(seed, "hold out", label))
         held.append(indices[order[:count]])
         kept.append(indices[order[count:]])

@@ -165,7 +165,7 @@ def _require_some_classes(base: DistilledDataset, dataset: ImageDataset) -> None
     others = sorted(set(base.class_names) - set(dataset.class_names))
     if others:
         raise ArtifactError(
-            f"{base.folder} has classes that {dataset.name} has not as it is loaded here: "
+            f"{base.folder} has classes that {dataset.name}, as loaded here, does not have: "
             f"{', '.join(map(repr, others[:5]))}; `classes` must name all classes of the result, old and new"
         )
     if whole_fingerprint(str(base.dataset.get("fingerprint"))) != whole_fingerprint(dataset.fingerprint):
@@ -174,7 +174,7 @@ def _require_some_classes(base: DistilledDataset, dataset: ImageDataset) -> None
             "the options of that run, but for `classes`"
         )
     if len(base.class_names) == dataset.num_classes:
-        raise ConfigError(f"{base.folder} has all {dataset.num_classes} classes already: `add_classes` has none to add")
+        raise ConfigError(f"{base.folder} already has all {dataset.num_classes} classes: `add_classes` has none left")
     if base.soft_labels is not None:
         raise ConfigError(f"the soft labels of {base.folder} are probabilities of its own classes: none can be added")
     if base.settings.get("budget"):

@@ -42,13 +42,23 @@ def initial_images(
         return preprocessing.apply(dataset.train.images[random_subset(dataset, per_class, seed)])
     if init == "k-means":
         assert embeddings is not None
-        return preprocessing.apply(dataset.train.images[_central(dataset, embeddings(), per_class, seed)])
+        return preprocessing.apply(dataset.train.images[central_images(dataset, embeddings(), per_class, seed)])
     shape = (int(per_class.sum()), *dataset.image_shape)
     return torch.randn(shape, generator=generator(seed, "initial"))
 
 
-def _central(dataset: ImageDataset, embeddings: Embeddings, per_class: Tensor, seed: int) -> Tensor:
-    """Return indices of the images nearest to the centers of each class's clusters, int64 [M], class after class."""
+def central_images(dataset: ImageDataset, embeddings: Embeddings, per_class: Tensor, seed: int) -> Tensor:
+    """Return indices of the images nearest to the centers of each class's clusters, int64 [M], class after class.
+
+    Args:
+        dataset: its training split is clustered, each class by itself.
+        embeddings: of the training images.
+        per_class: clusters of each class, int64 [K].
+        seed: the run's seed.
+
+    Raises:
+        ConfigError: a class has fewer images.
+    """
     require_images(dataset, per_class)
     chosen = []
     for label, (indices, count) in enumerate(zip(dataset.class_indices(), per_class.tolist(), strict=True)):

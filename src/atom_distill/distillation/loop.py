@@ -53,7 +53,7 @@ class Loop:
         config: the run's settings.
         device: where the values are optimized.
         folder: where checkpoints go; None for a run in memory.
-        held_out_accuracy: evaluates a set every `eval_every` steps.
+        held_out_accuracy: evaluates a set every `eval_every` steps; None for a run without evaluations.
         recorder: keeps snapshots of the images; None keeps none.
         frozen: which rows stay as they are, bool [r], on the device; None for none.
         refit: fits the rounding of `parameterization` to the values of all classes, and returns its fitted tensors;
@@ -108,7 +108,7 @@ class Loop:
                     self._require_finite(read)
                     state = replace(state, seconds=time.monotonic() - started)  # a GPU has finished the step now
                     if self.refit is not None and refit_is_due(state.step):
-                        state = replace(state, form=self.refit(self._whole(state.result)))
+                        state = replace(state, form=self.refit(self._whole(state)))
                     state, loss = self._log(read, state, metrics)
                     stopped = stops and not last
                 self._record(state, last=last)
@@ -133,7 +133,7 @@ class Loop:
 
     def _is_used(self, step: int) -> bool:
         """Return whether the values after a step go anywhere but into the next one, so that its loss must be known."""
-        every = (self.config.checkpoint_every, self.config.eval_every if self.held_out_accuracy is not None else 0)
+        every = (self.config.checkpoint_every, self.config.eval_every)
         last = step == self.config.steps
         shown = self.recorder is not None and self.recorder.is_due(step, last=last)
         refit = self.refit is not None and refit_is_due(step)
@@ -142,7 +142,7 @@ class Loop:
     def _require_finite(self, read: list[StepLoss]) -> None:
         for each in read:
             if not math.isfinite(each.loss):
-                raise self._not_finite(f"the loss became {each.loss}", each.step)
+                raise self._not_finite(f"the loss became {each.loss}", each.step, changed=each.step > 0)
 
     def _log(self, read: list[StepLoss], state: RunState, metrics: MetricLogger) -> tuple[RunState, float]:
         """Write the losses of steps up to that of the state, and evaluate it where that is due.
@@ -166,11 +166,10 @@ class Loop:
 
     def _evaluate(self, state: RunState, loss: float, terms: Mapping[str, float], metrics: MetricLogger) -> RunState:
         """Log the step; where an evaluation is due, log it as well and keep the set if it is the best."""
-        every = self.config.eval_every
-        if self.held_out_accuracy is None or not every or state.step % every:
+        if self.held_out_accuracy is None or state.step % self.config.eval_every:
             metrics.write(state.step, loss, terms)
             return state
-        whole = {name: values.cpu().clone() for name, values in self._whole(state.result).items()}
+        whole = {name: values.cpu().clone() for name, values in self._whole(state).items()}
         accuracy = self.held_out_accuracy(whole)
         metrics.write(state.step, loss, terms, held_out_accuracy=accuracy)
         if state.best is not None and accuracy <= state.best.accuracy:
@@ -180,19 +179,25 @@ class Loop:
     def _record(self, state: RunState, *, last: bool) -> None:
         """Take a snapshot where one is due; all ranks agree on when."""
         if self.recorder is not None and self.recorder.is_due(state.step, last=last):
-            self.recorder.add(state.step, self.parameterization.decode(self._whole(state.result)))
+            self.recorder.add(state.step, self.parameterization.decode(self._whole(state)))
 
-    def _whole(self, stored: Stored) -> dict[str, Tensor]:
-        """Return the values of all classes."""
-        return {name: self.shard.gather(values) for name, values in stored.items()}
+    def _whole(self, state: RunState) -> dict[str, Tensor]:
+        """Return the values of all classes, as they would be the result."""
+        whole = {name: self.shard.gather(values) for name, values in state.result.items()}
+        self._require_finite_values(whole, state.step)
+        return whole
+
+    def _require_finite_values(self, stored: Stored, step: int) -> None:
+        """Refuse values of all classes that an update has made NaN or infinite."""
+        if not all(bool(torch.isfinite(values).all()) for values in stored.values()):
+            raise self._not_finite("the images became NaN or infinite", step - 1, changed=True)
 
     def _checkpoint(self, state: RunState, *, now: bool) -> None:
         every = self.config.checkpoint_every
         if not (now or (every and state.step % every == 0)):
             return
         state = state.map_rows(self.shard.gather)
-        if not all(bool(torch.isfinite(values).all()) for values in state.stored.values()):
-            raise self._not_finite("the images became NaN or infinite", state.step - 1)
+        self._require_finite_values(state.stored, state.step)
         folder, recorder = self.folder, self.recorder
 
         def save() -> None:
@@ -204,13 +209,12 @@ class Loop:
         if folder is not None:
             self.shard.ranks.broadcast_from_rank0(save)
 
-    def _not_finite(self, what: str, step: int) -> NonFiniteError:
+    def _not_finite(self, what: str, step: int, *, changed: bool) -> NonFiniteError:
         saved = checkpoints(self.folder) if self.folder is not None else []
         good = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
-        if step == 0:
+        advice = f"Try a smaller `image_lr` (now {self.config.image_lr:g}), with a new `out`"
+        if not changed:
             advice = "No image has changed yet: look for extreme settings, such as spatial_power or task_balance"
-        else:
-            advice = f"Try a smaller `image_lr` (now {self.config.image_lr:g}), with a new `out`"
         return NonFiniteError(f"{what} at step {step + 1}; {good}. {advice}")
 
     def _interrupted(self, step: int) -> InterruptedRunError:

@@ -29,7 +29,7 @@ class MatchingExecution:
         real_dtype: precision of the no-gradient branch.
         synthetic_dtype: precision of the branch of synthetic images.
         compiled: whether torch.compile is tried.
-        chunk: images in one forward pass.
+        chunk: images in one forward pass; a network that normalizes over the batch gets the whole batch.
     """
 
     device: torch.device
@@ -62,11 +62,9 @@ def plan_execution(
     _, height, width = image_shape
     passes = 6 if config.label_weight else 3  # forward and backward, in one network or two
     real, synthetic = config.classes_in_step(num_classes) * config.batch_real, config.images_in_step(num_classes)
-    images = real + passes * synthetic * images_per_row
+    passed = real + passes * synthetic * images_per_row
     chunk = config.chunk or max(1, _CHUNK_PIXELS.get(device.type, _CHUNK_PIXELS["cpu"]) // (height * width))
-    if config.norm == "batch":
-        chunk = images  # BatchNorm's statistics are those of the whole batch, which must not be cut
-    pays = config.steps * images * height * width >= _COMPILE_FROM
+    pays = config.steps * passed * height * width >= _COMPILE_FROM
     compiled = config.compile == "on" or (config.compile == "auto" and pays and can_compile(device))
     real_dtype, synthetic_dtype = (_dtype(asked, device) for asked in (config.real_dtype, config.synthetic_dtype))
     return MatchingExecution(device, real_dtype, compiled, chunk, synthetic_dtype)

@@ -62,7 +62,7 @@ class MatchingMethod(Method):
         self.objective(own)
         _prefixes(settings)
 
-    def largest_chunk(self, plan: ChunkRequest, own: MethodSettings) -> int:
+    def largest_chunk(self, request: ChunkRequest, own: MethodSettings) -> int:
         """See `Method.largest_chunk`."""
         import torch
 
@@ -70,24 +70,24 @@ class MatchingMethod(Method):
         from atom_distill.distillation.memory_limit import Demand, affordable_chunk, footprint
         from atom_distill.models.build import build_model
 
-        settings, training = plan.settings, plan.training
+        settings, training = request.settings, request.training
         assert settings.memory is not None  # without a limit nobody asks
         with torch.device("meta"):  # sizes without memory
             shape, of_data = settings.network_shape(), (training.image_shape, training.num_classes)
             networks = [build_model(arch, *of_data, shape) for arch in settings.architectures]
-        rows = int(plan.rows_per_class.sum())
-        in_step = plan.rows_per_class.clamp_max(settings.batch_synthetic or rows)
+        rows = int(request.rows_per_class.sum())
+        in_step = request.rows_per_class.clamp_max(settings.batch_synthetic or rows)
         demand = Demand(
             image_shape=training.image_shape,
-            per_class=in_step * plan.parameterization.images_per_row,
-            stored_bytes=4 * plan.parameterization.values_per_row() * rows,
+            per_class=in_step * request.parameterization.images_per_row,
+            stored_bytes=4 * request.parameterization.values_per_row() * rows,
             real=training.class_sizes().clamp_max(settings.batch_real),
-            ranks=plan.ranks,
+            ranks=request.ranks,
             classes_in_step=settings.classes_in_step(training.num_classes),
             whitened=settings.preprocess == "zca",
-            compiled=len(networks) if plan.execution.compiled else 0,
+            compiled=len(networks) if request.execution.compiled else 0,
         )
-        held = 0 if plan.execution.device.type == "cuda" else held_bytes()
+        held = 0 if request.execution.device.type == "cuda" else held_bytes()
         chunks = []
         for network in networks:
             of_one = footprint(network, self.objective(own).statistics, training.image_shape)
@@ -97,7 +97,7 @@ class MatchingMethod(Method):
         chunk = min(chunks)
         if chunk < settings.chunk:
             note(f"chunk {settings.chunk} is more than memory {settings.memory:g} allows: it is {chunk}")
-        return min(chunk, plan.execution.chunk)
+        return min(chunk, request.execution.chunk)
 
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:
         """See `Method.distill`."""
@@ -204,8 +204,12 @@ class EmbeddingSettings(SpatialAttentionSettings):
 
 
 def _attention_objective(settings: AttentionSettings) -> Objective:
-    if not (settings.spatial or settings.channel or settings.embedding or settings.second_moments):
-        raise ConfigError("spatial, channel and embedding are all off: nothing is left to match")
+    embedding = settings.embedding and settings.task_balance > 0
+    if not (settings.spatial or settings.channel or embedding or settings.second_moments):
+        raise ConfigError(
+            "nothing is left to match: switch on `spatial`, `channel`, `embedding` with a `task_balance` above 0, or "
+            "`second_moments`"
+        )
     from atom_distill.ops.matching import Objective, attention_mixer
 
     return Objective(partial(attention_mixer, **settings.model_dump()))

@@ -18,7 +18,7 @@ GIB = 2**30
 _COPIES_OF_SET = 6
 """The stored values, their gradient, two moments, their average, and one more that is being written."""
 _COPIES_OF_MEANS = 3
-"""Class means of real and of synthetic matching_vectors, and their gradient."""
+"""Class means of real and of synthetic matching vectors, and their gradient."""
 _STEPS_OF_PREPARATION = 4
 """Float copies of a real image on its way into the network."""
 _PREPARED = CHUNKS_PREPARED * _STEPS_OF_PREPARATION

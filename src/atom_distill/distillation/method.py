@@ -56,8 +56,8 @@ class RunPlan:
         settings: general settings, nothing in them left to the machine.
         method: what is computed in a step.
         method_settings: the method's own settings.
-        origins: where each setting comes from: "given", "extended set", "preset", "paper", "data set and size",
-            "default", or "machine".
+        origins: where each setting comes from: "given", "run" (that is resumed), "extended set", "preset", "paper",
+            "data set and size", "default", or "machine".
         dataset: the real set.
         training: the images to distill; where the run evaluates, its test split is held out of them.
         encoders: the matching networks, which take turns in the steps; of most runs, one.
@@ -111,7 +111,7 @@ class RunPlan:
         """Decoded images of each class, int64 [K]."""
         return self.rows_per_class * self.parameterization.images_per_row
 
-    @cached_property
+    @property
     def all_settings(self) -> dict[str, Any]:
         """General settings and the method's own by name, as config.yaml holds them."""
         return {**self.settings.model_dump(), **self.method_settings.model_dump()}
@@ -209,13 +209,13 @@ class Method(ABC):
             ConfigError: the message says what to change.
         """
 
-    def largest_chunk(self, plan: ChunkRequest, own: MethodSettings) -> int:
+    def largest_chunk(self, request: ChunkRequest, own: MethodSettings) -> int:
         """Return the largest number of images in a forward pass under the memory limit.
 
         Raises:
             ConfigError: the limit is too small.
         """
-        return plan.execution.chunk
+        return request.execution.chunk
 
     @abstractmethod
     def distill(self, plan: RunPlan, start: RunStart, *, show_progress: bool) -> RunResult:

@@ -8,12 +8,13 @@ from functools import partial
 from atom_distill.artifact.training_set import TrainingSet
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation.images_per_class import class_labels
-from atom_distill.distillation.loop import Loop, Matching
+from atom_distill.distillation.loop import HeldOutAccuracy, Loop, Matching
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
 from atom_distill.distillation.metric_logger import MetricLogger
 from atom_distill.distillation.real_clusters import RealClusters
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.distillation.snapshot_recorder import SnapshotRecorder
+from atom_distill.distillation.soft_labels import soft_labels
 from atom_distill.distillation.stored_form import finished, refits, refitted
 from atom_distill.evaluation.evaluate import Evaluation
 from atom_distill.ops.parameterization import Stored
@@ -41,7 +42,7 @@ def optimize(matching: Matching, plan: RunPlan, start: RunStart, *, show_progres
         config=settings,
         device=plan.execution.device,
         folder=plan.out,
-        held_out_accuracy=lambda stored: held_out_accuracy(plan, start.preprocessing, stored),
+        held_out_accuracy=_held_out_accuracy(plan, start.preprocessing) if settings.eval_every else None,
         recorder=_recorder(plan, start),
         refit=partial(refitted, plan) if refits(plan) else None,
         frozen=None if plan.extension is None else plan.shard.take(plan.extension.frozen).to(plan.execution.device),
@@ -67,15 +68,20 @@ def real_images(plan: RunPlan, preprocessing: Preprocessing, clusters: RealClust
     )
 
 
+def _held_out_accuracy(plan: RunPlan, preprocessing: Preprocessing) -> HeldOutAccuracy:
+    return lambda stored: held_out_accuracy(plan, preprocessing, stored)
+
+
 def held_out_accuracy(plan: RunPlan, preprocessing: Preprocessing, stored: Stored) -> float:
     """Return the accuracy of networks trained on a set as a file would hold it, on held-out training images, percent.
 
     Where matching networks of several architectures take turns, it is the mean of theirs.
     """
     form, values = finished(plan, stored)
-    images = TrainingSet(form.decode(values), class_labels(plan.images_per_class), None)
+    images = form.decode(values)
+    training_set = TrainingSet(images, class_labels(plan.images_per_class), soft_labels(plan, images))
     found = [
-        _evaluation(plan, arch).of_images(images, preprocessing, plan.training).mean
+        _evaluation(plan, arch).of_images(training_set, preprocessing, plan.training).mean
         for arch in plan.settings.architectures
     ]
     return statistics.fmean(found)

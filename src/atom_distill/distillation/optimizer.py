@@ -66,12 +66,12 @@ def _optimizer(values: list[Tensor], config: DistillConfig) -> Optimizer:
 
 
 class RunningAverage:
-    """An exponential moving average of each stored row over the steps that moved it, instead of its last state.
+    """An exponential moving average of each stored row over the steps in which it had a gradient.
 
     A set is pushed about by each step's network, real images and augmentation; the average is not.
 
     Args:
-        decay: weight of the past, in (0, 1): it reaches back about 1 / (1 - decay) moves of a row. 0: no average.
+        decay: weight of the past, in (0, 1): it reaches back about 1 / (1 - decay) such steps. 0: no average.
         average: of the steps so far; None at the start.
     """
 

@@ -19,10 +19,10 @@ from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, Distill
 from atom_distill.config.presets import SetFacts, size_in_bytes
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.original import difference_from
-from atom_distill.data.subset import hold_out, require_images
+from atom_distill.data.subset import held_out_images, hold_out, require_images
 from atom_distill.distillation.extension import Extension, preprocessed_by, taken_settings
 from atom_distill.distillation.images_per_class import images_per_class
-from atom_distill.distillation.matching_execution import plan_execution
+from atom_distill.distillation.matching_execution import MatchingExecution, plan_execution
 from atom_distill.distillation.method import ChunkRequest, EncoderPlan, Method, RunPlan
 from atom_distill.distillation.methods import find_method
 from atom_distill.distillation.network_sources import build_network_source
@@ -32,7 +32,7 @@ from atom_distill.distillation.shard import Shard
 from atom_distill.distillation.stored_form import require_room
 from atom_distill.models.batch_norm import mixes_images, synchronized
 from atom_distill.models.build import build_model
-from atom_distill.ops.parameterization import build_parameterization
+from atom_distill.ops.parameterization import Parameterization, build_parameterization
 from atom_distill.processes.ranks import Ranks, require_device_for_each
 from atom_distill.training.pool import Pool, PoolRecipe
 
@@ -91,7 +91,7 @@ def plan_run(
                     "(e.g. `norm=instance`)"
                 )
             synchronized(encoder.network, execution.device)
-    _require_initial_images(training, settings, method, shard.rows_per_class * parameterization.images_per_row)
+    _require_initial_images(training, settings, method, shard.rows_per_class, parameterization.images_per_row)
     return RunPlan(
         settings=settings,
         method=method,
@@ -130,7 +130,7 @@ def _resolved(dataset: ImageDataset, given: Mapping[str, Any]) -> Resolved:
     if len(folders) > 1:
         raise ConfigError("`extend` adds images and `add_classes` classes: give one, and the other in a second run")
     taken = taken_settings(DistilledDataset.load(folders[0]), dataset, given) if folders else None
-    return resolve(_facts(dataset), given, taken)
+    return resolve(_facts(dataset, given), given, taken)
 
 
 def _with_whole_path(given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,41 +146,54 @@ def _extension(dataset: ImageDataset, settings: DistillConfig, method: Method, r
     if not method.takes_steps:
         name = "extend" if settings.extend else "add_classes"
         raise ConfigError(f"{method.name} chooses real images anew: `{name}` is for methods that optimize images")
-    return Extension.of(DistilledDataset.load(settings.extended_run), dataset.class_names, rows)
+    base = DistilledDataset.load(settings.extended_run)
+    if settings.bytes is not None and not base.settings.get("bytes"):
+        raise ConfigError(
+            f"{base.folder} is a set of {len(base)} images, whose form stays as it is: extend it by images (`ipc`), "
+            "and not by `bytes` or with the preset best, which makes bytes of a number of images"
+        )
+    return Extension.of(base, dataset.class_names, rows)
 
 
-def _facts(dataset: ImageDataset) -> SetFacts:
+def _facts(dataset: ImageDataset, given: Mapping[str, Any]) -> SetFacts:
+    """Return what defaults depend on; of the smallest class, only the images that a run distills are counted."""
     smallest = int(dataset.class_sizes().min())
+    if given.get("eval_every") and smallest > 1:
+        share = given.get("holdout") or DistillConfig.model_fields["holdout"].default
+        smallest -= held_out_images(smallest, share) if 0 < share < 1 else 0  # another share is refused later
     return SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train), smallest)
 
 
 def _for_this_machine(dataset: ImageDataset, resolved: Resolved, ranks: int) -> Resolved:
     """Replace what is left to the machine by what it means here, so that the run can be continued exactly."""
     settings = resolved.general
-    images_per_row = build_parameterization(settings.form, dataset.image_shape).images_per_row
-    execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, images_per_row)
+    parameterization = build_parameterization(settings.form, dataset.image_shape)
+    execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, parameterization.images_per_row)
     final = settings.model_copy(
         update={
             "device": str(execution.device),
             "real_dtype": str(execution.real_dtype).removeprefix("torch."),
             "synthetic_dtype": str(execution.synthetic_dtype).removeprefix("torch."),
             "compile": "on" if execution.compiled else "off",
-            "chunk": _chunk(dataset, resolved, ranks),
+            "chunk": _chunk(dataset, resolved, parameterization, execution, ranks),
         }
     )
     decided = {name: "machine" for name in EXECUTION if getattr(final, name) != getattr(settings, name)}
     return Resolved(final, resolved.own, {**resolved.origins, **decided})
 
 
-def _chunk(dataset: ImageDataset, resolved: Resolved, ranks: int) -> int:
+def _chunk(
+    dataset: ImageDataset,
+    resolved: Resolved,
+    parameterization: Parameterization,
+    execution: MatchingExecution,
+    ranks: int,
+) -> int:
     """Return how many images a forward pass may have, under the memory limit if there is one."""
     settings = resolved.general
-    method = find_method(settings.method)
-    parameterization = build_parameterization(settings.form, dataset.image_shape)
-    images_per_row = parameterization.images_per_row
-    execution = plan_execution(settings, dataset.image_shape, dataset.num_classes, images_per_row)
     if settings.memory is None:
         return execution.chunk
+    method = find_method(settings.method)
     training = _training_images(dataset, settings, method)
     rows = images_per_class(training, settings.rows_per_class, settings.budget)
     request = ChunkRequest(settings, execution, training, parameterization, rows, ranks)
@@ -198,7 +211,7 @@ def _resumed(dataset: ImageDataset, given: Mapping[str, Any], out: Path, ranks: 
     values = {**general.model_dump(), **own.model_dump()}
     require_known(given, find_method(general.method))
     # The command that started a run also resumes it: of a number of images, the preset may have made bytes.
-    others, size = size_in_bytes(_facts(dataset), {**given, "preset": general.preset})
+    others, size = size_in_bytes(_facts(dataset, given), {**given, "preset": general.preset})
     if size:
         given = {**others, **size}
     changes = {
@@ -206,22 +219,24 @@ def _resumed(dataset: ImageDataset, given: Mapping[str, Any], out: Path, ranks: 
         for name, value in given.items()
         if name in values and value not in (None, values[name]) and not _asks_for_auto_again(name, value)
     }
-    fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME | EXECUTION}
+    # A set that is extended may have been moved; whether it is the same one, its checksum says when the run goes on.
+    movable = {name for name in _EXTENDING if values.get(name)}
+    fixed = {name: value for name, value in changes.items() if name not in CHANGEABLE_ON_RESUME | EXECUTION | movable}
     if fixed:
         told = ", ".join(f"{name} {values.get(name)}, not {value}" for name, value in fixed.items())
         raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another `out`")
-    moved = sorted(EXECUTION & changes.keys())
+    final, own = validated_pair(find_method(general.method), {**_given(values), **changes})
+    if changes.keys() & {"chunk", "memory"} or (final.memory is not None and "device" in changes):
+        # The chunk that is asked for, not that of the run, which may be what an earlier limit allowed.
+        asked = final.model_copy(update={"chunk": given.get("chunk") or 0})
+        final = _for_this_machine(dataset, Resolved(asked, own, {}), ranks).general
+    moved = sorted(name for name in EXECUTION if getattr(final, name) != getattr(general, name))
     if moved:
         note(f"resuming with another {', '.join(moved)}: the result will differ from an uninterrupted run by rounding")
-    general, own = validated_pair(find_method(general.method), {**_given(values), **changes})
-    resolved = Resolved(general, own, {name: "given" if name in changes else "run" for name in values})
-    if "memory" in changes and "chunk" not in changes:
-        free = Resolved(general.model_copy(update={"chunk": 0}), own, resolved.origins)
-        general = general.model_copy(update={"chunk": _chunk(dataset, free, ranks)})
     done = last_step(out)
-    if general.steps < done:
+    if final.steps < done:
         raise ArtifactError(f"{out} has done {done} steps already; give `steps` {done} or more, or another `out`")
-    return Resolved(general, own, resolved.origins)
+    return Resolved(final, own, {name: "given" if name in changes else "run" for name in values})
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,13 +281,13 @@ def _encoder(
 
 
 def _require_initial_images(
-    training: ImageDataset, settings: DistillConfig, method: Method, images_wanted: Tensor
+    training: ImageDataset, settings: DistillConfig, method: Method, rows_per_class: Tensor, images_per_row: int
 ) -> None:
     """Make sure that every class has the real images that the run begins with, or chooses."""
     size, others = "ipc", ", or a `budget` of images in all"
     if settings.bytes is not None:
         size, others = "pictures", ""
     if not method.takes_steps:
-        require_images(training, images_wanted, others, size=size)
+        require_images(training, rows_per_class, others, size=size, of_each=images_per_row)
     elif settings.init != "noise":
-        require_images(training, images_wanted, f", or `init` noise{others}", size=size)
+        require_images(training, rows_per_class, f", or `init` noise{others}", size=size, of_each=images_per_row)

@@ -38,18 +38,13 @@ class Resolved:
     Attributes:
         general: those that every method has.
         own: those of the method.
-        origins: where each comes from: "given", "extended set", "preset", "paper", "data set and size", "default" or
-            "machine".
+        origins: where each comes from: "given", "run" (that is resumed), "extended set", "preset", "paper",
+            "data set and size", "default" or "machine".
     """
 
     general: DistillConfig
     own: MethodSettings
     origins: Mapping[str, str]
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """All settings by name."""
-        return {**self.general.model_dump(), **self.own.model_dump()}
 
 
 def resolve(facts: SetFacts, given: Mapping[str, Any], taken: Mapping[str, Any] | None = None) -> Resolved:
@@ -77,9 +72,10 @@ def resolve(facts: SetFacts, given: Mapping[str, Any], taken: Mapping[str, Any] 
     preset, sized = {**size, **preset_settings(facts, wanted)}, settings_for_bytes(facts, wanted)
     default: dict[str, Any] = {}
     paper = {name: value for name, value in paper.items() if name not in sized}
-    if {**preset, **taken, **given}.get("image_optimizer") == "adam":
-        del paper["image_lr"]  # it is for SGD
+    if {**paper, **preset, **taken, **given}.get("image_optimizer") == "adam":
         default["image_lr"] = ADAM_LR
+        if method.defaults.get("image_optimizer") != "adam" or "image_lr" not in method.defaults:
+            del paper["image_lr"]  # it is for SGD
     general, own = validated_pair(method, {**default, **sized, **paper, **preset, **taken, **given})
     sources = {"given": given, "extended set": taken, "preset": preset, "paper": paper, "data set and size": sized}
     names = [*DistillConfig.model_fields, *method.settings_model.model_fields]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
@@ -25,12 +23,12 @@ from atom_distill.distillation.initial_images import initial_images
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
 from atom_distill.distillation.real_clusters import RealClusters
 from atom_distill.distillation.run_state import RunState, last_step, load_newest_checkpoint
+from atom_distill.distillation.soft_labels import soft_labels
 from atom_distill.distillation.stored_form import finished, fitted_form, restored_form, rounded_form
 from atom_distill.ops.parameterization import Stored
 from atom_distill.ops.preprocessing import Preprocessing
 from atom_distill.training.embeddings import Embeddings
 from atom_distill.training.reference_network import ReferenceRecipe, reference_network
-from atom_distill.training.soft_labels import soft_labels_of
 
 _CLUSTERS_FILE = "real-clusters.safetensors"
 _REFERENCE_EPOCHS = 10
@@ -69,12 +67,13 @@ def _run(plan: RunPlan, *, show_progress: bool) -> DistilledDataset:
             pool.train(preprocessing, ranks, show_progress=show_progress)
         started += time.monotonic() - before  # the pool has a time of its own, whether it was cached or not
         record = {**record, "pool_seconds": _pool_seconds(plan)}
-    state = ranks.broadcast_from_rank0(lambda: _state(plan, preprocessing, show_progress=show_progress))
+    embeddings = cache(partial(_embeddings, plan, preprocessing, show_progress=show_progress))
+    state = ranks.broadcast_from_rank0(lambda: _state(plan, preprocessing, embeddings))
     if state.form:
         plan = replace(plan, parameterization=restored_form(plan, state.form))
     clusters = None
     if plan.settings.real_batches == "k-means" and plan.method.takes_steps:
-        clusters = ranks.broadcast_from_rank0(lambda: _clusters(plan, preprocessing, show_progress=show_progress))
+        clusters = ranks.broadcast_from_rank0(lambda: _clusters(plan, embeddings))
     start = RunStart(preprocessing, state, clusters)
     started -= state.seconds
     result = plan.method.distill(plan, start, show_progress=show_progress)
@@ -118,12 +117,17 @@ def _begin(plan: RunPlan) -> Mapping[str, Any]:
     if files.holds_run(plan.out):
         require_writable(plan.out, "out")
         stored = files.load_config(plan.out)["record"]
-        if stored.get("extended") != record.get("extended"):
+        if _but_place(stored.get("extended")) != _but_place(record.get("extended")):
             raise ArtifactError(f"{plan.settings.extended_run} is another set than when the run in {plan.out} began")
         _note_differences(plan.out, stored, record)
         record = {"method": method, **stored}
     files.save_config(plan.out, settings=plan.all_settings, dataset=plan.dataset.identity(), record=record)
     return record
+
+
+def _but_place(extended: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a record says of a set that is extended, but for its folder, which may be moved."""
+    return {name: value for name, value in (extended or {}).items() if name != "folder"}
 
 
 def _note_differences(out: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -134,20 +138,19 @@ def _note_differences(out: Path, stored: Mapping[str, Any], now: Mapping[str, An
         note(f"resuming with {told}: the result may differ from that of an uninterrupted run by rounding")
 
 
-def _state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RunState:
+def _state(plan: RunPlan, preprocessing: Preprocessing, embeddings: Callable[[], Embeddings]) -> RunState:
     """Return the newest checkpoint or the initial values."""
     state = load_newest_checkpoint(plan.out, int(plan.rows_per_class.sum())) if plan.out is not None else None
-    state = state or _initial_state(plan, preprocessing, show_progress=show_progress)
+    state = state or _initial_state(plan, preprocessing, embeddings)
     return replace(state, images_per_class=plan.images_per_class)
 
 
-def _initial_state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RunState:
+def _initial_state(plan: RunPlan, preprocessing: Preprocessing, embeddings: Callable[[], Embeddings]) -> RunState:
     """Return the values before the first step, and what they are fitted to; no values where there are no steps."""
     form = fitted_form(plan, preprocessing)
     if not plan.method.takes_steps:  # the images are those that it chooses, and the rounding is fitted to them
         return RunState(0, {}, form=form.tensors())
     init, seed, per_class = plan.settings.init, plan.settings.seed, plan.images_per_class
-    embeddings = partial(_embeddings, plan, preprocessing, show_progress=show_progress)
     images = initial_images(
         plan.training, preprocessing, init=init, per_class=per_class, seed=seed, embeddings=embeddings
     )
@@ -157,14 +160,13 @@ def _initial_state(plan: RunPlan, preprocessing: Preprocessing, *, show_progress
     return RunState(0, stored, form=rounded_form(plan, form, stored).tensors())
 
 
-def _clusters(plan: RunPlan, preprocessing: Preprocessing, *, show_progress: bool) -> RealClusters:
+def _clusters(plan: RunPlan, embeddings: Callable[[], Embeddings]) -> RealClusters:
     """Load the run's clusters of real images, or make them; kept, since another machine may cluster otherwise."""
     path = None if plan.out is None else plan.out / _CLUSTERS_FILE
     if path is not None and path.exists():
         return RealClusters.from_tensors(files.load_checked(path)[0])
-    embeddings = _embeddings(plan, preprocessing, show_progress=show_progress)
     settings = plan.settings
-    clusters = RealClusters.of(plan.training, embeddings, settings.batch_real, settings.seed)
+    clusters = RealClusters.of(plan.training, embeddings(), settings.batch_real, settings.seed)
     if path is not None:
         files.save_checked(path, clusters.tensors(), {})
     return clusters
@@ -221,16 +223,9 @@ def _as_set(
 
 
 def _with_soft_labels(distilled: DistilledDataset, plan: RunPlan) -> DistilledDataset:
-    """Return the set, and the best one beside it, with the class probabilities by the networks of all pools."""
-
-    def labels_of() -> Tensor:
-        return soft_labels_of([network for pool in plan.pools for network in pool.last_networks()], distilled.images)
-
-    labels = plan.shard.ranks.broadcast_from_rank0(labels_of)
-    if plan.extension is not None:
-        labels = plan.extension.kept_labels(labels)
+    """Return the set, and the best one beside it, with their soft labels."""
     best = None if distilled.best is None else _with_soft_labels(distilled.best, plan)
-    return replace(distilled, soft_labels=labels, best=best)
+    return replace(distilled, soft_labels=soft_labels(plan, distilled.images), best=best)
 
 
 def _write(distilled: DistilledDataset, out: Path) -> tuple[list[Score], Sequence[Mapping[str, Any]]]:

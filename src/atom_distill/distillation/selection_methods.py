@@ -24,12 +24,13 @@ _UNUSED = frozenset(
         *("steps", "init", "batch_real", "real_batches", "batch_synthetic", "batch_classes"),
         *("nested", "augment", "preset"),
         *("eval_every", "eval_epochs", "eval_repeats", "holdout"),
-        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "synthetic_dtype", "chunk", "memory"),
+        *("checkpoint_every", "snapshots", "tensorboard", "real_dtype", "synthetic_dtype", "compile"),
+        *("chunk", "memory"),
         *("networks", "pool", "pool_epochs", "label_weight"),
         *("image_optimizer", "image_lr", "image_momentum", "image_average"),
     ]
 )
-_OF_NETWORK = frozenset(["arch", "depth", "width", "norm", "activation", "pooling", "compile"])
+_OF_NETWORK = frozenset(["arch", "depth", "width", "norm", "activation", "pooling"])
 
 
 class TrainedSelectionSettings(MethodSettings):
@@ -146,14 +147,10 @@ def by_k_center(candidates: Candidates) -> Tensor:
 
 def by_k_means(candidates: Candidates) -> Tensor:
     """Choose the images nearest to the centers of as many clusters of the class."""
-    from atom_distill.base.seeding import derive_seed
-    from atom_distill.ops.coresets import nearest_to_k_means
+    from atom_distill.distillation.initial_images import central_images
 
-    def choose(label: int, indices: Tensor, count: int) -> Tensor:
-        clusters = derive_seed(candidates.seed, "k-means", label)
-        return nearest_to_k_means(candidates.network.embeddings(indices), count, clusters)
-
-    return candidates.class_by_class(choose)
+    embeddings = candidates.network.embeddings
+    return central_images(candidates.dataset, embeddings, candidates.per_class, candidates.seed)
 
 
 def by_forgetting(candidates: Candidates) -> Tensor:

@@ -66,8 +66,8 @@ class StepDraws:
         batch: stored rows of each class in a step; 0 for all.
         batch_classes: classes of a step, on all ranks together; 0 for all.
         prefixes: sizes of sets within the set, from which the rows of a class are drawn in strata; None for none.
-        growing: places in the shard of the classes whose loss is computed, int64 ascending; None for all. What images
-            pass the network together stays as it is for all, so that no result depends on it to the last bit.
+        growing: places in the shard of the classes whose loss is computed, int64 ascending; None for all. Batches are
+            composed as if it were all, so that no result depends on it to the last bit.
     """
 
     shard: Shard

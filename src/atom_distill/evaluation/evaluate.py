@@ -87,8 +87,6 @@ class Evaluation:
         arch: architecture.
         shape: departures from its defaults.
         repeats: number of networks.
-        first: number of the first, from 0. Its number decides a network's random draws: evaluations of some networks
-            each, in several processes, find together what one evaluation of all of them finds.
         protocol: how each is trained.
         seed: of all random draws.
         device: where they are trained.
@@ -100,19 +98,18 @@ class Evaluation:
     arch: str = "convnet"
     shape: NetworkShape = field(default_factory=NetworkShape)
     repeats: int = 5
-    first: int = 0
     protocol: TrainingProtocol = field(default_factory=lambda: PROTOCOLS.get("dm"))
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     ranks: Ranks = field(default_factory=Ranks)
     show_progress: bool = True
+    _first: int = 0
+    """Number of the first network, which decides its random draws: those before it were scored earlier."""
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
-            raise ConfigError(f"repeats must be at least 1, got {self.repeats}")
-        if self.first < 0:
-            raise ConfigError(f"first must be at least 0, got {self.first}")
+            raise ConfigError(f"`repeats` must be at least 1, got {self.repeats}")
         SCHEDULES.get(self.protocol.schedule)  # an unknown one is refused here, before the first network is trained
 
     def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset, *, more: bool = False) -> Score:
@@ -162,12 +159,12 @@ class Evaluation:
         plan = self._plan(images, dataset)
         compiled: CompileMode = "on" if plan.compiled else "off"
         execution = replace(self.execution, precision=_precision(plan.dtype), compile=compiled)
-        return replace(self, first=done, repeats=self.repeats - done, execution=execution)
+        return replace(self, _first=done, repeats=self.repeats - done, execution=execution)
 
     def _known(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score | None:
         """Return the set's score of most networks that this evaluation would train, too; None if there is none."""
         # A score does not say which version of the data it is of: where that changed, no score counts.
-        if self.first or not has_same_images(dataset, distilled.dataset):
+        if not has_same_images(dataset, distilled.dataset):
             return None
         images = distilled.training_set()
         runs = Runs({0: 0.0}, 0.0, self._plan(len(images.images), dataset).dtype)
@@ -221,7 +218,7 @@ class Evaluation:
         """
         counts = torch.as_tensor(per_class).expand(dataset.num_classes)
         if int(counts.min()) < 1:
-            raise ConfigError(f"ipc must be at least 1, got {int(counts.min())}")
+            raise ConfigError(f"`ipc` must be at least 1, got {int(counts.min())}")
         preprocessing = self.ranks.broadcast_from_rank0(lambda: fit_preprocessing(preprocess, dataset))
 
         @lru_cache(maxsize=1)  # the first is asked for several times: what it is, how large it is, to train on it
@@ -235,7 +232,7 @@ class Evaluation:
         def stored(repeat: int) -> TrainingImages:
             return StoredTensors(*subset(repeat), self.device)
 
-        identity = ["random", sha256(*subset(self.first))]
+        identity = ["random", sha256(*subset(self._first))]
         runs = yield self._trainings(stored, dataset, preprocessing, identity, shared=False)
         score = self._score("random", dataset, preprocessing, runs)
         ipc = int(counts[0]) if bool((counts == counts[0]).all()) else None
@@ -271,7 +268,7 @@ class Evaluation:
         """Return whether a score of the same images is what this evaluation would find, up to rounding."""
         asked = (self.arch, asdict(self.shape), self.repeats, self.protocol, self.seed)
         done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
-        return asked == done and self.first == 0 and self.execution.precision in ("auto", score.precision)
+        return asked == done and self.execution.precision in ("auto", score.precision)
 
     def _trainings(
         self,
@@ -291,7 +288,7 @@ class Evaluation:
             identity: of what the first network is trained on; data set and seed decide the rest.
             shared: whether all networks are trained on the same images.
         """
-        first = images_of(self.first)
+        first = images_of(self._first)
         execution = self._plan(len(first), dataset)
         job = TrainAndTest(
             protocol=self.protocol,
@@ -303,7 +300,7 @@ class Evaluation:
             began=time.time(),
             shared=first if shared else None,
         )
-        numbers = range(self.first, self.first + self.repeats)
+        numbers = range(self._first, self._first + self.repeats)
         return Trainings(self.arch, job, numbers, None if shared else images_of, self.ranks, self.show_progress)
 
     def _identity(self, preprocessing: Preprocessing, execution: TrainingExecution) -> list[object]:

@@ -101,7 +101,7 @@ class KeptNetworks:
             write_tensors(path, tensors, {_FACTS: facts, _CHECKSUM: str(_checksum(facts, tensors))})
         except (OSError, CacheError) as error:  # the evaluation itself needs no disk
             if not self._failed:
-                note(f"the evaluation goes on, but could not be continued if it was interrupted: {error}")
+                note(f"the evaluation goes on, but cannot be resumed if it is interrupted: {error}")
             self._failed = True
 
 

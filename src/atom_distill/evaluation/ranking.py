@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, TypeAdapter, computed_field
 
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.artifact.scores import Runs, Score, Subject
+from atom_distill.artifact.scores import Runs, Score, Subject, changing_scores
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.files import read_json_as, write_json
 from atom_distill.base.progress import note
@@ -156,13 +156,16 @@ class RankingPlan:
     whole: Evaluation | float
 
     def __post_init__(self) -> None:
-        if not self.augmented.protocol.operations():
+        protocol = self.augmented.protocol
+        if not (protocol.augmentations() or protocol.cutmix):
             raise ConfigError(
                 f"DD-Ranking compares training with and without augmentation, and protocol "
-                f"{self.augmented.protocol.name} has none: leave out `augment` none"
+                f"{protocol.name} has none: leave out `augment` none"
             )
         if not isinstance(self.whole, Evaluation) and not 1 < self.whole <= 100:
-            raise ConfigError(f"the accuracy on the whole set must be a percentage, 1 to 100, got {self.whole:g}")
+            raise ConfigError(
+                f"the accuracy on the whole set must be a percentage, above 1 and at most 100, got {self.whole:g}"
+            )
 
     def rank(self, distilled: DistilledDataset, dataset: ImageDataset) -> Ranking:
         """Return the scores, from accuracies that are known or measured now.
@@ -251,6 +254,6 @@ def load_rankings(folder: Path) -> list[Ranking]:
 
 def add_ranking(folder: Path, ranking: Ranking) -> None:
     """Write a ranking into a run folder; one that is there already is not written twice."""
-    others = [kept for kept in load_rankings(folder) if kept != ranking]
-    with noting_failure(folder, "the ranking"):
+    with changing_scores(folder), noting_failure(folder, "the ranking"):
+        others = [kept for kept in load_rankings(folder) if kept != ranking]
         write_json(folder / RANKINGS_FILE, _RANKINGS.dump_python([*others, ranking], mode="json"))

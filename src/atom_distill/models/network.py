@@ -11,7 +11,7 @@ from atom_distill.ops.features import Features
 class Network(nn.Module):
     """A classifier that also returns its features.
 
-    Subclasses implement `features` and hold their last linear layer as `classifier`.
+    Subclasses implement `features`.
 
     Attributes:
         num_classes: K, which `build_model` sets.
@@ -19,7 +19,6 @@ class Network(nn.Module):
         shape: the final shape, with the architecture's defaults filled in; None for what it does not have.
     """
 
-    classifier: nn.Module
     num_classes: int
     is_transformer: bool = False
     shape: NetworkShape = NetworkShape()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from atom_distill.base.errors import ShapeError
+from atom_distill.base.errors import ConfigError, ShapeError
 from atom_distill.ops.attention import (
     attention_to_places,
     channel_attention,
@@ -169,10 +169,13 @@ def matching_vector(statistics: Sequence[Statistic]) -> Tensor:
         distances between the statistics.
 
     Raises:
-        ValueError: no statistics, or a negative weight.
+        ConfigError: no statistics.
+        ValueError: a negative weight.
     """
     if not statistics:
-        raise ValueError("the objective has no statistics: switch on at least one of its terms")
+        raise ConfigError(
+            "nothing is left to match: switch on at least one term of the objective, or give a deeper network"
+        )
     if any(statistic.weight < 0 for statistic in statistics):
         raise ValueError(f"weights must be >= 0, got {[statistic.weight for statistic in statistics]}")
     columns = []

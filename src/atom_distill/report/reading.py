@@ -211,7 +211,7 @@ def _read_images(view: RunView) -> None:
 
     def result() -> tuple[files.StoredValues, TrainingSet]:
         values = files.load_values(view.folder, "last")
-        return values, decoded(values)
+        return values, decoded(values.stored, values.row_labels, values.decoder(), values.soft_labels)
 
     found = view.attempt("Distilled images", result) if (view.folder / _RESULT_FILE).exists() else None
     if found is not None:

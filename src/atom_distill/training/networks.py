@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Literal, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from torch.func import functional_call, stack_module_state
 
 from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.config.training_protocol import Loss
+from atom_distill.models.batch_norm import mixes_images
 from atom_distill.models.initialization import laid_out, reinitialize
 from atom_distill.models.network import Network
 from atom_distill.training.training_execution import TrainingExecution
@@ -49,6 +51,10 @@ class Networks(Protocol):
     @property
     def num_classes(self) -> int:
         """K."""
+
+    @property
+    def mixes_images(self) -> bool:
+        """Whether the features of an image depend on the other images of its batch."""
 
     def initialize(self, generators: Sequence[torch.Generator]) -> None:
         """Draw fresh weights in place, those of network r from the r-th generator."""
@@ -110,6 +116,11 @@ class OneNetwork:
     def num_classes(self) -> int:
         """See `Networks.num_classes`."""
         return self._network.num_classes
+
+    @cached_property
+    def mixes_images(self) -> bool:
+        """See `Networks.mixes_images`."""
+        return mixes_images(self._network)
 
     def initialize(self, generators: Sequence[torch.Generator]) -> None:
         """See `Networks.initialize`."""
@@ -176,6 +187,11 @@ class StackedNetworks:
     def num_classes(self) -> int:
         """See `Networks.num_classes`."""
         return self._template.num_classes
+
+    @cached_property
+    def mixes_images(self) -> bool:
+        """See `Networks.mixes_images`."""
+        return mixes_images(self._template)
 
     @torch.no_grad()
     def initialize(self, generators: Sequence[torch.Generator]) -> None:

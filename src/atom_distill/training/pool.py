@@ -169,7 +169,8 @@ class Pool:
             return
         images = Pixels(self._dataset.train, preprocessing, self.recipe.device)
         epochs = self.recipe.epochs * len(numbers)
-        pixels = float(epochs * len(images) * images.split.images.shape[2:].numel())
+        # Of one network: what it becomes must not depend on how many are trained with it.
+        pixels = float(self.recipe.epochs * len(images) * images.split.images.shape[2:].numel())
         execution = ExecutionOptions().plan(self.recipe.device, pixels=pixels, repeats=1, cores=cores)
         # Where two are trained at once, each counts half of its time, so that the sum is what all took.
         share = math.ceil(len(numbers) / min(execution.cores, len(numbers))) / len(numbers)
@@ -206,7 +207,7 @@ class Pool:
     def _snapshots(self, number: int) -> Snapshots:
         if number not in self._opened:
             if not self._is_cached(number):
-                raise CacheError(f"{self._path(number)} is not in the cache any more; start again to train it")
+                raise CacheError(f"{self._path(number)} is no longer in the cache; run the command again to train it")
             self._opened[number] = Snapshots(self._path(number))
         return self._opened[number]
 
@@ -271,11 +272,6 @@ class _Training:
 
         def after_epoch() -> None:
             nonlocal saved
-            if self._trained.diverged():
-                raise NonFiniteError(
-                    f"network {number + 1} of the pool diverged in epoch {state.epochs}: its weights are NaN or "
-                    "infinite; another `arch` or `norm` may help"
-                )
             trajectory.add(self.network)
             # Read once: what is not saved here is lost if a signal arrives below.
             finished, stopped = state.epochs == epochs, stop_requested()
@@ -294,7 +290,12 @@ class _Training:
 
         trajectory.resume(self.network)
         protocol, repeats = self.recipe.protocol, [number]
-        train(self._trained, [self.images], protocol, seed=_SEED, repeats=repeats, on_epoch=after_epoch, state=state)
+        try:
+            train(
+                self._trained, [self.images], protocol, seed=_SEED, repeats=repeats, on_epoch=after_epoch, state=state
+            )
+        except NonFiniteError as error:
+            raise NonFiniteError(f"pool of trained networks: {error}, or another `arch` or `norm`") from None
 
 
 @torch.no_grad()

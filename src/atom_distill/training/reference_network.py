@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from atom_distill.base.cache_folder import cache_path, writable
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.progress import Progress, note
 from atom_distill.base.seeding import derive_seed
-from atom_distill.base.tensors import write_tensors
+from atom_distill.base.tensors import checksum, write_tensors
+from atom_distill.base.writable import noting_failure
 from atom_distill.config.training_protocol import PROTOCOLS, TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.models.build import build_model
@@ -36,6 +36,8 @@ _SLOW_VALUES = 1e9
 """Values (images x C x H x W x epochs) from which the training takes minutes and is kept in the cache."""
 _STREAM = "reference network"
 """Of random draws: the network is not to begin like one that later judges what was chosen by it."""
+_CHECKSUM = "crc32"
+"""In the metadata of the file, since safetensors would not notice values that have changed."""
 _CORRECT = "right"
 """Key of the measurements in the cached file."""
 
@@ -101,7 +103,9 @@ def reference_network(
         images = Pixels(dataset.train, preprocessing, recipe.device)
         correct = _train(network, images, recipe, show_progress=show_progress)
         if dataset.train.images.numel() * recipe.epochs >= _SLOW_VALUES:
-            write_tensors(writable(path), {**network.state_dict(), _CORRECT: correct})
+            with noting_failure(path.parent, "the trained network"):
+                tensors = {**network.state_dict(), _CORRECT: correct}
+                write_tensors(writable(path), tensors, {_CHECKSUM: str(checksum(tensors))})
 
     embeddings = partial(embeddings_of, network, Pixels(dataset.train, preprocessing, recipe.device))
     accuracy = 100 * float(correct[-1].float().mean())
@@ -144,10 +148,14 @@ def _load(path: Path, network: Network) -> Tensor | None:
     if not path.exists():
         return None
     try:
-        stored = load_file(path)
-        correct = stored.pop(_CORRECT)
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            expected = (file.metadata() or {}).get(_CHECKSUM)  # which files of earlier versions lack
+        if expected is not None and int(expected) != checksum(stored):
+            raise ValueError("the checksum differs")
+        correct: Tensor = stored.pop(_CORRECT)
         network.load_state_dict(stored)
-    except (SafetensorError, KeyError, RuntimeError, OSError):
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError):
         note(f"the cached network {path} is damaged; training it again")
         return None
     return correct

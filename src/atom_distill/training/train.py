@@ -77,14 +77,21 @@ def train(
     for epoch in range(state.epochs, protocol.epochs):
         randoms = [generator(seed, "evaluation epoch", repeat, epoch) for repeat in repeats]
         done = _epoch(epoch, networks, images, protocol, optimizer, randoms, left)
+        _require_finite(networks, repeats, epoch)  # before anybody saves the weights
         state.epochs, state.optimizer = epoch + 1, optimizer_state(optimizer, parameters)
         on_epoch()
         left = None if left is None else left - done
         if left == 0:
             break
-    for index in networks.diverged():
+
+
+def _require_finite(networks: Networks, repeats: Sequence[int], epoch: int) -> None:
+    diverged = [str(repeats[index] + 1) for index in networks.diverged()]
+    if diverged:
+        each, weights = ("network", "its") if len(diverged) == 1 else ("networks", "their")
         raise NonFiniteError(
-            f"network {repeats[index] + 1} diverged: its weights are NaN or infinite; a smaller learning rate may help"
+            f"{each} {', '.join(diverged)} diverged in epoch {epoch + 1}: {weights} weights are NaN or infinite; a "
+            "smaller learning rate may help"
         )
 
 
@@ -109,6 +116,8 @@ def _epoch(
     """Pass over the images once, or stop after some updates; return the number of updates."""
     orders = torch.stack([torch.randperm(len(images[0]), generator=random) for random in randoms])
     parts = orders.split(protocol.batch_size, dim=1)
+    if len(parts) > 1 and parts[-1].shape[1] == 1 and networks.mixes_images:  # one image has no statistics
+        parts = (*parts[:-2], torch.cat(parts[-2:], dim=1))
     rate = protocol.lr * SCHEDULES.get(protocol.schedule)(epoch, protocol)
     for number, chosen in enumerate(parts[:updates], start=1):
         batches = [of_one.batch(indices) for of_one, indices in zip(images, chosen, strict=True)]

@@ -62,7 +62,7 @@ class ExecutionOptions:
 
     def __post_init__(self) -> None:
         if self.at_once < 0:
-            raise ConfigError(f"at-once must be at least 1, or 0 for the machine's choice, got {self.at_once}")
+            raise ConfigError(f"`at_once` must be at least 1, or 0 for the machine's choice, got {self.at_once}")
 
     def plan(self, device: torch.device, *, pixels: float, repeats: int, cores: int = 1) -> TrainingExecution:
         """Return how to run.

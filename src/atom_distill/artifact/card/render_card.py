@@ -65,7 +65,8 @@ def _made(content: CardContent) -> str:
         return f"chosen by {content.method_title}{_added(content)}"
     if imported is None:
         best = ", the best of its run on held-out training images" if content.which == "best" else ""
-        return f"made by {content.method_title} in {content.steps} steps{best}{_added(content)}"
+        steps = "1 step" if content.steps == 1 else f"{content.steps} steps"
+        return f"made by {content.method_title} in {steps}{best}{_added(content)}"
     by = "" if content.method == IMPORTED else f"made by {content.method_title}, "
     files = ", ".join(map(markdown.escaped, imported["files"]))
     return f"{by}imported from {files} ({imported['format']})"
