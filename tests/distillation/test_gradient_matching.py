@@ -20,7 +20,7 @@ from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.models.build import build_model
 from atom_distill.models.initialization import reinitialize
 from atom_distill.models.network import Network
-from atom_distill.ops.dsa import Draw, augment, draw_per_class
+from atom_distill.ops.dsa import Draw, augment, draw_per_class, draw_per_image
 from atom_distill.ops.parameterization import Pixels
 from atom_distill.training.training_execution import TrainingExecution
 from distillation.toys import go, toy_dataset
@@ -101,20 +101,33 @@ def test_loss_and_gradient_equal_the_formula(operations):
     assert_close(loss, moving.grad, twin(0, operations))
 
 
-def test_the_second_gradient_is_that_of_a_network_trained_on_the_images(monkeypatch):
+@pytest.mark.parametrize("operations", [(), tuple(DSA_OPERATIONS.split("_"))])
+def test_the_second_gradient_is_that_of_a_network_trained_on_the_images(monkeypatch, operations):
+    """In batches of four of the six images, in an order of their own and each augmented by itself."""
     monkeypatch.setitem(gradient_matching._TURNS, IPC, (2, 3))
+    monkeypatch.setattr(gradient_matching, "_NETWORK_BATCH", 4)
     moving = images().requires_grad_()
-    losses = step().gradients({"images": moving}, STEP)
+    losses = step(operations).gradients({"images": moving}, STEP)
     next(losses)
     moving.grad = None  # but the images stay, so that the twin need not move them
     (loss,) = next(losses)
-    model, labels = fresh(), torch.arange(3).repeat_interleave(IPC)
-    for _ in range(3):  # all images fit into one batch
-        gradients = torch.autograd.grad(F.cross_entropy(model(images().double()), labels), list(model.parameters()))
-        with torch.no_grad():
-            for weight, gradient in zip(model.parameters(), gradients, strict=True):
-                weight.sub_(0.01 * gradient)
-    assert_close(loss, moving.grad, twin(1, trained=model))
+    model, labels, random = (
+        fresh(),
+        torch.arange(3).repeat_interleave(IPC),
+        generator(SEED, "network training", STEP, 0),
+    )
+    for _ in range(3):
+        order = torch.randperm(6, generator=random)
+        for chosen in (order[:4], order[4:]):
+            batch = images()[chosen]
+            if operations:
+                batch = augment(batch, draw_per_image(len(chosen), operations, random))
+            error = F.cross_entropy(model(batch.double()), labels[chosen])
+            with torch.no_grad():
+                gradients = torch.autograd.grad(error, list(model.parameters()))
+                for weight, gradient in zip(model.parameters(), gradients, strict=True):
+                    weight.sub_(0.01 * gradient)
+    assert_close(loss, moving.grad, twin(1, operations, trained=model))
     with pytest.raises(StopIteration):
         next(losses)
 

@@ -18,6 +18,7 @@ from atom_distill.base.errors import ConfigError, InterruptedRunError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.seeding import generator
 from atom_distill.data.fit_preprocessing import fit_preprocessing
+from atom_distill.distillation import memory_limit
 from atom_distill.distillation.classifier import Classifier
 from atom_distill.distillation.network_sources import build_network_source
 from atom_distill.distillation.step import MatchingStep
@@ -280,10 +281,16 @@ def test_k_means_needs_the_images():
         go(init="k-means", ipc=10)
 
 
-def test_the_memory_of_two_networks_is_counted():
-    limit = {**SETTINGS, **POOLED, "memory": 2.0, "width": 128}
-    data = toy_dataset(shape=(3, 32, 32))
-    one, two = (
-        plan_distillation(data, {**limit, **more}) for more in ({"networks": "snapshot"}, {"label_weight": 1.0})
-    )
-    assert two.settings.chunk <= one.settings.chunk
+def test_the_memory_of_two_networks_is_counted(monkeypatch):
+    """Synthetic images go through the network of the cross-entropy as well."""
+    asked = []
+
+    def affordable(_limit, _network, of_one, _demand, held):
+        asked.append((of_one.trained, of_one.seen))
+        return 7
+
+    monkeypatch.setattr(memory_limit, "affordable_chunk", affordable)
+    for more in ({"networks": "snapshot"}, {"label_weight": 1.0}):
+        plan_distillation(toy_dataset(), {**SETTINGS, **POOLED, "memory": 2.0, **more})
+    (one, seen), two = asked
+    assert two == (2 * one, seen)

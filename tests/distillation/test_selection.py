@@ -9,8 +9,10 @@ import torch
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.network_shape import NetworkShape
+from atom_distill.base.seeding import derive_seed, generator
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
+from atom_distill.ops import coresets
 from atom_distill.training import reference_network
 from atom_distill.training.reference_network import ReferenceRecipe
 from distillation.toys import go, toy_dataset
@@ -55,6 +57,25 @@ def test_how_the_network_was_trained_is_told(method):
     how = select(method).record["selection"]
     assert (how["network"], how["protocol"], how["seed"]) == ("convnet", "dm(epochs=4)", 0)
     assert 0 <= how["training_accuracy"] <= 100
+
+
+@pytest.mark.parametrize("method", ["herding", "k-center", "k-means", "forgetting"])
+def test_the_choice_is_that_of_its_rule_in_each_class(method):
+    """Embeddings and forgetting events are those of the images of the class, by the rules that tests/ops checks."""
+    preprocessing = fit_preprocessing("normalize", DATA)
+    network = reference_network.reference_network(DATA, preprocessing, RECIPE, show_progress=False)
+    choose = {
+        "herding": lambda _, indices: coresets.herding(network.embeddings(indices), 3),
+        "k-center": lambda _, indices: coresets.k_center(network.embeddings(indices), 3),
+        "k-means": lambda label, indices: coresets.nearest_to_k_means(
+            network.embeddings(indices), 3, derive_seed(0, "k-means", label)
+        ),
+        "forgetting": lambda label, indices: coresets.most_forgotten(
+            network.events[indices], 3, generator(0, "forgetting", label)
+        ),
+    }[method]
+    wanted = [indices[choose(label, indices)] for label, indices in enumerate(DATA.class_indices())]
+    assert select(method).record["selection"]["indices"] == torch.cat(wanted).tolist()
 
 
 def test_herding_keeps_the_mean_embedding_better_than_chance():

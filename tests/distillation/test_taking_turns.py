@@ -65,11 +65,12 @@ def test_each_architecture_has_a_pool_of_its_own_by_its_own_recipe(tmp_path):
 
 def test_the_memory_limit_holds_for_the_network_that_needs_most(monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        memory_limit,
-        "affordable_chunk",
-        lambda limit, network, of_one, demand, held: asked.append((of_one.trained, demand.compiled)) or len(asked) + 4,
-    )
+
+    def affordable(limit, network, of_one, demand, held):
+        asked.append((of_one.trained, demand.compiled))
+        return 5 if network.is_transformer else 6
+
+    monkeypatch.setattr(memory_limit, "affordable_chunk", affordable)
     plan = plan_distillation(toy_dataset(), {**SETTINGS, **BOTH, "memory": 4.0, "compile": "on"})
     assert plan.settings.chunk == 5
     assert len({trained for trained, _ in asked}) == 2

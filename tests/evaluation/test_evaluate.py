@@ -15,6 +15,7 @@ from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import ConfigError, NonFiniteError, ShapeError, UnknownNameError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import TrainingProtocol
+from atom_distill.data.dataset import Split
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.load import load_dataset
 from atom_distill.data.subset import random_subset
@@ -59,6 +60,16 @@ def test_soft_labels_are_what_is_learnt():
     misled = evaluation(repeats=1).of_distilled(distilled(soft_labels=soft_labels), DATA).mean
     assert right > 80
     assert misled < 20
+
+
+def test_all_sets_are_scored_on_the_test_split():
+    """Its labels are others here than those of the training images: networks that learned these are wrong."""
+    misled = replace(DATA, test=Split(DATA.test.images, (DATA.test.labels + 1) % 3))
+    of = evaluation(repeats=1)
+    for score in (of.of_distilled(distilled(), misled), of.of_random(misled, 5, "normalize")):
+        assert score.mean < 20
+    assert of.of_whole(misled, "normalize").mean < 20
+    assert of.of_whole(DATA, "normalize").mean > 80
 
 
 def test_a_distilled_set_is_scored():

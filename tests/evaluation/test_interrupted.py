@@ -25,7 +25,7 @@ from atom_distill.evaluation.interrupted import KeptNetworks, read
 from atom_distill.models.build import build_model
 from atom_distill.training.networks import Networks, networks_for
 from atom_distill.training.train import train
-from atom_distill.training.training_execution import TrainingExecution
+from atom_distill.training.training_execution import ExecutionOptions, TrainingExecution
 from atom_distill.training.training_images import StoredTensors
 from distillation.toys import go, toy_dataset
 
@@ -135,13 +135,32 @@ def test_the_seconds_of_both_parts_count(watched):
         {"seed": 1},
         {"protocol": PROTOCOL.model_copy(update={"lr": 0.1})},
         {"shape": NetworkShape(depth=2, width=8)},
+        {"execution": ExecutionOptions(precision="bfloat16")},
     ],
 )
 def test_another_evaluation_begins_anew(watched, other):
+    fresh = of_random(evaluation(**other)).runs
     stop(watched, evaluation(), after=10)
-    of_random(evaluation(**other))
+    assert of_random(evaluation(**other)).runs == fresh
     assert watched["epochs"] == 18
     assert kept() == ["0.safetensors", "1.safetensors"]  # of the first, which can still be continued
+
+
+def test_another_architecture_begins_anew(watched):
+    """Even of the same shape: what is kept of a finished network is its accuracy alone."""
+    data = toy_dataset((4, 4, 4), shape=(3, 16, 16))
+    convnet = evaluation(shape=NetworkShape(norm="batch"), protocol=PROTOCOL.model_copy(update={"epochs": 2}))
+    stop(watched, convnet, 4, lambda of: of.of_random(data, 1, "normalize"))
+    replace(convnet, arch="resnet18").of_random(data, 1, "normalize")
+    assert watched["epochs"] == 6
+
+
+@pytest.mark.parametrize(("data", "kind"), [(replace(DATA, fingerprint="another"), "normalize"), (DATA, "zca")])
+def test_on_another_whole_set_or_with_another_transform_it_begins_anew(watched, data, kind):
+    """Its images are not looked at: the fingerprint and the kind of transform must say which they are."""
+    stop(watched, evaluation(), 10, lambda of: of.of_whole(DATA, "normalize"))
+    evaluation().of_whole(data, kind)
+    assert watched["epochs"] == 18
 
 
 @pytest.mark.parametrize("settings", [{}, {"parameterization": "frequency-4", "bits": 4}])

@@ -193,6 +193,15 @@ def test_scores_of_another_set_do_not_count(tiny, trained, changes, networks):
     assert len(trained) == networks
 
 
+@pytest.mark.parametrize(("name", "other"), [("preprocess", "zca"), ("images", 5), ("dataset", "other")])
+def test_scores_of_another_transform_or_number_of_images_do_not_count(tiny, trained, name, other):
+    plan().rank(tiny, DATA)
+    tiny.scores = [score.model_copy(update={name: other}) for score in tiny.scores]
+    trained.clear()
+    plan().rank(tiny, DATA)
+    assert len(trained) == 10
+
+
 def test_the_file_keeps_each_ranking_once(tiny, tmp_path):
     assert load_rankings(tmp_path) == []
     first, second = plan(whole=95).rank(tiny, DATA), plan(whole=90).rank(tiny, DATA)
@@ -207,6 +216,9 @@ def test_the_file_keeps_each_ranking_once(tiny, tmp_path):
 def test_a_plan_that_cannot_be_ranked_is_refused():
     with pytest.raises(ConfigError, match="protocol quick has none: leave out `augment` none"):
         plan(protocol=QUICK.model_copy(update={"augment": "none"}))
+    always = QUICK.model_copy(update={"augment": "none", "augment_always": "flip"})
+    for protocol in (always, QUICK.model_copy(update={"augment": "none", "cutmix": 0.5})):
+        assert plan(protocol=protocol).augmented.protocol == protocol
     for accuracy in (-1, 0.98, 100.5, float("nan")):
         with pytest.raises(ConfigError, match=f"must be a percentage, above 1 and at most 100, got {accuracy}"):
             plan(whole=accuracy)
