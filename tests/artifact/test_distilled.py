@@ -16,13 +16,14 @@ from PIL import Image
 from safetensors import safe_open
 
 from artifact.scores_made_up import score
+from atom_distill.artifact.card.render_card import render_card
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import is_finished, load_checked, save_checked
 from atom_distill.artifact.scores import load_scores
-from atom_distill.base.errors import ArtifactError, ShapeError
+from atom_distill.base.errors import ArtifactError, ConfigError, ShapeError
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.subset import random_subset
-from distillation.toys import toy_dataset
+from distillation.toys import go, toy_dataset
 
 NAMES = ("cat", "dog", "sea lion")
 
@@ -160,6 +161,27 @@ def test_the_last_and_the_best_are_kept_apart(folder):
     (folder / "distilled-best.safetensors").unlink()
     with pytest.raises(ArtifactError, match=r"has no best set: .*eval.every"):
         DistilledDataset.load(folder, which="best")
+
+
+def test_saving_brings_the_best_set_along_and_is_not_for_it_alone(folder, tmp_path):
+    last, best = DistilledDataset.load(folder), DistilledDataset.load(folder, which="best")
+    last.save(tmp_path / "copy")
+    copied = DistilledDataset.load(tmp_path / "copy")
+    assert (copied.best.steps, copied.best.which, copied.scores) == (1, "best", last.scores)
+    assert torch.equal(copied.best.images, best.images)
+    with pytest.raises(ArtifactError, match="the best set of a run is saved with the last one"):
+        best.save(tmp_path / "alone")
+    assert not (tmp_path / "alone").exists()
+
+
+def test_images_of_a_set_in_another_form_are_refused():
+    tiles = go(parameterization="tiles-2", steps=1)
+    given = (tiles.images, tiles.labels, tiles.class_names, tiles.preprocessing)
+    with pytest.raises(ConfigError, match="stored as they are, and not as tiles-2: leave `parameterization`"):
+        DistilledDataset.from_images(*given, tiles.settings)
+    plain = DistilledDataset.from_images(*given, {"method": "atom"})
+    assert torch.equal(plain.images, tiles.images)
+    assert torch.equal(plain.per_class, tiles.per_class)
 
 
 def test_a_folder_in_use_is_refused(folder, tmp_path):
@@ -314,6 +336,7 @@ def test_a_score_of_more_networks_takes_the_place_of_that_of_the_first(folder):
     tiny.add_score(score(arch="resnet18", runs=(33.25,)))
     tiny.add_score(score(runs=(50.0, 52.0, 51.0)))
     tiny.add_score(score(runs=(49.0, 52.0)))  # other networks: not the same ones anew
+    tiny.add_score(score(runs=(50.0, 52.0)))  # the first two of three that are known
     assert [found.runs for found in load_scores(folder)] == [(50.0, 52.0, 51.0), (33.25,), (49.0, 52.0)]
 
 
@@ -323,6 +346,15 @@ def test_scoring_the_best_set_leaves_the_card_that_of_the_last(folder):
     text = (folder / "README.md").read_text()
     assert "in 2 steps" in text
     assert "| distilled, best | convnet |" in text
+
+
+def test_scoring_another_view_of_a_set_leaves_the_card_that_of_the_folder(tmp_path):
+    soft = torch.full((6, 3), 1 / 3)
+    distilled(soft_labels=soft)[0].save(tmp_path / "soft")
+    replace(DistilledDataset.load(tmp_path / "soft"), soft_labels=None).add_score(score())
+    stored = DistilledDataset.load(tmp_path / "soft")
+    assert (tmp_path / "soft" / "README.md").read_text() == render_card(stored.card_content())
+    assert (stored.card_content().has_soft_labels, len(stored.scores)) == (True, 1)
 
 
 def test_a_set_in_memory_keeps_its_scores_too():

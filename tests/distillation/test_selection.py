@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,22 @@ def test_a_slow_training_is_kept_and_a_damaged_one_is_told(monkeypatch, capsys):
     capsys.readouterr()
     assert torch.equal(select("herding").images, first)
     assert "damaged; training it again" in capsys.readouterr().err
+    content = bytearray(stored.read_bytes())
+    content[-5] ^= 1  # of a value
+    stored.write_bytes(content)
+    assert torch.equal(select("herding").images, first)
+    assert "damaged; training it again" in capsys.readouterr().err
+
+
+def test_a_network_that_cannot_be_kept_is_used_all_the_same(monkeypatch, capsys):
+    monkeypatch.setattr(reference_network, "_SLOW_VALUES", 0)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(reference_network, "write_tensors", full)
+    assert len(select("herding")) == 9
+    assert "No space left on device): the trained network is not kept there" in capsys.readouterr().err
 
 
 def test_resuming_a_selection_finds_it_finished(tmp_path, capsys):

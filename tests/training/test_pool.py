@@ -95,6 +95,21 @@ def test_a_network_depends_neither_on_the_number_of_networks_nor_on_what_is_left
     assert len(files()) == 2
 
 
+def test_precision_and_compiling_are_chosen_for_one_network_however_many_there_are(monkeypatch):
+    """At a length from which two networks together would pay for compiling, and one does not."""
+    pixels = []
+    plan = training_execution.ExecutionOptions.plan
+
+    def watched(self, device, **given):
+        pixels.append(given["pixels"])
+        return plan(self, device, **given)
+
+    monkeypatch.setattr(training_execution.ExecutionOptions, "plan", watched)
+    for networks in (1, 2):
+        trained_pool(replace(RECIPE, networks=networks, epochs=networks))  # the second anew
+    assert pixels == [len(DATA.train) * 64 * epochs for epochs in (1, 2)]
+
+
 def test_what_is_cached_is_not_trained_again(monkeypatch):
     assert Pool(RECIPE, DATA).count_cached() == 0
     trained_pool()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atom_distill.base.errors import ConfigError
+from atom_distill.base.errors import ConfigError, NonFiniteError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.seeding import generator
 from atom_distill.config.training_protocol import TrainingProtocol
@@ -161,6 +161,33 @@ def test_training_equals_adamw_by_hand(changes):
     for name, value in theirs.state_dict().items():
         # A bias before a norm has no gradient but rounding, about 1e-17, which AdamW divides by no less than 1e-8.
         torch.testing.assert_close(ours[name], value, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize(("norm", "sizes"), [("batch", [4, 5]), ("instance", [4, 4, 1])])
+def test_a_last_batch_of_one_image_joins_the_one_before_where_images_are_mixed(norm, sizes):
+    """BatchNorm has no statistics of one image, and torch refuses it on maps of one pixel."""
+    images = StoredTensors(torch.randn(9, 3, 8, 8, generator=generator(0, "x")), torch.arange(9) % 3, CPU)
+    network = networks_for(build_model("convnet", (3, 8, 8), 3, NetworkShape(width=8, depth=3, norm=norm)), EAGER, 1)
+    seen, loss = [], network.loss
+    network.loss = lambda batch, *rest: (seen.append(batch.shape[1]), loss(batch, *rest))[1]
+    protocol = TrainingProtocol(name="short", epochs=2, batch_size=4, augment="none")
+    train(network, [images], protocol, seed=0, repeats=[0], on_epoch=lambda: None)
+    assert seen == 2 * sizes
+
+
+def test_weights_that_are_not_finite_are_told_after_their_epoch_and_seen_by_nobody():
+    images = StoredTensors(torch.randn(9, 3, 8, 8, generator=generator(0, "x")), torch.arange(9) % 3, CPU)
+    network = networks_for(build_model("convnet", (3, 8, 8), 3, NetworkShape(width=8)), EAGER, 1)
+    epochs: list[bool] = []
+
+    def after_epoch() -> None:
+        epochs.append(all(bool(torch.isfinite(values).all()) for values in network.parameters()))
+        network.parameters()[0].data.fill_(torch.nan if len(epochs) == 2 else 0.1)
+
+    protocol = TrainingProtocol(name="short", epochs=50, batch_size=4, augment="none")
+    with pytest.raises(NonFiniteError, match="network 8 diverged in epoch 3: its weights are NaN or infinite"):
+        train(network, [images], protocol, seed=0, repeats=[7], on_epoch=after_epoch)
+    assert epochs == [True, True]
 
 
 def test_seed_and_repeat_decide_everything():
