@@ -51,6 +51,15 @@ def _ctrl_c_is_heard() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _own_random_numbers(request: pytest.FixtureRequest) -> None:
+    """Let a test draw the same numbers whichever tests ran before it, also from the generator of its file."""
+    torch.manual_seed(0)
+    shared = getattr(request.module, "RANDOM", None)
+    if isinstance(shared, torch.Generator):
+        shared.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def _own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests out of the user's data cache, but for those that need the real CIFAR-10 in it."""
     if request.node.get_closest_marker("cifar10") is None:

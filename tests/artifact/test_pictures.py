@@ -60,10 +60,9 @@ def test_contrast_is_fitted_only_where_it_is_needed():
     outside = torch.cat([inside * 10 - 5, inside])
     fitted = fit_contrast(outside)
     assert torch.equal(fitted[1], fit_contrast(inside)[0])  # each image by itself
-    assert fitted[0].unique().numel() > 100
-    lit = (outside[0] > 0) & (outside[0] < 1)
-    order = outside[0][lit].argsort()
-    assert bool((fitted[0][lit][order].int().diff() >= 0).all())
+    low, high = np.quantile(outside[0].double().numpy(), [0.01, 0.99])  # of the values, one percent at either end
+    wanted = ((outside[0].double() - low) / (high - low)).clamp(0, 1) * 255
+    assert float((fitted[0] - wanted).abs().max()) <= 0.51
 
 
 @pytest.mark.parametrize(
