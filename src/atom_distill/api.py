@@ -158,7 +158,8 @@ def evaluate(  # noqa: PLR0913 (each argument is a choice of the user's)
 
     Args:
         distilled: the set; if it is stored in a folder, the score is saved there.
-        dataset: the real set; only its test split is used.
+        dataset: the real set, whose test split the networks are tested on; every class needs training images all the
+            same, as in any data set that was loaded.
         arch: name of the architecture.
         repeats: number of networks, each with its own seed.
         protocol: how they are trained: a name, with changes in parentheses if there are any, e.g. "dm(epochs=300)",

@@ -38,7 +38,7 @@ DIGITS = SetFacts((1, 8, 8), 10, 1438)
 )
 def test_paper_settings(facts, ipc, want):
     resolved = resolve(facts, {"ipc": ipc})
-    settings = resolved.values
+    settings = {**resolved.general.model_dump(), **resolved.own.model_dump()}
     assert all(resolved.origins[name] == "paper" for name in want)
     assert {name: settings[name] for name in want} == want
 
@@ -179,6 +179,21 @@ def test_every_preset_of_the_settings_exists():
 def test_adam_alone_gets_a_learning_rate_of_its_own():
     assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam"}).general.image_lr == 0.02
     assert resolve(CIFAR10, {"ipc": 100, "image_optimizer": "adam", "image_lr": 0.5}).general.image_lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("defaults", "given", "rate"),
+    [
+        ({"image_optimizer": "adam"}, {}, 0.02),
+        ({"image_optimizer": "adam"}, {"image_optimizer": "sgd"}, 1.0),
+        ({"image_optimizer": "adam", "image_lr": 0.3}, {}, 0.3),
+        ({"image_lr": 5.0}, {}, 5.0),
+        ({"image_lr": 5.0}, {"image_optimizer": "adam"}, 0.02),
+    ],
+)
+def test_a_method_that_chooses_adam_gets_it_too(monkeypatch, defaults, given, rate):
+    monkeypatch.setitem(METHODS._entries, "own", replace(METHODS.get("dm"), name="own", defaults=defaults))
+    assert resolve(CIFAR10, {"ipc": 1, "method": "own", **given}).general.image_lr == rate
 
 
 def test_all_problems_are_told_at_once():

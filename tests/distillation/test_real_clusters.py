@@ -13,6 +13,7 @@ from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.distillation.real_clusters import RealClusters
 from atom_distill.distillation.sampler import ClassSampler
 from atom_distill.ops.coresets import central_parts
+from atom_distill.training import reference_network
 from distillation.toys import go, losses, toy_dataset
 
 DATA = toy_dataset((24, 5, 30))
@@ -88,6 +89,14 @@ def test_a_run_resumes_bit_for_bit_with_the_clusters_that_it_has(tmp_path, stop_
     assert torch.equal(go(tmp_path / "run", resume=True, **CLUSTERED).images, whole.images)
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert torch.equal(DistilledDataset.load(tmp_path / "run").images, whole.images)
+
+
+def test_without_a_pool_one_network_serves_batches_and_initial_images(monkeypatch):
+    trained = []
+    train = reference_network._train
+    monkeypatch.setattr(reference_network, "_train", lambda *args, **more: trained.append(1) or train(*args, **more))
+    go(**{**CLUSTERED, "pool": 0, "init": "k-means"})
+    assert trained == [1]
 
 
 def test_other_batches_make_other_images_and_selections_have_no_use_for_them(capsys):

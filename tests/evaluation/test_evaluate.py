@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -323,6 +324,23 @@ def test_evaluations_together_find_what_each_does_alone(monkeypatch):
     assert shown[-1]["last"] == f"{both[1].runs[1]:.1f} %"
     (first,) = set(released)  # whose turn is over
     assert (first.network.shape.width, first._built) == (8, {})
+
+
+def test_seconds_are_those_in_which_a_network_was_training(monkeypatch):
+    """Of two at once, those of one; a pause between two does not count; of several processes, those of the longest."""
+    clock = iter([10.0, 14.0, 20.0, 21.0])
+    monkeypatch.setattr(trainings, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    found = trainings._Found()
+    for change in (found.begin, found.begin, found.end, found.end, found.begin, found.end):
+        change()
+    assert found.seconds == 5
+    of_ranks = [
+        trainings.Runs({number: 50.0}, seconds, torch.float32) for number, seconds in enumerate((3.0, 7.0, 5.0))
+    ]
+    ranks = SimpleNamespace(run_on_all=lambda _: [(0, of_ranks[0])], gather=lambda _: [[runs] for runs in of_ranks])
+    job = SimpleNamespace(execution=SimpleNamespace(dtype=torch.float32))
+    together = trainings._shared(SimpleNamespace(ranks=ranks, job=job))
+    assert (together.in_order, together.seconds) == ((50.0, 50.0, 50.0), 7.0)
 
 
 def test_scores_before_a_failure_are_known(monkeypatch):
