@@ -110,10 +110,13 @@ def test_repeats_are_reproducible_and_each_its_own():
 def test_networks_of_several_evaluations_are_those_of_one():
     """Also on random images, of which each network has a subset of its own."""
     quick, tiny = QUICK.model_copy(update={"epochs": 5}), distilled(1)
-    every, some = evaluation(repeats=3, protocol=quick), evaluation(repeats=2, _first=1, protocol=quick)
+    every, some = evaluation(repeats=3, protocol=quick), evaluation(repeats=2, first=1, protocol=quick)
     for score in (lambda of: of.of_distilled(tiny, DATA), lambda of: of.of_random(DATA, 1, "normalize")):
         assert score(some).runs == score(every).runs[1:]
         assert len(set(score(every).runs)) > 1
+    assert not some.would_repeat(some.of_distilled(tiny, DATA))  # a score does not say which networks it is of
+    with pytest.raises(ConfigError, match="`first` must be at least 0, got -1"):
+        evaluation(first=-1)
 
 
 def test_missing_networks_are_computed_as_all_would_be(monkeypatch):
@@ -123,9 +126,9 @@ def test_missing_networks_are_computed_as_all_would_be(monkeypatch):
     monkeypatch.setattr(training_execution, "_COMPILE_FROM", 0.9 * pixels)
     monkeypatch.setattr(training_execution, "can_compile", lambda _: True)
     monkeypatch.setattr(training_execution, "fast_dtype", lambda _: torch.bfloat16)
-    alone, rest = replace(whole, _first=2, repeats=1), whole._rest(2, 10, DATA)
+    alone, rest = replace(whole, first=2, repeats=1), whole._rest(2, 10, DATA)
     plans = {name: each._plan(10, DATA) for name, each in (("whole", whole), ("alone", alone), ("rest", rest))}
-    assert (rest._first, rest.repeats) == (2, 1)
+    assert (rest.first, rest.repeats) == (2, 1)
     assert (plans["alone"].dtype, plans["alone"].compiled) == (torch.float32, False)
     for plan in (plans["whole"], plans["rest"]):
         assert (plan.dtype, plan.compiled) == (torch.bfloat16, True)

@@ -93,6 +93,8 @@ class Evaluation:
         execution: precision, compilation and networks at once, where they are not left to the machine.
         ranks: the processes that share the networks; all of them make the same calls.
         show_progress: draw a bar.
+        first: number of the first network, from 0, which decides its random draws: of several evaluations, each of some
+            of the networks. A score does not say so, and is not to be kept with a set.
     """
 
     arch: str = "convnet"
@@ -104,12 +106,13 @@ class Evaluation:
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     ranks: Ranks = field(default_factory=Ranks)
     show_progress: bool = True
-    _first: int = 0
-    """Number of the first network, which decides its random draws: those before it were scored earlier."""
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ConfigError(f"`repeats` must be at least 1, got {self.repeats}")
+        if self.first < 0:
+            raise ConfigError(f"`first` must be at least 0, got {self.first}")
         SCHEDULES.get(self.protocol.schedule)  # an unknown one is refused here, before the first network is trained
 
     def of_distilled(self, distilled: DistilledDataset, dataset: ImageDataset, *, more: bool = False) -> Score:
@@ -159,12 +162,12 @@ class Evaluation:
         plan = self._plan(images, dataset)
         compiled: CompileMode = "on" if plan.compiled else "off"
         execution = replace(self.execution, precision=_precision(plan.dtype), compile=compiled)
-        return replace(self, _first=done, repeats=self.repeats - done, execution=execution)
+        return replace(self, first=done, repeats=self.repeats - done, execution=execution)
 
     def _known(self, distilled: DistilledDataset, dataset: ImageDataset) -> Score | None:
         """Return the set's score of most networks that this evaluation would train, too; None if there is none."""
         # A score does not say which version of the data it is of: where that changed, no score counts.
-        if not has_same_images(dataset, distilled.dataset):
+        if self.first or not has_same_images(dataset, distilled.dataset):
             return None
         images = distilled.training_set()
         runs = Runs({0: 0.0}, 0.0, self._plan(len(images.images), dataset).dtype)
@@ -232,7 +235,7 @@ class Evaluation:
         def stored(repeat: int) -> TrainingImages:
             return StoredTensors(*subset(repeat), self.device)
 
-        identity = ["random", sha256(*subset(self._first))]
+        identity = ["random", sha256(*subset(self.first))]
         runs = yield self._trainings(stored, dataset, preprocessing, identity, shared=False)
         score = self._score("random", dataset, preprocessing, runs)
         ipc = int(counts[0]) if bool((counts == counts[0]).all()) else None
@@ -268,7 +271,7 @@ class Evaluation:
         """Return whether a score of the same images is what this evaluation would find, up to rounding."""
         asked = (self.arch, asdict(self.shape), self.repeats, self.protocol, self.seed)
         done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
-        return asked == done and self.execution.precision in ("auto", score.precision)
+        return asked == done and self.first == 0 and self.execution.precision in ("auto", score.precision)
 
     def _trainings(
         self,
@@ -288,7 +291,7 @@ class Evaluation:
             identity: of what the first network is trained on; data set and seed decide the rest.
             shared: whether all networks are trained on the same images.
         """
-        first = images_of(self._first)
+        first = images_of(self.first)
         execution = self._plan(len(first), dataset)
         job = TrainAndTest(
             protocol=self.protocol,
@@ -300,7 +303,7 @@ class Evaluation:
             began=time.time(),
             shared=first if shared else None,
         )
-        numbers = range(self._first, self._first + self.repeats)
+        numbers = range(self.first, self.first + self.repeats)
         return Trainings(self.arch, job, numbers, None if shared else images_of, self.ranks, self.show_progress)
 
     def _identity(self, preprocessing: Preprocessing, execution: TrainingExecution) -> list[object]:
