@@ -114,7 +114,11 @@ def test_what_is_no_learning_rate_is_refused(write, data, images, labels, rate):
     path = write("images_best.pt", images)
     write("labels_best.pt", labels)
     write("lr_best.pt", rate)
-    with pytest.raises(DataError, match=r"lr_best\.pt should hold a learning rate, a positive number"):
+    told = "should hold a learning rate, a positive number"
+    with pytest.raises(DataError, match=rf"lr_best\.pt {told}; move it away to ignore it"):
+        import_distilled(path, data, "normalize")
+    path = write("set.pt", {"images": images, "labels": labels, "lr": rate})
+    with pytest.raises(DataError, match=rf"set\.pt {told}; remove 'lr' from set\.pt to ignore it"):
         import_distilled(path, data, "normalize")
 
 
