@@ -189,7 +189,7 @@ def measure(plan: Plan, runs: Path, device: str, out: Path) -> dict[str, Any]:
         ConfigError: the file holds results of another plan.
     """
     learner = Learner(plan, runs, device)
-    results = {"plan": asdict(plan), "tasks": learner.tasks, "measured": {}, "record": run_record()}
+    results: dict[str, Any] = {"plan": asdict(plan), "tasks": learner.tasks, "measured": {}, "record": run_record()}
     if out.is_file():
         results = json.loads(out.read_text(encoding="utf-8"))
         if results.get("plan") != asdict(plan):

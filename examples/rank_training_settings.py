@@ -109,7 +109,7 @@ def measure(plan: Plan, device: str, out: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file holds results of another plan.
     """
-    results = {"plan": asdict(plan), "measured": {}, "record": run_record()}
+    results: dict[str, Any] = {"plan": asdict(plan), "measured": {}, "record": run_record()}
     if out.is_file():
         results = json.loads(out.read_text(encoding="utf-8"))
         if results.get("plan") != asdict(plan):

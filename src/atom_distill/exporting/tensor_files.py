@@ -65,7 +65,7 @@ def plain_transform(preprocessing: Preprocessing) -> dict[str, Tensor]:
     return preprocessing.tensors()
 
 
-def learning_rate(distilled: DistilledDataset) -> dict[str, float]:
+def learning_rate(distilled: DistilledDataset) -> dict[str, Any]:
     """Return the learning rate of networks by its name in files, `lr`, if one was distilled with the images."""
     rate = distilled.settings.get("network_lr")
     return {} if rate is None else {"lr": float(rate)}
