@@ -19,7 +19,7 @@ help:  ## list the targets
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-install: $(VENV)/.installed  ## make the virtual environment with pinned dependencies and all extras
+install: $(VENV)/.installed  ## make the virtual environment with pinned dependencies and all extras but timm
 
 $(VENV)/.package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -81,7 +81,8 @@ def _options() -> argparse.Namespace:
 
 def _run(dataset: ImageDataset, ipc: int, options: argparse.Namespace, *, nested: bool = False) -> DistilledDataset:
     """Return the set of a run, continued or made now."""
-    out = options.runs / f"{'nested' if nested else 'plain'}-{ipc}"
+    given = [setting.replace("/", "_") for setting in sorted(options.set)]
+    out = options.runs / "-".join(["nested" if nested else "plain", f"{ipc}", f"{options.steps}-steps", *given])
     settings = {"ipc": ipc, "steps": options.steps, "nested": nested, **settings_of(options.set)}
     return ad.distill(dataset, out=out, resume=out.exists(), **settings)
 

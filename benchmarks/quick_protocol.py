@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 import atom_distill as ad
 from atom_distill.artifact.scores import Score
@@ -36,7 +35,7 @@ def main() -> None:
     options = _options()
     protocols = [_scaled(PROTOCOLS.get(name), options.epochs_scale) for name in _NAMES]
     rows = [_row(folder, protocols, options) for folder in options.runs]
-    correlation = spearman([row["dm"] for row in rows], [row["quick"] for row in rows])
+    correlation = float(spearmanr([row["dm"] for row in rows], [row["quick"] for row in rows]).statistic)
     ratio = sum(row["quick_seconds"] for row in rows) / sum(row["dm_seconds"] for row in rows)
     print("| set | dm % | quick % |\n|---|---|---|")
     for row in rows:
@@ -48,16 +47,6 @@ def main() -> None:
         case = {"networks": options.networks, "protocols": [protocol.name for protocol in protocols]}
         content = {"spearman": correlation, "time_ratio": ratio, "sets": rows, "case": case, "record": run_record()}
         Path(options.json).write_text(json.dumps(content, indent=2) + "\n")
-
-
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the correlation of the ranks; equal values share the mean of their ranks."""
-    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
-
-
-def _ranks(values: Sequence[float]) -> NDArray[np.float64]:
-    array = np.asarray(values)
-    return np.array([(array < value).sum() + ((array == value).sum() - 1) / 2 for value in array])
 
 
 def _scaled(protocol: TrainingProtocol, scale: float) -> TrainingProtocol:

@@ -8,6 +8,9 @@ is varied at a time. The exponent is the slope of log time over log size: 1 is l
 
 from __future__ import annotations
 
+import tuned  # noqa: F401 (before torch)
+
+# isort: split
 import argparse
 import json
 import math
@@ -19,10 +22,12 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
@@ -30,7 +35,7 @@ import ours
 import torch
 
 from atom_distill.api import plan_distillation
-from atom_distill.base.process import tune_process
+from atom_distill.base.process import usable_cores
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset, Split
@@ -116,20 +121,31 @@ def _measured(case: Case) -> dict[str, float]:
         ]
         for process in processes:
             process.start()
-        found = [answers.get() for _ in processes]
+        found = [_answer(answers, processes) for _ in processes]
         for process in processes:
             process.join()
     return {name: max(one[name] for one in found) for name in ("seconds", "peak_mb")}
 
 
+def _answer(answers: Queue[dict[str, float]], processes: Sequence[BaseProcess]) -> dict[str, float]:
+    """Return the next answer; end all processes if one has failed, since the others wait for it."""
+    while True:
+        try:
+            return answers.get(timeout=1)
+        except Empty:
+            if any(process.exitcode for process in processes):
+                for process in processes:
+                    process.terminate()
+                raise SystemExit("a process of this case failed, for the reason above or for lack of memory") from None
+
+
 def _member(case: Case, rank: int, port: int, pixels: Path, answers: Queue[dict[str, float]]) -> None:
     """Take some steps as one of the processes; the slowest's time counts, as they wait for each other."""
-    tune_process()
     size = str(case.ranks)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": size, "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": size}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     ranks = join()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // case.ranks))
+    torch.set_num_threads(max(1, usable_cores() // case.ranks))
     step = _step(case, pixels)
     peak, done = [0.0], threading.Event()
     watch = threading.Thread(target=_follow, args=(peak, done))

@@ -24,6 +24,7 @@ import torch
 from step import Case, our_step, seconds_of, settings_of
 
 import atom_distill as ad
+from atom_distill.api import plan_distillation
 from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset
@@ -79,7 +80,7 @@ def _step_seconds(dataset: ImageDataset, ipc: int, settings: dict[str, Any]) -> 
         size=dataset.image_shape[1],
         depth=default_depth(dataset.image_shape[1]),
         norm="instance",
-        batch_real=settings.get("batch_real", 16 if settings.get("preset") == "fast" else 128),
+        batch_real=plan_distillation(dataset, {"ipc": ipc, **settings}).settings.batch_real,
         device=device,
         settings=settings,
     )

@@ -7,7 +7,8 @@
 
 Every combination trains networks on random real images, a fresh draw for each network and the same draws for every
 combination, and tests them on training images that are held out; the test split is not looked at. The best is the one
-of the highest accuracy, averaged over the sizes. With --json, the same command continues after an interruption.
+of the highest accuracy, averaged over the sizes, of those that were trained on all of them. With --json, the same
+command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ def main() -> None:
     for ipc, protocol in itertools.product(options.ipc, recipes(options)):
         if all((row["ipc"], row["protocol"]) != (ipc, protocol.name) for row in rows):
             rows.append(_row(dataset, ipc, protocol, options))
-            _write(options.json, {"rows": rows, "best": best(rows), "case": case, "record": run_record()})
-    means = {name: _mean(rows, name) for name in dict.fromkeys(row["protocol"] for row in rows)}
+            _write(options.json, {"rows": rows, "best": best(rows, options.ipc), "case": case, "record": run_record()})
+    means = means_of(rows, options.ipc)
     print("| recipe | held-out accuracy % |\n|---|---|")
     for name in sorted(means, key=lambda name: -means[name]):
         print(f"| {name} | {means[name]:.2f} |")
-    print(f"best: {best(rows)}")
+    print(f"best: {best(rows, options.ipc)}")
 
 
 def recipes(options: argparse.Namespace) -> list[TrainingProtocol]:
@@ -68,13 +69,19 @@ def recipes(options: argparse.Namespace) -> list[TrainingProtocol]:
     ]
 
 
-def best(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the name of the protocol with the highest accuracy, averaged over the sizes."""
-    return max((str(row["protocol"]) for row in rows), key=lambda name: _mean(rows, name))
+def best(rows: Sequence[Mapping[str, Any]], sizes: Sequence[int]) -> str | None:
+    """Return the name of the protocol with the highest mean; None if none was trained on all sizes yet."""
+    means = means_of(rows, sizes)
+    return max(means, key=means.__getitem__, default=None)
 
 
-def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    return fmean(row["mean"] for row in rows if row["protocol"] == name)
+def means_of(rows: Sequence[Mapping[str, Any]], sizes: Sequence[int]) -> dict[str, float]:
+    """Return the accuracy, averaged over the sizes, of each protocol that was trained on all of them."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["ipc"] in sizes:
+            found.setdefault(row["protocol"], {})[row["ipc"]] = row["mean"]
+    return {name: fmean(of_size.values()) for name, of_size in found.items() if len(of_size) == len(set(sizes))}
 
 
 def _row(dataset: ImageDataset, ipc: int, protocol: TrainingProtocol, options: argparse.Namespace) -> dict[str, Any]:

@@ -137,12 +137,14 @@ class Learner:
         """Return what a memory keeps of a task; made from its images alone, or read where it is made already."""
         plan = self.plan
         if (memory, number) not in self._sets:
-            settings: dict[str, Any] = {"bytes": plan.bytes, "seed": plan.seed, "device": self.device}
+            settings: dict[str, Any] = {"bytes": plan.bytes, "seed": plan.seed}
             if memory == "distilled":
                 settings |= {"preset": plan.preset, "steps": plan.steps, "width": plan.width}
             else:
                 settings |= {"method": "random"}
-            out = self.runs / f"{memory}-{plan.bytes}-bytes-seed-{plan.seed}-task-{number + 1}-of-{plan.tasks}"
+            given = [f"{name}-{value}" for name, value in settings.items() if value is not None]
+            out = self.runs / "-".join([memory, *given, f"task-{number + 1}-of-{plan.tasks}"])
+            settings["device"] = self.device
             self._sets[memory, number] = ad.distill(self.load(self.tasks[number]), out=out, resume=True, **settings)
         return self._sets[memory, number]
 
@@ -181,12 +183,18 @@ class Learner:
 def measure(plan: Plan, runs: Path, device: str, out: Path) -> dict[str, Any]:
     """Return plan, record, and `measured`: what was found by memory and task, each written when it is known.
 
-    What the file holds of the same plan is not measured again.
+    What the file holds already is not measured again.
+
+    Raises:
+        ConfigError: the file holds results of another plan.
     """
-    stored = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    measured = stored["measured"] if stored.get("plan") == asdict(plan) else {}
     learner = Learner(plan, runs, device)
-    results = {"plan": asdict(plan), "tasks": learner.tasks, "measured": measured, "record": run_record()}
+    results: dict[str, Any] = {"plan": asdict(plan), "tasks": learner.tasks, "measured": {}, "record": run_record()}
+    if out.is_file():
+        results = json.loads(out.read_text(encoding="utf-8"))
+        if results.get("plan") != asdict(plan):
+            raise ConfigError(f"{out} holds results of another plan: give another --out")
+    measured = results["measured"]
     for memory in learner.memories():
         found = measured.setdefault(memory, {})
         for count in range(1, plan.tasks + 1):
@@ -242,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of every random draw, the order of the classes included")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ..., or auto")
     parser.add_argument("--runs", type=Path, default=Path("runs/continual-learning"), help="folder of the memories")
-    parser.add_argument("--out", type=Path, default=Path("results/continual-learning.json"), help="file of results")
+    parser.add_argument("--out", type=Path, default=Path("runs/continual-learning.json"), help="file of results")
     options = vars(parser.parse_args(arguments))
     runs, device, out = options.pop("runs"), options.pop("device"), options.pop("out")
     try:

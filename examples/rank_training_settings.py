@@ -30,7 +30,9 @@ from scipy import stats
 import atom_distill as ad
 from atom_distill.artifact.scores import Score
 from atom_distill.base.device import pick_device
+from atom_distill.base.errors import ConfigError
 from atom_distill.base.files import write_json
+from atom_distill.base.markdown import table as markdown_table
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.base.record import run_record
 from atom_distill.config.training_protocol import PROTOCOLS
@@ -102,11 +104,17 @@ def measurements(plan: Plan, device: str) -> dict[str, Callable[[float, str], Sc
 def measure(plan: Plan, device: str, out: Path) -> dict[str, Any]:
     """Return plan, record, and `measured`: accuracy and seconds by proxy and setting, each written when it is known.
 
-    What the file holds of the same plan is not measured again.
+    What the file holds already is not measured again.
+
+    Raises:
+        ConfigError: the file holds results of another plan.
     """
-    stored = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    measured = stored["measured"] if stored.get("plan") == asdict(plan) else {}
-    results = {"plan": asdict(plan), "measured": measured, "record": run_record()}
+    results: dict[str, Any] = {"plan": asdict(plan), "measured": {}, "record": run_record()}
+    if out.is_file():
+        results = json.loads(out.read_text(encoding="utf-8"))
+        if results.get("plan") != asdict(plan):
+            raise ConfigError(f"{out} holds results of another plan: give another --out")
+    measured = results["measured"]
     for subject, score_of in measurements(plan, device).items():
         found = measured.setdefault(subject, {})
         for lr, augment in SETTINGS:
@@ -153,16 +161,14 @@ def both_vary(judged: Sequence[float], truth: Sequence[float]) -> bool:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the comparison as a Markdown table."""
-    lines = [
-        "| ranked on | rank correlation | ranked first | its true accuracy, % | the best one's | time | faster |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     for row in rows:
         rho = "-" if row["spearman"] is None else f"{row['spearman']:.2f}"
-        accuracies = f"{row['chosen_accuracy']:.1f} | {row['best_accuracy']:.1f}"
-        times = f"{row['seconds']:,.0f} s | {row['times_faster']:.1f} times"
-        lines.append(f"| {row['proxy']} | {rho} | {row['chosen']} | {accuracies} | {times} |")
-    return "\n".join(lines)
+        accuracies = [f"{row['chosen_accuracy']:.1f}", f"{row['best_accuracy']:.1f}"]
+        times = [f"{row['seconds']:,.0f} s", f"{row['times_faster']:.1f} times"]
+        lines.append([row["proxy"], rho, row["chosen"], *accuracies, *times])
+    heads = ["ranked on", "rank correlation", "ranked first", "its true accuracy, %", "the best one's"]
+    return markdown_table([*heads, "time", "faster"], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -176,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--holdout", type=float, default=0.1, help="share of the training images that judge")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ..., or auto")
-    parser.add_argument("--out", type=Path, default=Path("results/training-settings.json"), help="file of results")
+    parser.add_argument("--out", type=Path, default=Path("runs/training-settings.json"), help="file of results")
     options = vars(parser.parse_args(arguments))
     device, out = options.pop("device"), options.pop("out")
     plan = Plan(**options)

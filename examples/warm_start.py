@@ -139,12 +139,18 @@ class Trainer:
 def measure(plan: Plan, device: str, out: Path) -> dict[str, Any]:
     """Return plan, record, and `measured`: accuracy and seconds by subject and network, each written when it is known.
 
-    What the file holds of the same plan is not measured again.
+    What the file holds already is not measured again.
+
+    Raises:
+        ConfigError: the file holds results of another plan.
     """
-    stored = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    measured = stored["measured"] if stored.get("plan") == asdict(plan) else {}
+    results: dict[str, Any] = {"plan": asdict(plan), "measured": {}, "record": run_record()}
+    if out.is_file():
+        results = json.loads(out.read_text(encoding="utf-8"))
+        if results.get("plan") != asdict(plan):
+            raise ConfigError(f"{out} holds results of another plan: give another --out")
+    measured = results["measured"]
     trainer = Trainer(plan, device)
-    results = {"plan": asdict(plan), "measured": measured, "record": run_record()}
     for number in range(plan.repeats):
         for subject in SUBJECTS:
             found = measured.setdefault(subject, {})
@@ -198,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--width", type=int, help="channels of the networks; default: 128")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ..., or auto")
-    parser.add_argument("--out", type=Path, default=Path("results/warm-start.json"), help="file of results")
+    parser.add_argument("--out", type=Path, default=Path("runs/warm-start.json"), help="file of results")
     options = vars(parser.parse_args(arguments))
     device, out = options.pop("device"), options.pop("out")
     try:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import atom_distill
-from check_package import missing_extra
+from check_package import PackageError, check_sets, missing_extra
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "atom_distill"
@@ -36,6 +37,14 @@ def test_the_wheel_takes_every_file_of_the_package():
     others = [name for name in files if not name.endswith((".py", ".pyc"))]
     assert len(others) > 15
     assert [name for name in others if not any(fnmatch(name, pattern) for pattern in patterns)] == []
+
+
+def test_the_wheel_must_have_every_set_of_the_repository():
+    names = " ".join(path.name for path in (SOURCE / "sets").iterdir())
+    check_sets(SimpleNamespace(run=lambda *_: SimpleNamespace(stdout=names, stderr="")))
+    without = names.replace("tiny-imagenet-3072", "")
+    with pytest.raises(PackageError, match="the wheel lacks tiny-imagenet-3072"):
+        check_sets(SimpleNamespace(run=lambda *_: SimpleNamespace(stdout=without, stderr="")))
 
 
 def test_every_extra_that_is_named_exists():

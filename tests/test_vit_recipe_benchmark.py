@@ -65,9 +65,17 @@ def test_another_architecture_gets_a_learning_rate_of_its_own_protocol(benchmark
 
 
 def test_the_best_has_the_highest_mean_over_the_sizes(benchmark):
-    means = {"a": (30.0, 50.0), "b": (45.0, 40.0), "c": (20.0, 52.0)}
-    rows = [{"protocol": name, "mean": mean} for name, both in means.items() for mean in both]
-    assert benchmark.script["best"](rows) == "b"
+    """Others were trained on some of the sizes only, or on more."""
+    means = {"a": (30.0, 50.0), "b": (45.0, 40.0, 0.0), "c": (20.0, 52.0), "large only": (None, 60.0)}
+    rows = [
+        {"protocol": name, "ipc": ipc, "mean": mean}
+        for name, found in means.items()
+        for ipc, mean in zip((1, 10, 50), found, strict=False)
+        if mean is not None
+    ]
+    assert benchmark.script["best"](rows, [1, 10]) == "b"
+    assert benchmark.script["means_of"](rows, [10, 1]) == {"a": 40.0, "b": 42.5, "c": 36.0}
+    assert benchmark.script["best"](rows, [1, 10, 100]) is None
 
 
 def test_every_strength_is_a_protocol(benchmark):

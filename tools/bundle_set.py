@@ -65,7 +65,7 @@ def bundle(run: Path, name: str, sets: Path = SETS_FOLDER) -> Path:
         write_run(tiny, folder)
         (folder / METRICS_FILE).unlink()
         use = USE.format(name=name, preprocess=tiny.preprocessing.kind)
-        content = DistilledDataset.load(folder).card_content()  # of paths that are cut
+        content = tiny.card_content()
         files = [(file, what) for file, what in run_files(content) if file != METRICS_FILE]
         write_card(tiny, folder, Layout({}, use + decoder_text(content, "distilled.safetensors"), files))
         with Image.open(folder / GRID_FILE) as picture:

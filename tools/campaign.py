@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -118,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warm_up(Place(work / "warm"), warm.lines())
     counts = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
     parts = {"kills": run_kills, "damaged": run_damaged, "faults": run_faults}
-    for name in options.part or PARTS:
+    chosen = options.part or PARTS
+    for name in chosen:
         started = time.perf_counter()
         (work / name).mkdir()
         found = parts[name](options, work / name)
@@ -127,10 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.out.write_text(json.dumps(counts, indent=2) + "\n")
     if options.page:
         write_paragraph(options.page, counts)
-    problems = [problem for part in counts.values() for problem in part["problems"]]
+    problems = [problem for name in chosen for problem in counts[name]["problems"]]
     summary = {name: {k: v for k, v in part.items() if isinstance(v, int | float)} for name, part in counts.items()}
     print(json.dumps(summary, indent=2))
     print(f"{len(problems)} problems" + (f"; their folders are in {work}" if problems else ""))
+    if not problems:
+        shutil.rmtree(work, ignore_errors=True)
     return 1 if problems else 0
 
 

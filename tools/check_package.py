@@ -20,13 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from atom_distill.artifact.bundled import bundled_names
 from atom_distill.base.sizes import readable_size
 from atom_distill.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 6_000_000  # bytes, of the wheel and of the source distribution
-SETS = ("cifar10-3072", "cifar10-12288", "cifar10-30720", "cifar100-3072")
-"""The sets that must be in both."""
 INSTALL = re.compile(r"pip install ('[^']+'|\S+)")
 SMALL = "--compile off --device cpu"
 
@@ -157,13 +156,13 @@ def missing_extra(said: str) -> str | None:
 
 
 def check_sets(environment: Environment) -> None:
-    """Check that the sets are there.
+    """Check that the sets of this repository are there.
 
     Raises:
         PackageError: one is not.
     """
     done = environment.run("-c", "from atom_distill.artifact.bundled import bundled_names; print(*bundled_names())")
-    lacking = set(SETS) - set(done.stdout.split())
+    lacking = set(bundled_names()) - set(done.stdout.split())
     if lacking:
         raise PackageError(f"the wheel lacks {', '.join(sorted(lacking))}: {done.stderr}")
 

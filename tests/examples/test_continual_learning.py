@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,26 @@ def test_it_runs_in_small_and_continues(example, tmp_path, capsys):
     ]
     assert printed.out.startswith("| memory |")
     assert printed.out.count("\n| ") == 6
+
+
+def test_a_trial_run_has_memories_of_its_own(example, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(ad, "distill", lambda *_, out, **__: made.append(out.name))
+    plan = example["Plan"]("digits", 2, 128, "fast", None, 1, 1, 1, None, 0)
+    for changes in ({}, {"steps": 2}, {"width": 4}, {"preset": "best"}):
+        learner = example["Learner"](replace(plan, **changes), tmp_path, "cpu")
+        learner.stored("distilled", 0)
+        learner.stored("random", 0)
+    assert len(set(made[::2])) == 4
+    assert set(made[1::2]) == {"random-bytes-128-seed-0-method-random-task-1-of-2"}
+
+
+def test_results_of_another_plan_are_kept(example, tmp_path, capsys):
+    out = tmp_path / "results.json"
+    out.write_text('{"plan": {"dataset": "cifar100"}, "measured": {}}')
+    assert example["main"]([*SMALL, "--runs", str(tmp_path / "runs"), "--out", str(out)]) == 2
+    assert "holds results of another plan: give another --out" in capsys.readouterr().err
+    assert "cifar100" in out.read_text()
 
 
 def test_bytes_below_an_image_leave_uncompressed_out(example, tmp_path):

@@ -81,6 +81,14 @@ def test_it_runs_in_small_and_continues(example, run, tmp_path, monkeypatch, cap
     assert printed.out.startswith("| ranked on |")
 
 
+def test_results_of_another_plan_are_kept(example, run, tmp_path, capsys):
+    out = tmp_path / "results.json"
+    out.write_text('{"plan": {"set": "cifar10-3072"}, "measured": {}}')
+    assert example["main"]([run, *SMALL, "--out", str(out)]) == 2
+    assert "holds results of another plan: give another --out" in capsys.readouterr().err
+    assert "cifar10-3072" in out.read_text()
+
+
 def test_an_unknown_set_is_told(example, tmp_path, capsys):
     assert example["main"](["cifar10-1", "--out", str(tmp_path / "results.json")]) == 2
     assert "cifar10-3072" in capsys.readouterr().err

@@ -96,13 +96,24 @@ def test_it_runs_in_small_and_continues(example, run, tmp_path, capsys):
     )
     assert all(0 <= one["accuracy"] <= 100 for found in first["measured"].values() for one in found.values())
     kept = first["measured"]["warm"].pop("network 1")
+    first["record"]["machine"] = "that of the first measurements"
     out.write_text(json.dumps(first))
     capsys.readouterr()
     assert example["main"]([run, *SMALL, "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert printed.err.count(" %\n") == 1  # only what the file lacked
-    assert json.loads(out.read_text())["measured"]["warm"]["network 1"]["accuracy"] == kept["accuracy"]
+    second = json.loads(out.read_text())
+    assert second["measured"]["warm"]["network 1"]["accuracy"] == kept["accuracy"]
+    assert second["record"] == first["record"]
     assert printed.out.startswith("| trained on |")
+
+
+def test_results_of_another_plan_are_kept(example, run, tmp_path, capsys):
+    out = tmp_path / "results.json"
+    out.write_text('{"plan": {"set": "cifar10-3072"}, "measured": {}}')
+    assert example["main"]([run, *SMALL, "--out", str(out)]) == 2
+    assert "holds results of another plan: give another --out" in capsys.readouterr().err
+    assert "cifar10-3072" in out.read_text()
 
 
 @pytest.mark.parametrize(

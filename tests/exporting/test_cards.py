@@ -13,6 +13,7 @@ from huggingface_hub import DatasetCard
 from atom_distill.artifact.origins import origin_of
 from atom_distill.artifact.scores import Score, load_scores
 from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.exporting.clipping import Clipping
 from atom_distill.exporting.export_distilled import export_distilled
 
 WITH_IMAGES = ["run", "parquet", "imagefolder", "hf"]
@@ -119,6 +120,21 @@ def test_a_card_shows_the_example(tmp_path, data, distill, form, place):
     export = export_distilled(distill(data), form, tmp_path / "set")
     text = (export.path / "README.md").read_text("utf-8")
     assert export.example.replace(str(tmp_path / "set"), place) in text
+
+
+@pytest.mark.parametrize("rate", [True, False])
+def test_a_table_has_the_learning_rate_beside_it(tmp_path, data, distill, rate):
+    tiny = distill(data)
+    tiny.settings |= {"network_lr": 0.03} if rate else {}
+    folder = export_distilled(tiny, "parquet", tmp_path / "set").path
+    assert ("`lr`, the learning rate" in (folder / "README.md").read_text("utf-8")) == rate
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.0, "every value fits"), (0.0004, "less than 0.1 % of the"), (0.256, "25.6 % of the values")]
+)
+def test_what_pictures_clip_is_told(share, told):
+    assert str(Clipping(share, -0.1, 1.1)).startswith(told)
 
 
 def test_origins_are_of_named_sets_only():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -23,8 +24,8 @@ def answer(status: int, kind: type[HfHubHTTPError] = HfHubHTTPError) -> HfHubHTT
 class Hub:
     """Remembers what it is asked, and fails where it is told to."""
 
-    def __init__(self, held: list[str] | None = None, **failures: Exception) -> None:
-        self.held, self.failures, self.asked, self.sent = held, failures, [], {}
+    def __init__(self, held: list[str] | None = None, *, private: bool = False, **failures: Exception) -> None:
+        self.held, self.private, self.failures, self.asked, self.sent = held, private, failures, [], {}
 
     def _ask(self, name: str, **what: object) -> None:
         self.asked.append((name, what))
@@ -39,7 +40,8 @@ class Hub:
         self._ask("dataset_info", repository=repository)
         if self.held is None:
             raise answer(404, RepositoryNotFoundError)
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in self.held])
+        files = [SimpleNamespace(rfilename=name) for name in self.held]
+        return SimpleNamespace(siblings=files, private=self.private)
 
     def create_repo(self, repository: str, **what: object) -> str:
         self._ask("create_repo", repository=repository, **what)
@@ -55,8 +57,8 @@ class Hub:
 def hub(monkeypatch):
     """Put a hub in place of the real one: `hub(whoami=error)`."""
 
-    def use(held: list[str] | None = None, **failures: Exception) -> Hub:
-        found = Hub(held, **failures)
+    def use(held: list[str] | None = None, **options: Any) -> Hub:
+        found = Hub(held, **options)
         monkeypatch.setattr(huggingface_hub, "HfApi", lambda: found)
         return found
 
@@ -66,7 +68,7 @@ def hub(monkeypatch):
 @pytest.mark.parametrize("held", [None, [], [".gitattributes"]])
 @pytest.mark.parametrize("private", [False, True])
 def test_the_folder_arrives(tmp_path, data, distill, hub, capfd, held, private):
-    ours = hub(held)
+    ours = hub(held, private=private)
     export = export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy-2", private=private)
     assert [name for name, _ in ours.asked] == ["whoami", "dataset_info", "create_repo", "upload_folder"]
     made, sent = ours.asked[2][1], ours.asked[3][1]
@@ -132,6 +134,16 @@ def test_what_is_on_the_hub_is_not_written_over(tmp_path, data, distill, hub):
     assert not (tmp_path / "set").exists()
     export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy", force=True)
     assert ours.sent
+
+
+@pytest.mark.parametrize("held", [[], ["README.md"]])
+@pytest.mark.parametrize("force", [False, True])
+def test_what_should_be_private_is_not_sent_where_everybody_sees_it(tmp_path, data, distill, hub, held, force):
+    ours = hub(held)
+    with pytest.raises(ConfigError, match=r"jane/toy is on the hub already, for everybody to see: `private`"):
+        export_distilled(distill(data), "hf", tmp_path / "set", push="jane/toy", private=True, force=force)
+    assert not (tmp_path / "set").exists()
+    assert [name for name, _ in ours.asked] == ["whoami", "dataset_info"]
 
 
 @pytest.mark.parametrize("name", ["toy", "a/b/c", "jane/", "/toy", "jane/to y", "jane/toy..", ""])

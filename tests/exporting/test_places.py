@@ -127,15 +127,21 @@ def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path, tiny
 def test_the_folder_for_the_hub_holds_the_run(tmp_path, data, distill):
     request = {"name_or_path": "/home/jane/pets", "test_fraction": 0.2}
     dataset = {**data.identity(), "source": "/home/jane/pets", "request": request}
-    tiny = distill(data, soft=True, dataset=dataset, history=[{"step": 1, "loss": 2.5}])
+    record = {
+        "command": "atom distill /home/jane/pets --ipc 2 --out=/home/jane/run --set pool=3",
+        "extended": {"folder": "/home/jane/small", "images": 5, "classes": 5},
+    }
+    tiny = distill(data, soft=True, dataset=dataset, record=record, history=[{"step": 1, "loss": 2.5}])
+    tiny.settings = {**tiny.settings, "extend": "/home/jane/small", "archs": ["convnet", "/home/jane/net"]}
     folder = export_distilled(tiny, "hf", tmp_path / "set").path
     loaded = DistilledDataset.load(folder / "run")
     assert torch.equal(loaded.images, tiny.images)
     assert torch.equal(loaded.soft_labels, tiny.soft_labels)
     assert torch.equal(loaded.preprocessing.apply(data.test.images), tiny.preprocessing.apply(data.test.images))
-    assert (loaded.settings, loaded.history, loaded.steps) == (tiny.settings, tiny.history, 3)
+    assert loaded.settings == {**tiny.settings, "extend": "small", "archs": ["convnet", "net"]}
+    assert (loaded.history, loaded.steps) == (tiny.history, 3)
     everything = b"".join(contents(folder).values())
     assert b"jane" not in everything  # what is shown to others names no folders of ours
-    assert loaded.record["command"] == "atom distill pets --ipc 2 --out run"
+    assert loaded.record["command"] == "atom distill pets --ipc 2 --out=run --set pool=3"
     assert loaded.dataset["request"] == {"name_or_path": "pets", "test_fraction": 0.2}
     assert tiny.dataset["request"]["name_or_path"] == "/home/jane/pets"

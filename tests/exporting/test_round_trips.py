@@ -200,7 +200,7 @@ def test_import_reads_back_what_is_exact(tmp_path, data, distill, form, kind, si
     assert torch.equal(again.images, tiny.images)
     assert torch.equal(again.labels, tiny.labels)
     assert again.soft_labels is None if not soft else torch.equal(again.soft_labels, tiny.soft_labels)
-    assert again.settings.get("network_lr") == (0.03 if form in ("pt", "hf") else None)
+    assert again.settings["network_lr"] == 0.03
     assert again.preprocessing.kind == again.settings["preprocess"] == kind
     stored = tiny.preprocessing.tensors()
     assert all(torch.equal(values, stored[name]) for name, values in again.preprocessing.tensors().items())

@@ -56,6 +56,19 @@ def test_what_is_recorded(write, is_the_set, images, labels, data):
     assert "method" not in import_distilled(path, data, "normalize").record
 
 
+def test_every_file_is_recorded(tmp_path, write, images, pixels, labels, data):
+    """Two of one name, in folders of their own; and two of pixels in one folder."""
+    for folder, values in (("A", images), ("B", labels)):
+        (tmp_path / folder).mkdir()
+        torch.save(values, tmp_path / folder / "data.pt")
+    tiny = import_distilled(tmp_path / "A" / "data.pt", data, "normalize", labels=tmp_path / "B" / "data.pt")
+    assert tiny.record["imported"]["files"] == ["A/data.pt", "B/data.pt"]
+    assert len(set(tiny.record["imported"]["sha256"].values())) == 2
+    write("images.pt", pixels)
+    path = write("labels.pt", labels)
+    assert import_distilled(path.parent, data, "normalize").record["imported"]["files"] == ["images.pt", "labels.pt"]
+
+
 def test_title_and_paper_of_a_known_method_are_recorded(write, data, images, labels, monkeypatch):
     method = SimpleNamespace(title="DM", paper="2110.04181")
     monkeypatch.setattr("atom_distill.importing.import_distilled.METHODS", {"dm": method})
@@ -114,7 +127,11 @@ def test_what_is_no_learning_rate_is_refused(write, data, images, labels, rate):
     path = write("images_best.pt", images)
     write("labels_best.pt", labels)
     write("lr_best.pt", rate)
-    with pytest.raises(DataError, match=r"lr_best\.pt should hold a learning rate, a positive number"):
+    told = "should hold a learning rate, a positive number"
+    with pytest.raises(DataError, match=rf"lr_best\.pt {told}; move it away to ignore it"):
+        import_distilled(path, data, "normalize")
+    path = write("set.pt", {"images": images, "labels": labels, "lr": rate})
+    with pytest.raises(DataError, match=rf"set\.pt {told}; remove 'lr' from set\.pt to ignore it"):
         import_distilled(path, data, "normalize")
 
 
@@ -186,6 +203,14 @@ def test_class_folders_must_be_the_classes(tmp_path, data, save_picture):
     (tmp_path / "pictures" / "dog").mkdir()
     with pytest.raises(DataError, match="'wolf' is not a class; 'dog' has no images; 'sea lion' has no images"):
         import_distilled(tmp_path / "pictures", data, "normalize")
+
+
+def test_a_file_of_tensors_beside_pictures_is_named(tmp_path, data, images, labels, save_picture):
+    save_picture("vis/x.png")
+    torch.save((images, labels), tmp_path / "pictures" / "res.pt")
+    with pytest.raises(DataError, match=r"'vis' is not a class; .*; if the set is in res\.pt, give that file"):
+        import_distilled(tmp_path / "pictures", data, "normalize")
+    assert len(import_distilled(tmp_path / "pictures" / "res.pt", data, "normalize")) == len(images)
 
 
 def test_pictures_of_several_sizes_and_broken_ones(tmp_path, data, save_picture):

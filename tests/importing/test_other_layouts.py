@@ -226,7 +226,7 @@ def test_soft_labels_beside_pictures(save_pictures, data, labels):
 
 
 def test_pictures_need_a_model_space(save_pictures, data):
-    with pytest.raises(ConfigError, match="in which model space"):
+    with pytest.raises(ConfigError, match=r"how are these pixels to be preprocessed\? Give `preprocess`: zca"):
         import_distilled(save_pictures(["0", "1", "2"]), data)
 
 

@@ -49,6 +49,31 @@ def test_labels_in_one_file(write, is_the_set, images, labels, given):
     is_the_set(path.parent, **({"labels": beside} if given else {}))
 
 
+@pytest.mark.parametrize("hard", [True, False])
+def test_soft_labels_and_a_learning_rate_in_one_file_each(write, data, images, labels, hard):
+    soft = torch.eye(3)[labels] * 0.7 + 0.1
+    for number, part in enumerate(PARTS):
+        path = write(f"images_{number}.pt", images[part].clone())
+    write("soft_labels.pt", soft)
+    write("lr.pt", torch.tensor(0.02))
+    if hard:
+        write("labels.pt", labels)
+    tiny = import_distilled(path.parent, data, "normalize")
+    assert torch.equal(tiny.images, images)
+    torch.testing.assert_close(tiny.soft_labels, soft)
+    assert tiny.settings["network_lr"] == pytest.approx(0.02)
+    names = [f"images_{number}.pt" for number in range(3)] + ["labels.pt"] * hard + ["soft_labels.pt", "lr.pt"]
+    assert tiny.record["imported"]["files"] == names
+
+
+def test_labels_that_are_given_leave_soft_ones_out(tmp_path, write, data, images, labels):
+    for number, part in enumerate(PARTS):
+        path = write(f"images_{number}.pt", images[part].clone())
+    write("soft_labels.pt", torch.eye(3)[labels] * 0.7 + 0.1)
+    torch.save(labels, tmp_path / "labels.pt")
+    assert import_distilled(path.parent, data, "normalize", labels=tmp_path / "labels.pt").soft_labels is None
+
+
 @pytest.mark.parametrize("form", [lambda x, y: [x, y], lambda x, y: {"data": x, "target": y}])
 def test_parts_that_hold_both(write, is_the_set, images, labels, form):
     for number, part in enumerate(PARTS):

@@ -54,6 +54,10 @@ def test_an_import_warns_of_it(tmp_path, capfd):
     torch.save((SPACES["normalize"].apply(DATA.train.images)[order] * 30, DATA.train.labels[order]), path)
     import_distilled(path, DATA, "normalize")
     assert "warning: after the inverse of normalize most intensities range from" in capfd.readouterr().err
+    recorded = {"kind": "normalize", **SPACES["normalize"].tensors()}
+    torch.save({"data": [torch.load(path)], "preprocessing": recorded}, path)
+    import_distilled(path, DATA)
+    assert "warning" not in capfd.readouterr().err
 
 
 def test_images_of_mean_and_deviation_one_half():

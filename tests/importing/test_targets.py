@@ -143,9 +143,18 @@ def test_soft_labels_in_a_file_beside_the_others(write, data, images, labels, ne
 def test_soft_labels_alone_beside_the_images(write, data, images, labels, near, given):
     soft = torch.softmax(4 * torch.eye(3)[labels], 1)
     write("images.pt", images)
+    write("lr.pt", 0.02)
     path = write("soft_labels.pt", soft)
     tiny = import_distilled(path.parent if given == "folder" else path.with_name(given), data, "normalize")
     near(tiny.soft_labels, soft.double())
+    assert tiny.settings["network_lr"] == 0.02
+
+
+@pytest.mark.parametrize("soft", [torch.zeros(6), torch.rand(6), torch.tensor(1.0), torch.rand(6, 3, 1)], ids=str)
+def test_soft_labels_that_are_no_rows(write, data, images, labels, soft):
+    path = write("set.pt", {"images": images, "labels": labels, "soft_labels": soft})
+    with pytest.raises(DataError, match=r"soft labels must be \[N, 3\], got \([6, 31]*\); leave them out"):
+        import_distilled(path, data, "normalize")
 
 
 def test_files_that_are_not_used_are_named(write, data, images, labels, capfd):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import campaign
 from reliability import kills
 from reliability.children import Outcome, Place, run
 from reliability.comparing import contents, differing
@@ -178,6 +179,20 @@ def test_the_page_says_what_the_campaign_found(tmp_path):
     assert page.read_text().startswith("# Page\n\n**Reliability.** `tools/campaign.py`")
     assert "12,344 of 12,345 were either read" in page.read_text()
     assert page.read_text().endswith("\n\nmore\n")
+
+
+@pytest.mark.parametrize("problems", [[], ["one"]])
+def test_only_folders_with_problems_of_this_time_are_kept(tmp_path, monkeypatch, capsys, problems):
+    out = tmp_path / "counts.json"
+    out.write_text(json.dumps({"kills": {"problems": ["an earlier one"]}}))
+    (tmp_path / "work").mkdir()
+    monkeypatch.setattr(campaign.tempfile, "mkdtemp", lambda **_: str(tmp_path / "work"))
+    monkeypatch.setattr(campaign, "warm_up", lambda *_: None)
+    monkeypatch.setattr(campaign, "run_damaged", lambda *_: {"problems": problems})
+    assert campaign.main(["--part", "damaged", "--out", str(out)]) == len(problems)
+    assert (tmp_path / "work").exists() == bool(problems)
+    assert f"{len(problems)} problems" in capsys.readouterr().out
+    assert json.loads(out.read_text())["kills"]["problems"] == ["an earlier one"]
 
 
 @pytest.mark.slow

@@ -136,7 +136,8 @@ def test_the_command_of_a_score_has_its_options(tmp_path, changes, options):
         ("atom distill /data/sets/toy --ipc 1", "atom distill toy --ipc 1 --out runs/run"),
         ("atom distill toy --data-dir /data/toy --ipc 1 --resume", "atom distill toy --ipc 1 --out runs/run"),
         ("atom distill toy --data-dir=/data/toy --ipc 1", "atom distill toy --ipc 1 --out runs/run"),
-        ("python make.py --fast", "python make.py --fast"),
+        ("atom distill toy --ipc 1 --extend=/home/me/a", "atom distill toy --ipc 1 --extend=a --out runs/run"),
+        ("python make.py --fast --of=/home/me/a", "python make.py --fast --of=a"),
     ],
 )
 def test_commands_name_no_place_of_a_machine(tmp_path, command, shown):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import Score
 from atom_distill.base.errors import ConfigError
+from atom_distill.exporting.private_paths import command_without_folders
 
 SAME_COMPUTE = "same-compute"
 """In the name of a protocol."""
@@ -39,7 +39,7 @@ def repeatable(command: str, place: str) -> str:
     The result goes to another folder, and the data set is looked for where named sets are. Of other paths, only the
     names stay. Other commands keep all their options.
     """
-    words = [Path(word).name if word.startswith("/") else word for word in shlex.split(command)]
+    words = shlex.split(command_without_folders(command))
     if words[:2] != ["atom", "distill"]:
         return shlex.join(words)
     kept, rest = [], iter(words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import random
 import shutil
@@ -166,4 +165,3 @@ def write_samples(folder: Path) -> None:
         raise RuntimeError(f"the sample run cannot be made: {outcome.err}")
     shutil.copytree(place.here / "run", made)
     shutil.copytree(place.cache, folder / "cache")
-    (folder / "features.json").write_text(json.dumps(FEATURES))

@@ -39,9 +39,9 @@ class ImportCommand(CommandOptions):
     )
     preprocess: Annotated[Literal["zca", "normalize", "legacy-normalize", "none"] | None, shown("as recorded")] = Field(
         default=None,
-        description="How the images were preprocessed; legacy-normalize: by the constants in the code of DC, DM, "
-        "MTT; none: intensities in 0..1 (IDC, DREAM, NCFM), which are then normalized. Our own exports record it, "
-        "except for imagefolder, which needs none.",
+        description="How the images were preprocessed, or pixels (pictures) are to be; legacy-normalize: by the "
+        "constants in the code of DC, DM, MTT; none: intensities in 0..1 (IDC, DREAM, NCFM), which are then "
+        "normalized. Our own exports record it, except for imagefolder.",
     )
     factor: Literal[1, 2, 3, 4] = Field(
         default=1, description="Each image is a grid of FACTOR x FACTOR smaller ones, as in IDC, DREAM and NCFM."

@@ -9,6 +9,9 @@ from atom_distill.artifact.distilled import DistilledDataset
 _ROUNDING = 0.5 / 255
 """Largest change of an intensity by rounding to a whole pixel value."""
 
+_SHOWN = 0.001
+"""Smallest share that is told as a number."""
+
 
 @dataclass(frozen=True)
 class Clipping:
@@ -27,8 +30,9 @@ class Clipping:
     def __str__(self) -> str:
         if self.share == 0:
             return "every value fits into the range of a pixel, and is rounded by at most 1/510."
+        share = f"{100 * self.share:.1f}" if self.share >= _SHOWN else f"less than {100 * _SHOWN}"
         return (
-            f"{100 * self.share:.1f} % of the values lie outside the range of a pixel and are clipped (they range from "
+            f"{share} % of the values lie outside the range of a pixel and are clipped (they range from "
             f"{self.low:.2f} to {self.high:.2f}; 0 is black, 1 is white)."
         )
 

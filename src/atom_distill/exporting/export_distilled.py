@@ -61,7 +61,7 @@ def export_distilled(
 
     Raises:
         UnknownNameError: there is no such format.
-        ConfigError: the options contradict each other, or the repository already holds files.
+        ConfigError: the options contradict each other, or the repository already holds files or is not `private`.
         ArtifactError: `out` already exists.
         HubError: nobody is logged in, or the hub does not answer or refuses.
     """

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from atom_distill.artifact import folder as files
 from atom_distill.artifact.card.layout import Layout, decoder_text, run_files
@@ -14,6 +11,7 @@ from atom_distill.artifact.scores import Score, save_scores
 from atom_distill.exporting import examples, usage_text
 from atom_distill.exporting.clipping import clipping_of
 from atom_distill.exporting.parquet_table import table_columns, table_data, write_table
+from atom_distill.exporting.private_paths import command_without_folders, without_folders
 from atom_distill.exporting.write_card import write_card
 
 DATA_FILE = "data/train-00000-of-00001.parquet"
@@ -56,10 +54,10 @@ def write_run(distilled: DistilledDataset, folder: Path) -> None:
     """Write a run that loads and evaluates; the exported set becomes its last one, even if it was the best."""
     files.save_values(folder, distilled.values())
     files.save_preprocessing(folder, distilled.preprocessing)
-    record = {**distilled.record}
-    if "command" in record:
-        record["command"] = shlex.join(_without_folders(word) for word in shlex.split(str(record["command"])))
-    files.save_config(folder, settings=distilled.settings, dataset=_public(distilled.dataset), record=record)
+    public = without_folders({"settings": distilled.settings, "dataset": distilled.dataset, "record": distilled.record})
+    if "command" in distilled.record:
+        public["record"]["command"] = command_without_folders(str(distilled.record["command"]))
+    files.save_config(folder, **public)
     files.save_history(folder, distilled.history)
     save_scores(folder, [score.model_copy(update={"which": "last"}) for score in own_scores(distilled)])
 
@@ -67,14 +65,3 @@ def write_run(distilled: DistilledDataset, folder: Path) -> None:
 def own_scores(distilled: DistilledDataset) -> list[Score]:
     """Return the scores of a set without those of the other set of its run, the last or the best one."""
     return [score for score in distilled.scores if score.subject != "distilled" or score.which == distilled.which]
-
-
-def _public(value: Any) -> Any:
-    """Return a copy in which every absolute path is cut to its last part, since others will see it."""
-    if isinstance(value, Mapping):
-        return {name: _public(part) for name, part in value.items()}
-    return _without_folders(value) if isinstance(value, str) else value
-
-
-def _without_folders(text: str) -> str:
-    return Path(text).name if Path(text).is_absolute() else text

@@ -14,19 +14,21 @@ from atom_distill.artifact.card.layout import Layout
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.exporting import examples, usage_text
 from atom_distill.exporting.clipping import clipping_of
-from atom_distill.exporting.tensor_files import arrays_of_transform
+from atom_distill.exporting.tensor_files import arrays_of_transform, learning_rate
 from atom_distill.exporting.write_card import write_card
 
 
 def write_parquet(distilled: DistilledDataset, folder: Path) -> None:
-    """Write the table, the transform beside it, the card and its picture."""
+    """Write the table, the transform and any learning rate beside it, the card and its picture."""
     content, table, transform = distilled.card_content(), "train.parquet", "preprocessing.npz"
     write_table(distilled, folder / table)
-    np.savez(folder / transform, **arrays_of_transform(distilled.preprocessing))
+    rate = learning_rate(distilled)
+    np.savez(folder / transform, **arrays_of_transform(distilled.preprocessing), **rate)
     use = usage_text.PARQUET_USE.format(
         example=examples.parquet(content, usage_text.HERE), clipping=clipping_of(distilled)
     )
     what = f"the transform between pixels and model space ({content.preprocess})"
+    what += "; `lr`, the learning rate that was distilled with the images" if rate else ""
     write_card(
         distilled, folder, Layout(table_data(content, table), use, [(table, table_columns(content)), (transform, what)])
     )

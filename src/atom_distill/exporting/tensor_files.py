@@ -27,21 +27,21 @@ def write_pt(distilled: DistilledDataset, path: Path) -> None:
         "pixels": distilled.pixels(),
         "preprocessing": {"kind": distilled.preprocessing.kind, **plain_transform(distilled.preprocessing)},
         **_soft(distilled),
+        **learning_rate(distilled),
     }
-    if "network_lr" in distilled.settings:
-        content["lr"] = float(distilled.settings["network_lr"])
     packed = io.BytesIO()
     torch.save(content, packed)
     path.write_bytes(packed.getbuffer())  # where the disk is full, torch would raise a RuntimeError that names none
 
 
 def write_npz(distilled: DistilledDataset, path: Path) -> None:
-    """Write images, labels, class names, pixels and the transform as arrays, without a pickle."""
+    """Write images, labels, class names, pixels, the transform and any learning rate as arrays, without a pickle."""
     tensors = {"images": distilled.images, "labels": distilled.labels, "pixels": distilled.pixels()}
     content: dict[str, Any] = {name: tensor.numpy() for name, tensor in {**tensors, **_soft(distilled)}.items()}
     content["class_names"] = np.array(distilled.class_names)
     transform = arrays_of_transform(distilled.preprocessing)
     content |= {f"preprocessing_{name}": array for name, array in transform.items()}
+    content |= learning_rate(distilled)
     with path.open("wb") as file:  # numpy would add a suffix to a path
         np.savez(file, **content)
 
@@ -63,6 +63,12 @@ def plain_transform(preprocessing: Preprocessing) -> dict[str, Tensor]:
     if isinstance(preprocessing, ZCAWhitening):
         return {"mean": preprocessing.mean, "transform": preprocessing.transform}
     return preprocessing.tensors()
+
+
+def learning_rate(distilled: DistilledDataset) -> dict[str, Any]:
+    """Return the learning rate of networks by its name in files, `lr`, if one was distilled with the images."""
+    rate = distilled.settings.get("network_lr")
+    return {} if rate is None else {"lr": float(rate)}
 
 
 def _soft(distilled: DistilledDataset) -> dict[str, Tensor]:

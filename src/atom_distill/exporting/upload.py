@@ -22,7 +22,7 @@ class Destination:
         force: whether a repository that holds files may get a new version of them.
 
     Raises:
-        ConfigError: it is not a valid name, or the repository holds files already.
+        ConfigError: it is not a valid name, or the repository holds files already, or is public and should be private.
         HubError: nobody is logged in, or the hub does not answer.
     """
 
@@ -42,21 +42,27 @@ class Destination:
         self.repository, self._private, self._api = repository, private, HfApi()
         with _hub_errors("nothing was written or sent"):
             self._api.whoami()
-            held = self._files()
+            held, is_public = self._found()
+        if is_public and private:
+            raise ConfigError(
+                f"{repository} is on the hub already, for everybody to see: `private` makes a new data set private; "
+                "give another name, or make this one private on its page there"
+            )
         if held and not force:
             raise ConfigError(
                 f"{repository} on the hub holds files already ({', '.join(sorted(held)[:3])}, ...): give another name, "
                 "or `force=True` for a new version of it; the hub keeps the old one"
             )
 
-    def _files(self) -> set[str]:
+    def _found(self) -> tuple[set[str], bool]:
+        """Return the files of the repository, and whether everybody can see it; no files where there is none."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
             found = self._api.dataset_info(self.repository)
         except RepositoryNotFoundError:
-            return set()
-        return {sibling.rfilename for sibling in found.siblings or []} - _OWN_FILES
+            return set(), False
+        return {sibling.rfilename for sibling in found.siblings or []} - _OWN_FILES, not found.private
 
     def send(self, folder: Path) -> str:
         """Upload a folder, and return the address of the repository.

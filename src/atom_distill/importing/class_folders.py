@@ -19,8 +19,11 @@ from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.folders import tree
 from atom_distill.data.sources.listing import scan
 from atom_distill.importing.class_names import labels_of_numbers, numbers_in, spelling_hint
+from atom_distill.importing.find_files import tensor_files
 from atom_distill.importing.published_set import PublishedSet
 
+PICTURES = "class folders of pictures"
+"""The `form` of such a set."""
 _METADATA_FILE = "metadata.jsonl"
 
 
@@ -54,6 +57,7 @@ def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
             + "; ".join(
                 [f"{name!r} is not a class{spelling_hint(name, dataset.class_names)}" for name in unknown[:3]]
                 + [f"{dataset.class_names[label]!r} has no images" for label in sorted(missing)[:3]]
+                + [f"if the set is in {file.name}, give that file" for file in tensor_files(folder)[:1]]
             )
         )
     places = [(labels[name], file) for name, files in found.items() for file in files]
@@ -65,7 +69,7 @@ def read_class_folders(folder: Path, dataset: ImageDataset) -> PublishedSet:
     return PublishedSet(
         images=torch.stack(pictures),
         labels=torch.tensor([label for label, _ in places]),
-        form="class folders of pictures",
+        form=PICTURES,
         files=tuple(folder / file for _, file in places),
         soft_labels=_soft_labels(folder / _METADATA_FILE, [file for _, file in places]),
     )

@@ -74,7 +74,8 @@ def with_rate(published: PublishedSet, path: Path, rate: Any) -> PublishedSet:
     """
     value = float(rate) if isinstance(rate, float | int) or (isinstance(rate, Tensor) and rate.numel() == 1) else 0.0
     if not 0 < value < float("inf"):
-        raise DataError(f"{path} should hold a learning rate, a positive number; move it away to ignore it")
+        advice = f"remove 'lr' from {path.name}" if path in published.files else "move it away"
+        raise DataError(f"{path} should hold a learning rate, a positive number; {advice} to ignore it")
     files = published.files if path in published.files else (*published.files, path)
     return replace(published, network_lr=value, files=files)
 

@@ -19,11 +19,19 @@ _WORDS = {
         ("target", "data"),
     ),
     "labels": (("images", "labels"), ("image", "label"), ("data", "targets"), ("data", "target")),
-    "soft labels": (("images", "soft_labels"), ("image", "soft_label"), ("data", "soft_targets")),
+    "soft labels": (
+        ("images", "soft_labels"),
+        ("image", "soft_label"),
+        ("data", "soft_targets"),
+        ("labels", "soft_labels"),
+        ("label", "soft_label"),
+        ("targets", "soft_targets"),
+    ),
     "lr": (("images", "lr"),),
 }
 """What replaces what in the name of a file to get that of the images, the labels or the learning rate beside it."""
 _IS_LABELS = re.compile("label|target", re.IGNORECASE)
+_IS_RATE = re.compile(r"lr(?![a-z])", re.IGNORECASE)
 _SHOWN = 5
 
 
@@ -44,7 +52,7 @@ def find_set(folder: Path) -> list[Path]:
     files = tensor_files(folder)
     images = [path for path in files if "images" in path.name and beside(path, "labels")]
     best = [path for path in images if "best" in path.name]
-    others = [path for path in files if not _IS_LABELS.search(path.name)]
+    others = [path for path in files if not (_IS_LABELS.search(path.name) or _IS_RATE.match(path.name))]
     named = [path for path in others if "image" in path.name]
     for choice in (best, images, files, others):
         if len(choice) == 1:

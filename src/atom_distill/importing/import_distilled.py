@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from atom_distill.base.progress import note
 from atom_distill.base.record import run_record
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.distillation.methods import METHODS
+from atom_distill.importing.class_folders import PICTURES
 from atom_distill.importing.grids import likely_factor, padded
 from atom_distill.importing.model_space import INTENSITIES, into_model_space, model_space, warn_of_mismatch
 from atom_distill.importing.published_set import PublishedSet
@@ -46,7 +48,8 @@ def import_distilled(
         preprocess: the preprocessing of the images: "zca", "normalize", or "legacy-normalize" for the constants in the
             code of DC, DM, MTT and others. Pixels (uint8 tensors, pictures) are preprocessed in this way. "none" means
             that values are intensities in 0..1, as published by IDC, DREAM and NCFM, which are then normalized as by
-            "normalize". Our own exports include the transform and need no `preprocess`.
+            "normalize". Our own exports include the transform and need no `preprocess`, except for class folders of
+            pictures.
         factor: each image is a grid of factor x factor smaller ones (1 to 4), which are enlarged bilinearly.
         labels: the file of labels, if it is not next to the images.
         experiment: index of the set in a result file that holds several; None for the last.
@@ -75,7 +78,7 @@ def import_distilled(
             f"images of {height}x{width} values in model space have no {factor}x{factor} tiles of one size: only "
             f'pixels and intensities (`preprocess="none"`) are filled up to multiples of {factor}'
         )
-    if factor == 1:
+    if factor == 1 and published.preprocessing is None:  # the transform of our own exports is the right one
         _check_look(images, preprocess, preprocessing, dataset)
     images = into_model_space(padded(images, factor), preprocess, preprocessing)
     rate = {} if published.network_lr is None else {"network_lr": published.network_lr}
@@ -147,11 +150,19 @@ def _check_look(images: Tensor, preprocess: str | None, preprocessing: Preproces
 
 
 def _origin(published: PublishedSet, source: Path) -> dict[str, object]:
-    """Return the files with their SHA-256; for a folder of pictures, one digest over all files in order."""
-    if source.is_dir() and published.images.dtype == torch.uint8:
+    """Return the files with their SHA-256; for a folder of pictures, one digest over all files in order.
+
+    Files of one name, in several folders, are recorded with their folders.
+    """
+    if published.form == PICTURES:
         digests = {source.resolve().name: _sha256(published.files)}
     else:
-        digests = {file.name: _sha256([file]) for file in published.files}
+        files = [file.absolute() for file in dict.fromkeys(published.files)]
+        names, common = [file.name for file in files], os.path.commonpath([file.parent for file in files])
+        digests = {
+            file.name if names.count(file.name) == 1 else file.relative_to(common).as_posix(): _sha256([file])
+            for file in files
+        }
     return {"files": list(digests), "sha256": digests, "format": published.form}
 
 

@@ -15,6 +15,7 @@ from atom_distill.ops.preprocessing import Preprocessing
 
 INTENSITIES = "none"
 """The name of the `preprocess` of images without any: intensities in 0..1."""
+_KINDS = "zca, normalize, or legacy-normalize (the normalization in the code of DC, DSA and DM)"
 _ALL = 0.99
 _MOST = 0.9
 
@@ -46,6 +47,8 @@ def model_space(published: PublishedSet, dataset: ImageDataset, preprocess: str 
             "the images are floats in 0..255, which are pixel values: save them as uint8 "
             '(images.round().clamp(0, 255).to(torch.uint8)), or divide them by 255 and give `preprocess="none"`'
         )
+    if published.images.dtype == torch.uint8 and preprocess is None:
+        raise ConfigError(f"how are these pixels to be preprocessed? Give `preprocess`: {_KINDS}")
     share = 0.0 if published.images.dtype == torch.uint8 else share_of_intensities(published.images.float())
     if preprocess is None or (preprocess != INTENSITIES and share >= _ALL):
         raise ConfigError(_question(preprocess, plain=share >= _ALL))
@@ -62,10 +65,7 @@ def model_space(published: PublishedSet, dataset: ImageDataset, preprocess: str 
 def _question(preprocess: str | None, *, plain: bool) -> str:
     """Return what to give as `preprocess`, for images that may be plain intensities."""
     if not plain:
-        return (
-            "in which model space are the images? Give `preprocess`: zca, normalize, or legacy-normalize (the "
-            "normalization in the code of DC, DSA and DM); or none, for intensities in 0..1"
-        )
+        return f"in which model space are the images? Give `preprocess`: {_KINDS}; or none, for intensities in 0..1"
     asked = "in which space are the images?" if preprocess is None else f"`preprocess={preprocess}` does not fit:"
     return (
         f'{asked} The values lie in 0..1, as plain intensities do: give `preprocess="none"` for these (IDC, NCFM and '

@@ -13,7 +13,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import holds_run
 from atom_distill.base.errors import DataError
 from atom_distill.importing.array_file import read_array_file
-from atom_distill.importing.extras import transform_in
+from atom_distill.importing.extras import transform_in, with_rate
 from atom_distill.importing.published_set import PublishedSet
 
 _RUN = "run"
@@ -26,14 +26,14 @@ def holds_tables(path: Path) -> bool:
 
 
 def read_tables(path: Path, image_shape: tuple[int, int, int]) -> PublishedSet:
-    """Return the set of a "parquet" or "hf" export: its tensors in model space, labels, and transform.
+    """Return the set of a "parquet" or "hf" export: its tensors in model space, labels, transform and learning rate.
 
     Args:
         path: the folder, or its parquet file.
         image_shape: (C, H, W), since the table holds flat tensors.
 
     Raises:
-        DataError: a table is damaged, or lacks the tensors.
+        DataError: a table is damaged, or lacks the tensors; or what is beside it is no transform or learning rate.
         ArtifactError: the run of an "hf" export is damaged.
     """
     tables = _tables(path)
@@ -41,16 +41,18 @@ def read_tables(path: Path, image_shape: tuple[int, int, int]) -> PublishedSet:
         return _read_run(path / _RUN)
     columns = [_read_columns(table, image_shape) for table in tables]
     transform = tables[0].with_name(_TRANSFORM)
+    beside = read_array_file(transform) if transform.is_file() else None
     soft = [each["soft_label"] for each in columns if "soft_label" in each]
-    return PublishedSet(
+    published = PublishedSet(
         images=torch.cat([each["model_space"] for each in columns]),
         labels=torch.cat([each["label"] for each in columns]),
         form="a parquet table of our own export",
-        files=(*tables, transform) if transform.is_file() else tuple(tables),
+        files=tuple(tables) if beside is None else (*tables, transform),
         soft_labels=torch.cat(soft) if soft else None,
         class_names=columns[0]["names"],
-        preprocessing=transform_in(transform, read_array_file(transform)) if transform.is_file() else None,
+        preprocessing=None if beside is None else transform_in(transform, beside),
     )
+    return with_rate(published, transform, beside["lr"]) if beside and "lr" in beside else published
 
 
 def _tables(path: Path) -> list[Path]:

@@ -45,8 +45,7 @@ def read_published_set(path: Path, labels: Path | None = None, experiment: int |
     files = find_set(path)
     if len(files) > 1 and experiment is not None:
         raise ConfigError(f"{path} has one set in {len(files)} files; leave out `experiment`")
-    one = len(files) == 1
-    published = _read_file(files[0], labels, experiment) if one else _joined(files, labels or find_labels(path, files))
+    published = _read_file(files[0], labels, experiment) if len(files) == 1 else _joined(files, labels)
     unused = [file.name for file in tensor_files(path) if file not in published.files]
     if unused:
         note(f"{path}: not used: {', '.join(unused[:_SHOWN])}{', ...' if len(unused) > _SHOWN else ''}")
@@ -69,12 +68,14 @@ def _read_file(path: Path, labels: Path | None, experiment: int | None) -> Publi
     return _one_file(path, content, labels)
 
 
-def _joined(files: Sequence[Path], labels: Path | None) -> PublishedSet:
-    """Return the set that is divided among files; `labels` are those of all of them, None if each has its own."""
+def _joined(files: Sequence[Path], given: Path | None) -> PublishedSet:
+    """Return the set that is divided among files; `given` are the labels of all of them, if not those beside them."""
     form = f"{len(files)} files, {files[0].name} to {files[-1].name}"
+    labels = given or find_labels(files[0].parent, files)
     if labels is not None:
         images = _concatenated([images_in(path) for path in files], files)
-        return PublishedSet(images, labels_in(labels), form, (*files, labels))
+        published = PublishedSet(images, labels_in(labels), form, (*files, labels))
+        return _with_files(published, None if given else beside(labels, "soft labels"), beside(files[0], "lr"))
     if (each := in_class_files(files)) is not None:
         return each
     parts = [_read_file(path, None, None) for path in files]
@@ -152,11 +153,15 @@ def _side_by_side(path: Path, content: Any, labels: Path | None) -> PublishedSet
             "give the file of the images, and that of the labels as `labels`"
         )
     files = (images_path, labels_path)
-    rate = beside(images_path, "lr")
     form = "MTT/DATM images and labels" if images_path.name.startswith("images_") else "images and labels, a file each"
     published = PublishedSet(images_in(images_path), labels_in(labels_path), form, files)
-    if soft_path is not None and soft_path != labels_path:
-        published = with_soft_labels(published, soft_path, read_tensor_file(soft_path))
+    return _with_files(published, None if soft_path == labels_path else soft_path, beside(images_path, "lr"))
+
+
+def _with_files(published: PublishedSet, soft: Path | None, rate: Path | None) -> PublishedSet:
+    """Add what the files of soft labels and of a learning rate hold, if there are such."""
+    if soft is not None:
+        published = with_soft_labels(published, soft, read_tensor_file(soft))
     return published if rate is None else with_rate(published, rate, read_tensor_file(rate))
 
 

@@ -77,6 +77,9 @@ def check_set(published: PublishedSet, labels: Tensor, dataset: ImageDataset) ->
             f"images are {tuple(images.shape)} and labels {tuple(labels.shape)}; those of {dataset.name} are "
             f"{wanted}, [N, C, H, W] with N labels. Is `dataset` (with `image_size`) the one that was distilled?"
         )
+    soft = published.soft_labels
+    if soft is not None and soft.ndim != 2:
+        raise DataError(f"soft labels must be [N, {dataset.num_classes}], got {tuple(soft.shape)}; leave them out")
     if not images.is_floating_point() and images.dtype != torch.uint8:
         raise DataError(f"images must be floats in model space or uint8 pixels, got {images.dtype}")
     broken = int((~torch.isfinite(images.float())).flatten(1).any(1).sum())  # float64 can overflow in float32
