@@ -160,7 +160,7 @@ def judge(job: Job) -> dict[str, Any]:
     evaluation = Evaluation(
         shape=job.effort.shape,
         repeats=1,
-        _first=job.number,  # its draws are those of the n-th network of one evaluation
+        first=job.number,  # its draws are those of the n-th network of one evaluation
         protocol=job.effort.protocol,
         device=torch.device(job.device),
         execution=ExecutionOptions(compile="on" if job.effort.compile else "off", at_once=1),
