@@ -50,7 +50,7 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
         image_size: height and width in pixels, to which images are resized and cropped. None keeps their size.
         test_fraction: share of each class to use as test images, for data without a test split, in (0, 1).
         classes: names of the classes to keep, in the order of their new labels; or a number N for the first N.
-        skip_unreadable: leave out images that cannot be decoded, and count them.
+        skip_unreadable: leave out images that cannot be decoded, and count them; not for a named set.
         seed: seed for drawing the test fraction. Keep it the same when only a run's own seed changes, or one run
             would train on images that another is tested on.
         test_split: name of the split to test on, if there are several; None for the first of test, val, dev, eval.

@@ -75,7 +75,7 @@ def test_another_set_is_refused(refused, run, other, command):
 def test_as_many_other_images_are_another_set_too(refused, run, tmp_path):
     Image.new("RGB", (10, 10)).save(tmp_path / "new" / "cat" / "3.png")
     told = refused(f"evaluate {SCORED} --data", tmp_path / "new", run)
-    assert "as many images and classes, but others" in told
+    assert "the same number of images and classes, but different ones" in told
 
 
 def test_the_order_of_images_matters_to_a_resumed_run_alone(atom, refused, made, tmp_path):
@@ -92,7 +92,7 @@ def test_the_order_of_images_matters_to_a_resumed_run_alone(atom, refused, made,
     second = atom(f"evaluate {SCORED} --json --data", tmp_path / "second", tmp_path / "run").json
     assert second["runs"] == first["runs"]
     told = refused(f"{line} {QUICK.replace('2', '4', 1)} --resume", tmp_path / "second")
-    assert "or in another order" in told
+    assert "or in a different order" in told
 
 
 def test_a_copy_that_is_gone_is_looked_for_elsewhere():

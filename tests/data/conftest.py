@@ -9,12 +9,14 @@ import shutil
 import struct
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from atom_distill.data.sources.named import SOURCES
 
 
 @pytest.fixture(autouse=True)
@@ -147,10 +149,22 @@ LAYOUTS = {
 
 
 @pytest.fixture
-def publish(tmp_path: Path) -> Callable[..., Path]:
+def set_sizes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Take a small copy for a whole named set: `set_sizes(name, train, test)`."""
+
+    def set_(name: str, train: int, test: int) -> None:
+        monkeypatch.setitem(SOURCES._entries, name, replace(SOURCES.get(name), sizes=(train, test)))
+
+    return set_
+
+
+@pytest.fixture
+def publish(tmp_path: Path, set_sizes: Callable[..., None]) -> Callable[..., Path]:
     """Write a layout and return the `data_dir`: its "parent", the "folder", or the "archive" (or its parent)."""
 
     def write(layout: str, pictures: Pictures, form: str) -> Path:
+        for name in ("cifar10",) if layout.startswith("cifar10 ") else ("cifar100", "cifar100-coarse"):
+            set_sizes(name, len(pictures.train), len(pictures.test))
         folder_name, archive_name, make = LAYOUTS[layout]
         parent = tmp_path / f"published {layout} {form}"
         folder = parent / folder_name

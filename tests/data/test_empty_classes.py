@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import pytest
+import torch
 from PIL import Image
 
 from atom_distill.api import distill
 from atom_distill.base.errors import DataError
 from atom_distill.data.load import load_dataset
+from atom_distill.data.subset import with_images
 from distillation.toys import toy_dataset
 
 NAMES = ("ant", "bee", "cow", "dog")
@@ -65,3 +68,14 @@ def test_one_class_with_images_is_too_few(tmp_path):
 def test_a_set_made_by_hand_must_have_images_of_each_class():
     with pytest.raises(DataError, match="class 'class 1' has no training images"):
         distill(toy_dataset((3, 0, 3)), ipc=1, method="random")
+
+
+def test_classes_of_one_name_are_told_apart():
+    toy = toy_dataset((2, 0, 3, 2))
+    toy = replace(toy, test=toy.train, names_declared=True)
+    twice = replace(toy, class_names=("crane", "crane", "dog", "eel"))
+    assert twice.class_names == ("crane (0)", "crane (1)", "dog", "eel")
+    dataset = with_images(twice)
+    assert dataset.class_names == ("crane (0)", "dog", "eel")
+    assert dataset.class_sizes().tolist() == [2, 3, 2]
+    assert torch.equal(dataset.train.images, toy.train.images)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -43,3 +46,14 @@ assert torch.equal(taken[::1000], images.flip(0)[:33_000:1000])
     grown = float(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
     assert grown < 40  # the taken images are 97 MiB
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "pixels"]
+
+
+def test_a_full_disk_is_an_error_and_no_crash(monkeypatch):
+    class Full(io.FileIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(rows, "_IN_MEMORY", 0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: Full(dir / "x", "w+"))
+    with pytest.raises(OSError, match="no room"):
+        take(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 2]))

@@ -79,6 +79,10 @@ def test_the_fitted_whitening_is_kornias():
     torch.testing.assert_close(fitted.apply(images).flatten(1), want.float(), atol=1e-4, rtol=0)
 
 
+def _named(images: torch.Tensor, name: str) -> ImageDataset:
+    return replace(in_memory(images), name=name, request={"name_or_path": name})
+
+
 @pytest.mark.parametrize(
     ("name", "mean", "std"),
     [
@@ -89,7 +93,7 @@ def test_the_fitted_whitening_is_kornias():
 )
 def test_legacy_constants_are_those_of_published_code(name, mean, std):
     images = torch.from_numpy(pictures())
-    fitted = fit_preprocessing("legacy-normalize", replace(in_memory(images), name=name))
+    fitted = fit_preprocessing("legacy-normalize", _named(images, name))
     want = (pictures() / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     np.testing.assert_allclose(fitted.apply(images).numpy(), want, atol=1e-5)
     again = preprocessing_from_tensors(fitted.kind, fitted.tensors())
@@ -99,6 +103,7 @@ def test_legacy_constants_are_those_of_published_code(name, mean, std):
 
 def test_legacy_constants_are_for_color_and_for_the_sets_they_belong_to():
     images = torch.from_numpy(pictures())
-    for other in (in_memory(images), replace(in_memory(images[:, :1]), name="cifar10")):
+    folder = replace(in_memory(images), name="cifar10", request={"name_or_path": "/my/cifar10"})
+    for other in (in_memory(images), _named(images[:, :1], "cifar10"), folder):
         with pytest.raises(ConfigError, match="there are no legacy constants for"):
             fit_preprocessing("legacy-normalize", other)

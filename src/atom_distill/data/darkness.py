@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-_DARK = 128
+_DARK = 127
 """The largest value of a set of 15-bit values, which are the lightest of those that use too few of 16 bits."""
 _TOGETHER = 1 << 26  # values
 
@@ -33,7 +31,7 @@ def darkness(largest: int) -> str | None:
     if largest == 0:
         return "all pixels are black"
     # 16-bit values were divided by 257 and rounded.
-    bits = math.ceil(math.log2(257 * largest - 128))
+    bits = (257 * largest - 128).bit_length()
     return (
         f"the images are dark: no pixel is above {largest} of 255. This is harmless if they were saved in 8 bits; if "
         f"the files hold {bits}-bit values in 16 bits, multiply these by {2 ** (16 - bits)} and save them again, since "

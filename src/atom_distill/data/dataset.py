@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,8 @@ class ImageDataset:
         name: short name, used for run folders.
         train: the images to distill.
         test: the images that scores are measured on, used for nothing else.
-        class_names: one per class, index = label; always valid text, even if a folder's name is not.
+        class_names: one per class, index = label; always valid text, even if a folder's name is not, and different:
+            where several classes have one name, their labels are added, as in "crane (0)" and "crane (1)".
         source: where it came from, to be shown and recorded.
         fingerprint: hash of the contents in their order, the key of everything that is cached about them.
         contents: hash of the contents in any order; empty where it is not known.
@@ -83,7 +85,7 @@ class ImageDataset:
         return f"ImageDataset({self.name}, {sizes}, {shape}, {self.num_classes} classes)"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "class_names", tuple(map(valid_text, self.class_names)))
+        object.__setattr__(self, "class_names", _distinct(tuple(map(valid_text, self.class_names))))
         self._check_shapes()
         self._check_labels()
 
@@ -142,3 +144,9 @@ class ImageDataset:
             labels = split.labels
             if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= self.num_classes):
                 raise DataError(f"{self.name}: a {split_name} label is outside 0..{self.num_classes - 1}")
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names, those that occur more than once with their positions."""
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({position})" for position, name in enumerate(names))

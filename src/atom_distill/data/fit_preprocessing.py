@@ -57,7 +57,8 @@ def fit_preprocessing(kind: str, dataset: ImageDataset) -> Preprocessing:
 
 def has_legacy_constants(dataset: ImageDataset) -> bool:
     """Return whether there are legacy constants for a set."""
-    return dataset.name in _LEGACY and dataset.image_shape[0] == 3
+    is_named = dataset.request.get("name_or_path") == dataset.name  # a folder is not a named set, whatever its name
+    return is_named and dataset.name in _LEGACY and dataset.image_shape[0] == 3
 
 
 def _fit_normalization(dataset: ImageDataset) -> ChannelNormalization:

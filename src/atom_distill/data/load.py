@@ -16,7 +16,7 @@ from atom_distill.data.sources.hub import is_cached, is_repository, load_reposit
 from atom_distill.data.sources.named import SOURCES, is_named, load_named, needs_no_fetching
 from atom_distill.data.sources.paths import load_path
 from atom_distill.data.sources.splits import check_fraction
-from atom_distill.data.subset import only_classes, with_images
+from atom_distill.data.subset import only_classes, require_test_images, with_images
 
 
 def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
@@ -40,21 +40,23 @@ def load_dataset(  # noqa: PLR0913 (each argument is a choice of the user's)
     options = LoadOptions(image_size, test_fraction, skip_unreadable, seed, test_split, image_column, label_column)
     if test_fraction is not None:
         check_fraction(test_fraction)
+        options.refuse("the test split is that of `test_fraction`", "test_split")
     folder = None if data_dir is None else expand_home(data_dir)
     dataset = _load(name_or_path, folder, options, refresh=refresh)
     request = _request(name_or_path, folder, options)
     if classes is not None:
         dataset = only_classes(dataset, classes)
         request["classes"] = classes if isinstance(classes, int) else list(classes)
-    return replace(with_images(dataset), request=request)
+    dataset = with_images(dataset)
+    if test_fraction is not None:
+        require_test_images(dataset)
+    return replace(dataset, request=request)
 
 
 def is_at_hand(name_or_path: str | Path, *, data_dir: str | Path | None = None, **options: Any) -> bool:
     """Return whether `load_dataset` could load a set without fetching anything; it takes the same arguments."""
-    if data_dir is not None and expand_home(data_dir).exists():
-        return True
     if is_named(name_or_path):
-        return needs_no_fetching(str(name_or_path))
+        return needs_no_fetching(str(name_or_path), None if data_dir is None else expand_home(data_dir))
     if _is_on_hub(name_or_path):
         known = {field.name for field in fields(LoadOptions)}
         chosen = LoadOptions(**{name: value for name, value in options.items() if name in known})
@@ -83,7 +85,10 @@ def _load(name_or_path: str | Path, data_dir: Path | None, options: LoadOptions,
         return load_path(path, options, refresh=refresh)
     if _is_on_hub(name_or_path):
         if data_dir is not None:
-            raise ConfigError(f"`data_dir` is for named sets, and {name} is none and no path here; give the path alone")
+            raise ConfigError(
+                f"`data_dir` is for named sets, and {name} is neither a named set nor an existing path; "
+                "give the path alone"
+            )
         return load_repository(name, options, refresh=refresh)
     raise UnknownNameError(
         f"{unknown_name('data set', name, SOURCES.names())}; or a path to class folders, parquet files, an npz file "

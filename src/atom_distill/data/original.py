@@ -31,6 +31,8 @@ def request_of(described: Mapping[str, Any], moved_to: Path | None = None) -> di
     request = described.get("request")
     if not isinstance(request, Mapping) or not request:
         raise DataError("the run does not say what it was distilled from: its data set was made in memory")
+    if is_named(request.get("name_or_path", "")):  # older versions recorded it for these sets, too
+        request = {name: value for name, value in request.items() if name != "skip_unreadable"}
     if moved_to is None:
         copy = request.get("data_dir")
         is_gone = copy is not None and not Path(str(copy)).exists()
@@ -66,7 +68,7 @@ def require_original(dataset: ImageDataset, described: Mapping[str, Any]) -> Ima
         difference = difference_from(dataset, described)
         raise DataError(
             f"{dataset.source} is not the data set that the run was distilled from: it has {difference}; "
-            "--data takes the place of the right one, and `atom evaluate --dataset` tests on another"
+            "give the place of the right one as `moved_to`, or test on this one with `atom evaluate --dataset`"
         )
     name = str(described.get("name", dataset.name))
     return dataset if name == dataset.name else replace(dataset, name=name)
@@ -92,4 +94,4 @@ def difference_from(dataset: ImageDataset, described: Mapping[str, Any]) -> str:
         for name, what in _SIZES.items()
         if name in described and now[name] != described[name]
     ]
-    return ", and ".join(parts) or "as many images and classes, but others, or in another order"
+    return ", and ".join(parts) or "the same number of images and classes, but different ones or in a different order"

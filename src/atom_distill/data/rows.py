@@ -38,11 +38,9 @@ def take(images: Tensor, indices: Tensor) -> Tensor:
         return images[indices]
     folder = writable_cache()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(size)
-        pixels = np.memmap(file, np.uint8, "r+", shape=shape)
     together = max(1, _AT_ONCE * len(indices) // size)
-    for start in range(0, len(indices), together):
-        part = indices[start : start + together]
-        pixels[start : start + len(part)] = images[part].numpy()
-    return torch.from_numpy(pixels)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for part in indices.split(together):
+            file.write(images[part].numpy().data)  # through a map, a full disk would kill the process
+        file.flush()
+        return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=shape))

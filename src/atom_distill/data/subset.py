@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -85,9 +85,13 @@ def only_classes(dataset: ImageDataset, wanted: int | Sequence[str]) -> ImageDat
         UnknownNameError: there is no class of that name.
     """
     known = list(dataset.class_names)
-    names = _chosen_names(dataset.name, known, wanted)
-    new_label = torch.full((len(known),), -1)
-    new_label[[known.index(name) for name in names]] = torch.arange(len(names))
+    return _only_labels(dataset, [known.index(name) for name in _chosen_names(dataset.name, known, wanted)])
+
+
+def _only_labels(dataset: ImageDataset, labels: list[int]) -> ImageDataset:
+    names = [dataset.class_names[label] for label in labels]
+    new_label = torch.full((dataset.num_classes,), -1)
+    new_label[labels] = torch.arange(len(labels))
 
     def cut(split: Split) -> Split:
         wanted = new_label[split.labels] >= 0
@@ -134,22 +138,37 @@ def with_images(dataset: ImageDataset) -> ImageDataset:
         DataError: a class has test images only, or is not merely declared; or fewer than two classes have images.
     """
     train, test = dataset.class_sizes().tolist(), torch.bincount(dataset.test.labels, minlength=dataset.num_classes)
-    empty = {name: int(count) for name, size, count in zip(dataset.class_names, train, test, strict=True) if not size}
+    kept = [label for label, size in enumerate(train) if size]
+    empty = [label for label, size in enumerate(train) if not size]
     if not empty:
         return dataset
-    kept = [name for name in dataset.class_names if name not in empty]
-    lacking = [name for name, in_test in empty.items() if in_test or not dataset.names_declared]
+    lacking = [label for label in empty if test[label] or not dataset.names_declared]
     if lacking or len(kept) < 2:
         raise DataError(
-            f"{dataset.name}: class {_some(lacking or empty)} has no training images; add some, remove the class, or "
-            "name those to keep with `classes`"
+            f"{dataset.name}: class {_some(dataset, lacking or empty)} has no training images; add some, remove the "
+            "class, or name those to keep with `classes`"
         )
-    note(f"{dataset.name}: left out, since there are no images of it: class {_some(empty)}")
-    return only_classes(dataset, kept)
+    note(f"{dataset.name}: left out, since there are no images of it: class {_some(dataset, empty)}")
+    return _only_labels(dataset, kept)
 
 
-def _some(names: Iterable[str]) -> str:
-    shown = [repr(name) for name in names]
+def require_test_images(dataset: ImageDataset) -> None:
+    """Raise an error if a class was too small for a test fraction.
+
+    Raises:
+        DataError: its only image is for training.
+    """
+    in_test = torch.bincount(dataset.test.labels, minlength=dataset.num_classes)
+    alone = ((dataset.class_sizes() == 1) & (in_test == 0)).nonzero().flatten().tolist()
+    if alone:
+        raise DataError(
+            f"{dataset.name}: class {_some(dataset, alone)} has 1 image; `test_fraction` needs at least 2 per class, "
+            "one to train and one to test: add some, remove the class, or name those to keep with `classes`"
+        )
+
+
+def _some(dataset: ImageDataset, labels: list[int]) -> str:
+    shown = [repr(dataset.class_names[label]) for label in labels]
     return ", ".join(shown[:_SHOWN]) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
 
 

@@ -57,7 +57,7 @@ def test_everything_else_does():
 
 def test_a_cached_set_has_it_as_one_in_memory_does(tmp_path):
     train, test = split(0), split(1)
-    slot = store.Slot(tmp_path / "toy", "toy", "toy")
+    slot = store.Slot(tmp_path / "toy", "toy")
     saved = store.save(RawDataset(train, test, NAMES, "made"), slot, LoadOptions())
     in_memory = store.in_memory(RawDataset(shuffled(train, 0), test, NAMES, "made"), "toy")
     assert saved.contents == store.load(slot).contents == in_memory.contents == of(train, test)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import io
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,3 +98,14 @@ def test_skipped_images_leave_no_gap(tmp_path):
     assert kept.tolist() == [1, 2, 4, 5, 7, 8]
     assert np.load(tmp_path / "x.npy")[:, 0, 0, 0].tolist() == [1, 2, 4, 5, 7, 8]
     assert [path.name for path in tmp_path.glob("x*")] == ["x.npy"]
+
+
+def test_a_full_disk_is_an_error_and_no_crash(tmp_path, monkeypatch):
+    class Full(io.FileIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "no room")
+
+    split = EncodedSplit(np.zeros(9, np.int64), lambda: (Item("x", lambda: Image.new("L", (2, 2))) for _ in range(9)))
+    monkeypatch.setattr(Path, "open", lambda path, _: Full(path, "w"))
+    with pytest.raises(OSError, match="no room"):
+        decode_into(tmp_path / "x.npy", split, ImageForm(1, 2, 2), LoadOptions(), label="test")

@@ -28,7 +28,7 @@ def raw(value: int = 1) -> RawDataset:
 
 @pytest.fixture
 def slot(tmp_path: Path) -> store.Slot:
-    return store.Slot(tmp_path / "cache" / "toy", "toy", "toy", "origin 1")
+    return store.Slot(tmp_path / "cache" / "toy", "toy", "origin 1")
 
 
 def test_what_is_saved_is_loaded(slot):
@@ -62,7 +62,7 @@ def test_a_truncated_file_is_named(slot, array):
     store.save(raw(), slot, LoadOptions())
     path = slot.folder / f"{array}.npy"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CacheError, match=rf"{array}\.npy is truncated.*`atom data toy --refresh`, or delete"):
+    with pytest.raises(CacheError, match=rf"{array}\.npy is truncated.*Delete .*toy, or load .* `refresh=True`"):
         store.load(slot)
 
 
@@ -165,12 +165,12 @@ def test_a_failed_refresh_keeps_what_was_there(slot):
 def test_another_origin_is_out_of_date(slot):
     store.save(raw(), slot, LoadOptions())
     assert slot.is_filled()
-    assert not store.Slot(slot.folder, "toy", "toy", "origin 2").is_filled()
+    assert not store.Slot(slot.folder, "toy", "origin 2").is_filled()
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    blocked = store.Slot(tmp_path / "file" / "toy", "toy", "toy")
+    blocked = store.Slot(tmp_path / "file" / "toy", "toy")
     with pytest.raises(CacheError, match=r"cannot be written.*ATOM_DATA"):
         store.save(raw(), blocked, LoadOptions())
 
@@ -193,7 +193,7 @@ def test_a_truncated_cache_of_a_folder_names_the_path(class_folders):
     folder = load_dataset(class_folders).cache_folder
     path = folder / "train_images.npy"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CacheError, match=rf"atom data {class_folders} --refresh"):
+    with pytest.raises(CacheError, match=rf"Delete {folder}, or load the set with `refresh=True`"):
         load_dataset(class_folders)
     assert len(load_dataset(class_folders, refresh=True).train) == 8
     assert len(load_dataset(class_folders).train) == 8
@@ -204,7 +204,7 @@ def test_images_of_both_splits_are_told(tmp_path, capsys):
     labels = np.array([0, 1, 0, 1, 0, 1])
     for shared, told in ((0, ""), (1, "1 image is both in the"), (3, "3 images are both in the")):
         test = np.concatenate([images[:shared], images[shared:] ^ 1])
-        slot = store.Slot(tmp_path / f"toy{shared}", "toy", "toy")
+        slot = store.Slot(tmp_path / f"toy{shared}", "toy")
         store.save(
             RawDataset(ArraySplit(images, labels), ArraySplit(test, labels), ("a", "b"), "made"), slot, LoadOptions()
         )

@@ -98,6 +98,14 @@ def test_a_batch_that_is_cut_short_is_refused(publish, cifar10_pictures):
         load_dataset("cifar10", data_dir=folder)
 
 
+def test_a_batch_that_lacks_a_whole_image_does_not_get_the_name(publish, cifar10_pictures):
+    folder = publish("cifar10 binary", cifar10_pictures, "folder")
+    path = folder / "data_batch_2.bin"
+    path.write_bytes(path.read_bytes()[:-3073])
+    with pytest.raises(DataError, match="holds 49 training and 10 test images and not 50 and 10"):
+        load_dataset("cifar10", data_dir=folder)
+
+
 def test_an_archive_that_is_cut_short_is_refused(publish, cifar10_pictures):
     archive = publish("cifar10 python2", cifar10_pictures, "archive")
     archive.write_bytes(archive.read_bytes()[:5000])

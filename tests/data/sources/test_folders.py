@@ -330,3 +330,24 @@ def test_a_test_split_of_one_class_with_folders_in_it_is_no_wrapper(class_folder
     for name in ("b", "x"):
         save_image(class_folders / "test" / "a" / name / "0.png")
     assert load_dataset(class_folders).test.labels.tolist() == [0, 0]
+
+
+def test_a_class_of_one_image_can_be_left_out(tmp_path, save_image):
+    for name, count in (("a", 4), ("b", 4), ("c", 1)):
+        for number in range(count):
+            save_image(tmp_path / "set" / name / f"{number}.png")
+    with pytest.raises(DataError, match="class 'c' has 1 image; `test_fraction` needs at least 2 per class"):
+        load_dataset(tmp_path / "set", test_fraction=0.5)
+    dataset = load_dataset(tmp_path / "set", test_fraction=0.5, classes=("a", "b"))
+    assert (dataset.class_sizes().tolist(), len(dataset.test)) == ([2, 2], 4)
+
+
+@pytest.mark.parametrize("option", ["image_column", "label_column"])
+def test_class_folders_have_no_columns(class_folders, option):
+    with pytest.raises(ConfigError, match=f"leave out `{option}`"):
+        load_dataset(class_folders, **{option: "x"})
+
+
+def test_a_test_fraction_leaves_no_test_split_to_choose(class_folders):
+    with pytest.raises(ConfigError, match="the test split is that of `test_fraction`; leave out `test_split`"):
+        load_dataset(class_folders / "train", test_fraction=0.5, test_split="test")

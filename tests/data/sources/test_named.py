@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import socket
 import sys
 import time
@@ -16,7 +18,8 @@ from PIL import Image
 from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import ConfigError, DataError, UnknownNameError
 from atom_distill.data.cache.raw import ArraySplit, NotHereError, RawDataset
-from atom_distill.data.load import load_dataset
+from atom_distill.data.load import is_at_hand, load_dataset
+from atom_distill.data.original import request_of
 from atom_distill.data.sources import hugging_face, named
 
 
@@ -105,8 +108,10 @@ def test_offline_mode_does_not_probe(monkeypatch):
         load_dataset("cifar100")
 
 
-def test_the_hubs_set_is_read_with_our_class_names(monkeypatch, capsys):
+def test_the_hubs_set_is_read_with_our_class_names(monkeypatch, capsys, set_sizes):
     import datasets
+
+    set_sizes("cifar100", 100, 100)
 
     names = [f"n{label}" for label in range(100)]
     features = datasets.Features(
@@ -156,18 +161,28 @@ def test_places_are_tried_in_order(monkeypatch, tmp_path):
         asked.clear()
         monkeypatch.setattr(hugging_face, "fetch", place("hub", hub_value))
         return replace(
-            named.SOURCES.get("cifar10"), name="toy", find=place("folder", folder), last=place("npm", npm_value)
+            named.SOURCES.get("cifar10"),
+            name="toy",
+            find=place("folder", folder),
+            sizes=(2, 2),
+            last=place("npm", npm_value),
         )
 
     def load(which, refresh=False, data_dir=tmp_path):
-        return which.load(data_dir, named.LoadOptions(), refresh=refresh).source
+        return which.load(data_dir, refresh=refresh).source
 
     with pytest.raises(DataError, match="folder has none; hub has none; npm has none"):
         load(source(None, None, None))
     assert asked == ["folder", "hub", "npm"]
     assert load(source(None, None, 3)) == "npm"
-    assert load(source(1, 2, 3)) == "npm"  # from the cache
+    assert load(source(1, 2, 3), data_dir=None) == "npm"  # from the cache
     assert asked == []
+    assert load(source(None, 2, 3)) == "npm"
+    assert asked == ["folder"]
+    assert load(source(1, 2, 3)) == "folder"
+    assert load(source(1, 2, 3)) == "folder"  # from the cache
+    assert asked == []
+    assert load(source(1, 2, 3), data_dir=None) == "npm"  # still there
     assert load(source(None, 2, 3), refresh=True) == "hub"
     assert asked == ["folder", "hub"]
     assert load(source(1, 2, 3), refresh=True) == "folder"
@@ -190,7 +205,8 @@ def test_a_data_dir_that_is_not_there_is_refused(tmp_path):
 
 
 @pytest.fixture
-def tiny_imagenet(tmp_path: Path) -> Path:
+def tiny_imagenet(tmp_path: Path, set_sizes) -> Path:
+    set_sizes("tiny-imagenet", 6, 3)
     root = tmp_path / "published" / "tiny-imagenet-200"
     lines = []
     for label, wnid in enumerate(["n02", "n01", "n03"]):
@@ -270,3 +286,60 @@ def test_tiny_imagenet_at_half_its_size(tiny_imagenet):
     dataset = load_dataset("tiny-imagenet", data_dir=tiny_imagenet, image_size=32)
     assert dataset.image_shape == (3, 32, 32)
     assert dataset.test.images[:, 0, 9, 9].tolist() == pytest.approx([0, 50, 100], abs=4)
+
+
+def test_a_copy_without_an_image_does_not_get_the_name(tiny_imagenet):
+    (tiny_imagenet / "train/n01/images/n01_1.JPEG").unlink()
+    with pytest.raises(DataError, match=r"holds 5 training and 3 test images and not 6 and 3"):
+        load_dataset("tiny-imagenet", data_dir=tiny_imagenet)
+    assert not is_at_hand("tiny-imagenet")
+
+
+def test_a_named_set_is_not_read_with_gaps(tiny_imagenet):
+    (tiny_imagenet / "train/n01/images/n01_1.JPEG").write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match=r"tiny-imagenet must hold all images.*leave out `skip_unreadable`"):
+        load_dataset("tiny-imagenet", data_dir=tiny_imagenet, skip_unreadable=True)
+
+
+def test_a_run_that_recorded_needless_skipping_loads_its_set():
+    request = request_of({"request": {"name_or_path": "digits", "skip_unreadable": True}})
+    assert load_dataset(**request).name == "digits"
+    kept = {"name_or_path": "/a/folder", "skip_unreadable": True}
+    assert request_of({"request": kept}) == kept
+
+
+def test_the_copy_that_is_given_is_the_one_that_is_read(publish, cifar10_pictures):
+    first = publish("cifar10 binary", cifar10_pictures, "parent")
+    one = load_dataset("cifar10", data_dir=first)
+    cifar10_pictures.train[0] ^= 1
+    second = publish("cifar10 python3", cifar10_pictures, "parent")
+    two = load_dataset("cifar10", data_dir=second)
+    assert two.source.startswith(str(second))
+    assert one.fingerprint != two.fingerprint
+    assert load_dataset("cifar10").fingerprint == one.fingerprint
+    for again, data_dir in ((one, first), (two, second)):
+        dataset = load_dataset("cifar10", data_dir=data_dir)
+        assert (dataset.fingerprint, dataset.cache_folder) == (again.fingerprint, again.cache_folder)
+    shutil.copy(next(second.glob("*/data_batch_2")), next(second.glob("*/data_batch_3")))
+    assert load_dataset("cifar10", data_dir=second).fingerprint != two.fingerprint
+
+
+def test_a_set_that_was_cached_by_an_older_version_is_at_hand(publish, cifar10_pictures):
+    folder = load_dataset("cifar10", data_dir=publish("cifar10 binary", cifar10_pictures, "folder")).cache_folder
+    index = json.loads((folder / "dataset.json").read_text())
+    for origin in ({"origin": ""}, {}):  # that of a named set was empty
+        del index["origin"]
+        index |= origin
+        (folder / "dataset.json").write_text(json.dumps(index))
+        assert load_dataset("cifar10").fingerprint == index["fingerprint"]
+        index.setdefault("origin", "")
+
+
+def test_an_empty_folder_brings_no_set_to_hand(publish, cifar10_pictures, tmp_path):
+    (tmp_path / "empty").mkdir()
+    copy = publish("cifar10 binary", cifar10_pictures, "folder")
+    assert not is_at_hand("cifar10", data_dir=tmp_path / "empty")
+    assert is_at_hand("cifar10", data_dir=copy)
+    assert is_at_hand("digits", data_dir=tmp_path / "empty")
+    load_dataset("cifar10", data_dir=copy)
+    assert is_at_hand("cifar10", data_dir=tmp_path / "empty")

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from atom_distill.base.errors import DataError, UnreadableImageError
+from atom_distill.base.errors import ConfigError, DataError, UnreadableImageError
 from atom_distill.data.load import load_dataset
 
 RANDOM = np.random.default_rng(0)
@@ -141,3 +142,29 @@ def test_texts_as_bytes(tmp_path):
     assert [dataset.class_names[label] for label in dataset.train.labels] == names[LABELS].tolist()
     with pytest.raises(DataError, match=r"train_labels holds .*utf-8"):
         load_dataset(medmnist(path, labels=np.array([b"\xff", b"a", b"b"])[LABELS]))
+
+
+def test_arrays_about_the_images_are_not_taken_for_images(tmp_path):
+    path = medmnist(tmp_path / "set.npz", train_image_ids=np.arange(6), image_names=np.array(list("abcdef")))
+    assert len(load_dataset(path).train) == 6
+
+
+@pytest.mark.parametrize("more", [{"train_data": COLOR}, {"train_target": LABELS}])
+def test_two_arrays_that_could_be_the_same_are_refused(tmp_path, more):
+    (key,) = more
+    with pytest.raises(DataError, match=f"either of train_(images|labels) and {key} could be those of train; keep one"):
+        load_dataset(medmnist(tmp_path / "set.npz", **more))
+
+
+@pytest.mark.parametrize("option", ["image_column", "label_column"])
+def test_arrays_have_no_columns(tmp_path, option):
+    with pytest.raises(ConfigError, match=f"leave out `{option}`"):
+        load_dataset(medmnist(tmp_path / "set.npz"), **{option: "x"})
+
+
+def test_a_file_that_was_overwritten_with_its_time_kept_is_read_again(tmp_path):
+    path = medmnist(tmp_path / "set.npz")
+    before, time = load_dataset(path), path.stat().st_mtime_ns
+    medmnist(path, COLOR ^ 1)
+    os.utime(path, ns=(time, time))
+    assert load_dataset(path).fingerprint != before.fingerprint

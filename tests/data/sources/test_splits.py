@@ -7,13 +7,11 @@ from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.data.cache.raw import LoadOptions
 from atom_distill.data.sources.splits import choose_splits, split_of, stratified_split
 
-NAMES = ("many", "two")
-
 
 @pytest.mark.parametrize(("fraction", "want"), [(0.01, [1, 1]), (0.3, [6, 1]), (0.99, [19, 1])])
 def test_each_class_keeps_an_image_on_either_side(fraction, want):
     labels = np.array([0] * 20 + [1] * 2)
-    train, test = stratified_split(labels, fraction, 0, NAMES)
+    train, test = stratified_split(labels, fraction, 0)
     assert np.bincount(labels[test]).tolist() == want
     assert sorted([*train, *test]) == list(range(22))
     assert train.tolist() == sorted(train)
@@ -22,12 +20,15 @@ def test_each_class_keeps_an_image_on_either_side(fraction, want):
 
 def test_the_draw_is_fixed_for_all_time():
     labels = np.array([0] * 20 + [1] * 2)
-    assert stratified_split(labels, 0.2, 0, NAMES)[1].tolist() == [4, 10, 16, 18, 21]
+    assert stratified_split(labels, 0.2, 0)[1].tolist() == [4, 10, 16, 18, 21]
 
 
-def test_a_class_of_one_image_is_named():
-    with pytest.raises(DataError, match="class 'two' has 1 image; `test_fraction` needs at least 2"):
-        stratified_split(np.array([0, 0, 1]), 0.5, 0, NAMES)
+def test_the_only_image_of_a_class_is_for_training():
+    train, test = stratified_split(np.array([0, 1, 0]), 0.5, 0)
+    assert sorted([*train, *test]) == [0, 1, 2]
+    assert 1 in train
+    with pytest.raises(DataError, match="no class has 2 images, and `test_fraction` needs"):
+        stratified_split(np.array([0, 1]), 0.5, 0)
 
 
 @pytest.mark.parametrize(

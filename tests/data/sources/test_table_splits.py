@@ -12,6 +12,7 @@ import pytest
 
 from atom_distill.base.errors import ConfigError, DataError
 from atom_distill.data.load import load_dataset
+from atom_distill.data.sources.labeled_parts import StoredLabels
 from data.sources.tables import hf_set, png, reds, save, write
 
 
@@ -123,3 +124,10 @@ def test_a_damaged_saved_set(tmp_path):
     next((tmp_path / "saved").glob("*.arrow")).write_bytes(np.zeros(3).tobytes())
     with pytest.raises(DataError, match="not a readable saved Hugging Face data set"):
         load_dataset(tmp_path / "saved", test_fraction=0.5)
+
+
+def test_equal_class_names_in_another_order_are_refused():
+    labels = StoredLabels.of(np.array([0, 1]), names=("crane", "crane", "dog"))
+    assert labels.renumbered(("crane", "crane", "dog"), "test").values.tolist() == [0, 1]
+    with pytest.raises(DataError, match="declare class names differently, and a name twice"):
+        labels.renumbered(("dog", "crane", "crane"), "test")

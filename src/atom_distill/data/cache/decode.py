@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ def inspect(raw: RawDataset, options: LoadOptions) -> ImageForm:
 def decode_into(
     path: Path, split: EncodedSplit, form: ImageForm, options: LoadOptions, *, label: str
 ) -> NDArray[np.int64]:
-    """Decode a split straight into a `.npy` file, with a few images in memory at a time.
+    """Decode a split into a `.npy` file, with a few images in memory at a time.
 
     Args:
         path: of the file to write, uint8, shape [N, C, H, W].
@@ -87,31 +87,27 @@ def decode_into(
 
     Raises:
         UnreadableImageError: an image cannot be decoded, and unreadable images are not to be skipped.
+        OSError: the file cannot be written, or the disk is full.
     """
-    shape = (len(split), form.channels, form.height, form.width)
-    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     kept: list[int] = []
     said = PillowWarnings()
     decode = partial(_decode, form=form, resize=options.image_size is not None)
-    with closing(_read_all(split, decode, options, said, label=label)) as decoded:
+    # Not through a memory map, where a full disk would kill the process.
+    with path.open("wb") as file, closing(_read_all(split, decode, options, said, label=label)) as decoded:
+        _write_header(file, len(split), form)
         for position, pixels in decoded:
-            images[len(kept)] = pixels
+            file.write(np.ascontiguousarray(pixels).data)
             kept.append(position)
+        file.seek(0)
+        _write_header(file, len(kept), form)
     said.print_notes()
-    images.flush()
-    if len(kept) < len(split):
-        _shorten(path, images, len(kept))
     return np.asarray(kept, np.int64)
 
 
-def _shorten(path: Path, images: Pixels, length: int) -> None:
-    """Rewrite an array file with its first `length` images."""
-    shorter = path.with_suffix(".short")
-    target = np.lib.format.open_memmap(shorter, mode="w+", dtype=np.uint8, shape=(length, *images.shape[1:]))
-    for start in range(0, length, 1024):
-        target[start : start + 1024] = images[start : min(start + 1024, length)]
-    target.flush()
-    shorter.replace(path)
+def _write_header(file: BinaryIO, images: int, form: ImageForm) -> None:
+    """Write the header of an array file, which numpy pads to the same size for any number of images."""
+    shape = (images, form.channels, form.height, form.width)
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def _read_all(
@@ -166,7 +162,7 @@ def _decode(image: Image, form: ImageForm, *, resize: bool) -> Pixels:
     if resize:
         pixels = resize_and_crop(pixels, form.width)
     if pixels.size != (form.width, form.height):
-        raise ValueError(f"it has {pixels.size} pixels, not as its header says")
+        raise ValueError(f"it decodes to {pixels.width}x{pixels.height} pixels, but its header says otherwise")
     return np.atleast_3d(np.asarray(pixels)).transpose(2, 0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Converting any Pillow image to eight bits: gray or RGB, upright, on white where it is transparent."""
+"""Converting any Pillow image to eight bits: gray or RGB, upright, and on white unless it is 16-bit gray."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def has_gray_pixels(image: Image) -> bool:
 def to_eight_bits(image: Image, *, gray: bool) -> Image:
     """Decode to mode L (`gray`) or RGB.
 
-    16-bit gray is scaled (65535 becomes 255), transparent images are put on white, EXIF rotation is applied.
+    16-bit gray is scaled (65535 becomes 255), whatever its transparency; other transparent images are put on white.
+    EXIF rotation is applied.
 
     Raises:
         ValueError: the pixels are floats, whose range is unknown.

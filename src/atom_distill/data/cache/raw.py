@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from atom_distill.base.errors import ConfigError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -40,6 +42,16 @@ class LoadOptions:
     test_split: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+
+    def refuse(self, reason: str, *names: str) -> None:
+        """Raise an error if one of some options is given.
+
+        Raises:
+            ConfigError: it is; the message begins with the reason why it cannot apply.
+        """
+        for name in names:
+            if getattr(self, name):
+                raise ConfigError(f"{reason}; leave out `{name}`")
 
 
 @dataclass(frozen=True)

@@ -52,22 +52,21 @@ class Slot:
     Attributes:
         folder: of the set.
         name: the set's short name.
-        request: what loads the set on the command line: a name or a path.
-        origin: identifies what the set was made from; a cached set with another origin is out of date.
+        origin: identifies what the set was made from; a cached set with another origin is out of date. Empty for a slot
+            in which any set will do.
     """
 
     folder: Path
     name: str
-    request: str
     origin: str = ""
 
     def is_filled(self) -> bool:
-        """Return whether a set of this origin is cached.
+        """Return whether a set of this origin, if one is given, is cached.
 
         Raises:
             CacheError: there is a set, but its description is damaged.
         """
-        return self.folder.exists() and _read_index(self).get("origin") == self.origin
+        return self.folder.exists() and self.origin in ("", _read_index(self).get("origin"))
 
 
 def save(raw: RawDataset, slot: Slot, options: LoadOptions) -> ImageDataset:
@@ -158,7 +157,7 @@ def _write_arrays(raw: RawDataset, folder: Path, options: LoadOptions) -> int:
 
 
 def _check_room(raw: RawDataset, folder: Path, form: ImageForm) -> None:
-    """Raise an error early: a full disk under a memory map kills the process without a message."""
+    """Raise an error early, before images are decoded in vain."""
     needed = (len(raw.train) + len(raw.test)) * form.image_bytes
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -215,7 +214,7 @@ def _note_overlap(dataset: ImageDataset, slot: Slot) -> None:
     if shared:
         note(
             f"{slot.name}: {shared:,} image{' is' if shared == 1 else 's are'} both in the training and in the test "
-            f"split, which makes accuracies too high; `atom data {slot.request}` lists examples"
+            f"split, which makes accuracies too high; `atom data` lists examples"
         )
 
 
@@ -225,7 +224,7 @@ def _note_overlap(dataset: ImageDataset, slot: Slot) -> None:
 def _damaged(slot: Slot, what: str) -> CacheError:
     return CacheError(
         f"cached data set {slot.name}: {what}. "
-        f"Make it again with `atom data {slot.request} --refresh`, or delete {slot.folder}"
+        f"Delete {slot.folder}, or load the set with `refresh=True` and the same options"
     )
 
 

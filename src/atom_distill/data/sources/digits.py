@@ -21,6 +21,6 @@ def load_digits() -> ImageDataset:
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = bunch.target.astype(np.int64)
     names = tuple(str(digit) for digit in range(10))
-    rows = stratified_split(labels, _TEST_FRACTION, _SEED, names)
+    rows = stratified_split(labels, _TEST_FRACTION, _SEED)
     train, test = (ArraySplit(images[chosen], labels[chosen]) for chosen in rows)
     return store.in_memory(RawDataset(train, test, names, "scikit-learn load_digits"), "digits")

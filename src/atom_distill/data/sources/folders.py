@@ -73,11 +73,15 @@ def read_folders(listing: Listing, options: LoadOptions) -> RawDataset:
 
     Raises:
         DataError: there are no classes, one is only in the test split, or there is no test split.
-        ConfigError: a test fraction was given though there is a test split.
+        ConfigError: an option does not fit, such as a test fraction though there is a test split.
     """
     source = str(listing.root)
     _tell_left_out(listing)
-    parts = files_of_classes(listing, options) or _parts_of(tree(listing), source, options)
+    options.refuse(f"{source} holds image files", "image_column")
+    parts = files_of_classes(listing, options)
+    if not parts:
+        options.refuse(f"{source} has no metadata file: the classes are its folders", "label_column")
+        parts = _parts_of(tree(listing), source, options)
     if list(parts) == [""]:
         _tell_unused(listing, [parts[""]])
         return _divided(listing, parts[""], options)
@@ -107,7 +111,7 @@ def _divided(listing: Listing, classes: Classes, options: LoadOptions) -> RawDat
         raise no_test_split(str(listing.root))
     names = tuple(classes)
     paths, labels = _paths_and_labels(classes, names)
-    rows = stratified_split(labels, options.test_fraction, options.seed, names)
+    rows = stratified_split(labels, options.test_fraction, options.seed)
     train, test = (_split(listing, [paths[index] for index in part], labels[part]) for part in rows)
     return RawDataset(train, test, names, str(listing.root))
 

@@ -53,4 +53,4 @@ def load_repository(repository: str, options: LoadOptions, *, refresh: bool) -> 
 def _slot(repository: str, options: LoadOptions) -> store.Slot:
     key = hashlib.sha256(json.dumps([repository, asdict(options)]).encode()).hexdigest()[:12]
     name = repository.partition("/")[2]
-    return store.Slot(cache_path("hub", f"{repository.replace('/', '--')}-{key}"), name, repository)
+    return store.Slot(cache_path("hub", f"{repository.replace('/', '--')}-{key}"), name)

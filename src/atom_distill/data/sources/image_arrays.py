@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _CHANNELS_FIRST, _CHANNELS_LAST = (1, 3), (1, 3, 4)
-_WANTED = "[H, W], [H, W, C] or [C, H, W], with C = 1 or 3"
+_WANTED = "[H, W], [H, W, C] or [C, H, W], with C = 1 or 3, or [H, W, 4]"
 
 
 def channel_axis(shape: Sequence[int]) -> int | None:

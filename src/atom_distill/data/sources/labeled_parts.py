@@ -82,6 +82,8 @@ class StoredLabels:
                 f"which are the {len(own)} class names that it declares; correct one or the other"
             )
         numbers = {name: number for number, name in enumerate(names)}
+        if own != names and any(len(set(each)) < len(each) for each in (own, names)):
+            raise DataError(f"{where}: files declare class names differently, and a name twice; give each its own name")
         strangers = [own[number] for number in used if own[number] not in numbers]
         if strangers:
             raise DataError(
@@ -150,7 +152,7 @@ def assemble(parts: dict[str, Part], names: tuple[str, ...] | None, source: str,
     labeled = {name for name in parts if split_of(name) == TRAIN or (name in labels and not labels[name].missing.all())}
     unlabeled = [name for name in parts if name not in labeled]
     if unlabeled:
-        note(f"{source}: not used, for it has no labels: {', '.join(unlabeled)}")
+        note(f"{source}: not used, because they have no labels: {', '.join(unlabeled)}")
     chosen = choose_splits(labeled, source, options)
     if unlabeled and chosen.test:
         note(f"{source}: the test split is {chosen.test}")
@@ -161,7 +163,7 @@ def assemble(parts: dict[str, Part], names: tuple[str, ...] | None, source: str,
     train, *test = (EncodedSplit(found, parts[name].items) for found, name in zip(numbers, used, strict=True))
     if test:
         return RawDataset(train, test[0], names, source, names_declared=True)
-    rows = stratified_split(train.labels, options.test_fraction or 0.0, options.seed, names)
+    rows = stratified_split(train.labels, options.test_fraction or 0.0, options.seed)
     train, held = (_only(train, part) for part in rows)
     return RawDataset(train, held, names, source, names_declared=True)
 

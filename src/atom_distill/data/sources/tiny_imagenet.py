@@ -7,7 +7,6 @@ the original test images have no labels.
 from __future__ import annotations
 
 import io
-import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -81,13 +80,7 @@ def _zip_tree(archive: Path) -> _Tree:
         raise DataError(f"{archive} cannot be unpacked ({error}); fetch it again") from error
     prefix = f"{_FOLDER}/"
     files = tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(f"{prefix}train/")))
-    lock = threading.Lock()  # images are read in several threads, and a zip file has one read position
-
-    def read(path: str) -> bytes:
-        with lock:
-            return opened.read(prefix + path)
-
-    return _Tree(str(archive), files, read)
+    return _Tree(str(archive), files, lambda path: opened.read(prefix + path))  # from any thread
 
 
 def _assemble(tree: _Tree) -> RawDataset:
