@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,61 +10,21 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import CacheError, InterruptedRunError, NonFiniteError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS
-from atom_distill.data.fit_preprocessing import fit_preprocessing
-from atom_distill.models.initialization import reinitialize
-from atom_distill.processes.ranks import Ranks
-from atom_distill.processes.workers import run_tasks
 from atom_distill.training import pool as module
 from atom_distill.training import training_execution
 from atom_distill.training.networks import OneNetwork
 from atom_distill.training.pool import Pool, PoolRecipe
 from atom_distill.training.pool_file import Trajectory, read_trajectory
-from atom_distill.training.train import initial_generator, train
+from atom_distill.training.train import train
 from atom_distill.training.training_execution import TrainingExecution
 from atom_distill.training.training_images import Pixels
 from distillation.toys import go, toy_dataset
-from forked import ranks
-
-CPU = torch.device("cpu")
-DATA = toy_dataset((60, 60, 60))
-RECIPE = PoolRecipe(2, 4, "convnet", NetworkShape(2, 8, "instance", "relu", "avg"), "normalize", CPU)
-RUN = {"pool": 3, "pool_epochs": 4, "networks": "snapshot", "label_weight": 10.0, "init": "k-means", "depth": 2}
-PREPROCESSING = fit_preprocessing("normalize", DATA)
-
-
-def trained_pool(recipe: PoolRecipe = RECIPE, *, cores: int = 1) -> Pool:
-    pool = Pool(recipe, DATA)
-    pool.train(PREPROCESSING, Ranks(cores=cores), show_progress=False)
-    return pool
-
-
-def weights(pool: Pool, number: int, epoch: int, share: float = 1.0) -> dict[str, Tensor]:
-    network = pool.new_network()
-    pool.load(network, number, epoch, share)
-    return {name: values.clone() for name, values in network.state_dict().items()}
-
-
-def initial(number: int) -> dict[str, Tensor]:
-    network = Pool(RECIPE, DATA).new_network()
-    reinitialize(network, initial_generator(module._SEED, number))
-    return network.state_dict()
-
-
-def files() -> dict[str, dict[str, Tensor]]:
-    found = {path.name: load_file(path) for path in cache_root().glob("pools/*/*.safetensors")}
-    return {file: {name: values.clone() for name, values in tensors.items()} for file, tensors in found.items()}
-
-
-def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    for name, values in found.items():
-        assert torch.equal(values, expected[name]), name
+from training.pools import CPU, DATA, PREPROCESSING, RECIPE, RUN, assert_same, files, initial, trained_pool, weights
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
@@ -348,62 +307,3 @@ def test_a_diverging_training_keeps_nothing(monkeypatch):
     with pytest.raises(NonFiniteError, match="pool of trained networks: network 1 diverged in epoch 1"):
         trained_pool()
     assert not files()
-
-
-def _distill_and_list(cache: str) -> Any:
-    from atom_distill.processes.ranks import join, leave
-
-    torch.set_num_threads(1)
-    os.environ["ATOM_DATA"] = cache
-    trained: list[int] = []
-    run = module._Training.__call__
-    module._Training.__call__ = lambda self, task, *rest: trained.append(task[0]) or run(self, task, *rest)  # type: ignore[method-assign]
-    try:
-        join()
-        return go(data=DATA, **RUN).images.numpy(), trained
-    finally:
-        leave()
-
-
-@pytest.mark.slow
-def test_processes_share_the_training_and_make_the_images_of_one(tmp_path, monkeypatch):
-    (ours, our_networks), (theirs, their_networks) = ranks(2, _distill_and_list, str(tmp_path / "shared"))
-    assert (our_networks, their_networks) == ([0, 2], [1])
-    assert (ours == theirs).all()
-    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "shared"))
-    shared = files()
-    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "alone"))
-    alone = go(data=DATA, **RUN).images.numpy()
-    assert abs(ours - alone).max() < 1e-4 * abs(alone).max()
-    assert shared.keys() == {"0.safetensors", "1.safetensors", "2.safetensors"}
-    for name, tensors in files().items():
-        assert_same(tensors, shared[name])
-
-
-@pytest.mark.slow
-def test_worker_processes_train_the_same_networks_and_save_when_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(training_execution, "_WORKERS_FROM", 0)
-    recipe = replace(RECIPE, epochs=300)  # long enough to be stopped
-    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "alone"))
-    trained_pool(recipe)
-    alone = files()
-    monkeypatch.setenv("ATOM_DATA", str(tmp_path / "spread"))
-    begun: set[int] = set()
-
-    def press(job: Any, tasks: Any, *arguments: Any, on_report: Any, **options: Any) -> Any:
-        def told(number: int, value: Any) -> None:
-            on_report(number, value)
-            if number not in begun and len(begun) == 1:  # both have begun
-                signal.raise_signal(signal.SIGINT)
-            begun.add(number)
-
-        return run_tasks(job, tasks, *arguments, on_report=told, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "run_tasks", press)
-        with pytest.raises(InterruptedRunError, match=r"network [12] of the pool, which is kept"):
-            trained_pool(recipe, cores=2)
-    assert files().keys() == alone.keys()  # neither is lost
-    assert trained_pool(recipe, cores=2).count_cached() == 2
-    for name, tensors in files().items():
-        assert_same(tensors, alone[name])

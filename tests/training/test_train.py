@@ -255,77 +255,6 @@ def test_pixels_and_stored_tensors_give_the_same_batches():
         assert torch.equal(ours, theirs)
 
 
-NORMS = ["none", "batch", "layer", "instance", "group"]
-
-
-@pytest.mark.parametrize("norm", NORMS)
-def test_networks_together_learn_what_each_learns_alone(norm):
-    data = toy_dataset((9, 9, 9), test_per_class=40)
-    preprocessing = fit_preprocessing("normalize", data)
-    test = Pixels(data.test, preprocessing, CPU)
-    protocol = TrainingProtocol(name="dsa", epochs=6, batch_size=7, cutmix=0.5)
-    generators = [torch.Generator().manual_seed(index) for index in range(3)]
-    sources = [StoredTensors(torch.randn(12, 3, 8, 8, generator=g), torch.arange(12) % 3, CPU) for g in generators]
-    repeats = [0, 1, 2]
-
-    def curves(count: int) -> tuple[list[list[float]], list[float]]:
-        """Loss of every step of every network, and the accuracies after the last."""
-        losses: list[list[float]] = []
-        right: list[float] = []
-        for first in range(0, 3, count):
-            one = build_model("convnet", (3, 8, 8), 3, NetworkShape(width=8, norm=norm))
-            group = networks_for(one, EAGER, count)
-            seen: list[float] = []
-            plain = group.loss
-            group.loss = lambda *batch, plain=plain, seen=seen: (seen.append(plain(*batch)), seen[-1])[1]
-            members = slice(first, first + count)
-            train(group, sources[members], protocol, seed=0, repeats=repeats[members], on_epoch=lambda: None)
-            losses.append([loss.item() for loss in seen])
-            right += accuracies(group, test)
-        return losses, right
-
-    (together,), right = curves(3)
-    alone, right_alone = curves(1)
-    summed = [sum(step) for step in zip(*alone, strict=True)]
-    assert together == pytest.approx(summed, rel=2e-4)
-    assert right == pytest.approx(right_alone, abs=1.0)
-    assert len({losses[0] for losses in alone}) == 3  # three networks, not one three times
-
-
-@pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap has no attention on a CPU, and loops
-@pytest.mark.parametrize(
-    ("arch", "shape"),
-    [
-        ("resnet18", NetworkShape(width=4, norm="batch")),
-        ("resnet18", NetworkShape(width=4)),
-        ("vit", NetworkShape(width=128, depth=1)),
-    ],
-    ids=["resnet18 batch", "resnet18", "vit"],
-)
-def test_other_architectures_train_together_as_alone_and_in_low_precision(arch, shape):
-    pixels, labels = torch.randn(2, 6, 3, 16, 16, generator=generator(0, "x")), (torch.arange(12) % 3).view(2, 6)
-
-    def step(numbers: list[int], dtype: torch.dtype) -> tuple[float, list[Tensor], Tensor]:
-        execution = TrainingExecution(CPU, dtype, compiled=False, at_once=len(numbers))
-        group = networks_for(build_model(arch, (3, 16, 16), 3, shape), execution, len(numbers))
-        group.initialize([generator(number, "y") for number in numbers])
-        loss = group.loss(pixels[numbers], labels[numbers])
-        return loss.item(), list(torch.autograd.grad(loss, group.parameters())), group.correct(pixels[0], labels[0])
-
-    together, stacked, right = step([0, 1], torch.float32)
-    first, gradients, right_first = step([0], torch.float32)
-    second, _, right_second = step([1], torch.float32)
-    assert together == pytest.approx(first + second, rel=1e-4)
-    assert right.tolist() == [right_first.item(), right_second.item()]
-    for one, of_both in zip(gradients, stacked, strict=True):
-        torch.testing.assert_close(of_both[0], one, rtol=1e-3, atol=1e-4)
-    low, of_low, _ = step([0], torch.bfloat16)
-    assert low == pytest.approx(first, rel=0.02)
-    assert low != first
-    cosine = F.cosine_similarity(*(torch.cat([g.flatten() for g in gs]) for gs in (of_low, gradients)), dim=0)
-    assert cosine > 0.6  # norms over the few pixels of deep maps magnify rounding: 0.74 for instance norm here
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_soft_labels_are_learnt_as_probabilities(count):
     """Loss and gradients against the float64 sum over classes of -p log q, mean over images, for each network."""
@@ -375,6 +304,18 @@ def test_cutmix_mixes_soft_labels_as_hard_ones():
         assert torch.equal(found[1][name], value)
 
 
+def test_the_machine_chooses_and_the_user_overrides():
+    short = ExecutionOptions().plan(CPU, pixels=1e5, repeats=5)
+    assert (short.dtype, short.compiled, short.at_once) == (torch.float32, False, 1)
+    wished = ExecutionOptions("bfloat16", "on", 3).plan(CPU, pixels=1, repeats=2, cores=8)
+    assert (wished.dtype, wished.compiled, wished.at_once, wished.cores) == (torch.bfloat16, True, 1, 3)
+    assert ExecutionOptions(at_once=3).plan(CPU, pixels=1e12, repeats=5, cores=2).cores == 2
+    assert ExecutionOptions(at_once=1).plan(CPU, pixels=1e12, repeats=5, cores=2).cores == 1
+    assert ExecutionOptions(at_once=3).plan(torch.device("cuda"), pixels=1, repeats=2, cores=8).at_once == 2
+    with pytest.raises(ConfigError, match="at_once"):
+        ExecutionOptions(at_once=-1)
+
+
 def test_low_precision_trains_the_same_network():
     def run(dtype: torch.dtype) -> dict[str, Tensor]:
         ours = network()
@@ -388,15 +329,3 @@ def test_low_precision_trains_the_same_network():
         assert low[name].dtype == torch.float32
         assert (low[name] - value).norm() < 0.05 * value.norm() + 0.01
     assert not torch.equal(full["classifier.weight"], low["classifier.weight"])
-
-
-def test_the_machine_chooses_and_the_user_overrides():
-    short = ExecutionOptions().plan(CPU, pixels=1e5, repeats=5)
-    assert (short.dtype, short.compiled, short.at_once) == (torch.float32, False, 1)
-    wished = ExecutionOptions("bfloat16", "on", 3).plan(CPU, pixels=1, repeats=2, cores=8)
-    assert (wished.dtype, wished.compiled, wished.at_once, wished.cores) == (torch.bfloat16, True, 1, 3)
-    assert ExecutionOptions(at_once=3).plan(CPU, pixels=1e12, repeats=5, cores=2).cores == 2
-    assert ExecutionOptions(at_once=1).plan(CPU, pixels=1e12, repeats=5, cores=2).cores == 1
-    assert ExecutionOptions(at_once=3).plan(torch.device("cuda"), pixels=1, repeats=2, cores=8).at_once == 2
-    with pytest.raises(ConfigError, match="at_once"):
-        ExecutionOptions(at_once=-1)
