@@ -15,7 +15,7 @@ from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.reproduce import cell_runner as module
 from atom_distill.reproduce import cells_at_once
-from atom_distill.reproduce.cell import Cell, Effort, Result
+from atom_distill.reproduce.cell import BEST_ROW, HELD_OUT_ROW, Cell, Effort, Result
 from atom_distill.reproduce.cell_runner import CellRunner
 from atom_distill.reproduce.cells_at_once import Task, run_here, tasks_of
 from atom_distill.reproduce.comparisons import difference
@@ -72,6 +72,28 @@ def test_another_effort_is_another_score_of_the_same_set(runner):
     assert (first.protocol, second.protocol) == ("dm(epochs=3)", "dm(epochs=4)")
     assert second.distill_seconds is None  # the set was there
     assert first.distill_seconds > 0
+
+
+def test_the_time_of_another_distillation_is_not_taken_for_the_sets(runner):
+    """Neither row nor column names the steps, so a longer run is in the same place of the table."""
+    short, long = cell(steps=3), cell(steps=8)
+    of_short, of_long = (runner().run(one, None) for one in (short, long))
+    assert runner().run(long, of_short).distill_seconds is None
+    assert runner().run(long, of_long).distill_seconds == of_long.distill_seconds
+
+
+def test_scores_that_come_while_random_images_are_scored_are_kept(runner, monkeypatch, tmp_path):
+    real = module.Evaluation.of_random
+
+    def meanwhile(*asked):
+        monkeypatch.setattr(module.Evaluation, "of_random", real)
+        runner(epochs=4).run(cell("random"), None)
+        return real(*asked)
+
+    monkeypatch.setattr(module.Evaluation, "of_random", meanwhile)
+    runner().run(cell("random"), None)
+    (folder,) = (tmp_path / "sets").iterdir()
+    assert {score.protocol.name for score in load_scores(folder)} == {"dm(epochs=3)", "dm(epochs=4)"}
 
 
 def test_norm_and_protocol_are_those_of_the_cell(runner):
@@ -327,6 +349,18 @@ def test_what_batch_normalization_adds_is_worked_out():
     assert told in notes(found)
     more = [one.model_copy(update={"column": f"b {one.column}", "steps": 900}) for one in found]
     assert "atom/a norm batch -10.0 ± 1.4; atom/b a norm batch -10.0 ± 1.4." in "\n".join(notes([*found, *more]))
+
+
+def test_best_images_are_compared_with_best_images_and_the_last_with_the_last():
+    found = [
+        result(row, f"cifar10 ipc 1 {method}", mean=mean, settings={"method": method, "ipc": 1, "eval_every": 9})
+        for method, mean_last, mean_best in (("dm", 30.0, 31.0), ("atom", 40.0, 45.0))
+        for row, mean in ((HELD_OUT_ROW, mean_last), (BEST_ROW, mean_best))
+    ]
+    (told,) = (note for note in notes(found) if "atom minus dm" in note)
+    assert "best instead of last +14.0" in told
+    assert "images held out +10.0" in told
+    assert told.count("±") == 2
 
 
 def test_only_what_differs_in_one_thing_is_compared():
