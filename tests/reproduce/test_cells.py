@@ -292,7 +292,7 @@ def test_the_steps_of_a_preset_are_told_with_its_name():
     preset = result("best", steps=280, settings={"method": "atom", "preset": "best", "ipc": 1})
     told = "\n".join(notes([preset, result("atom", steps=8000)]))
     assert "280, with the preset best: best; 8000: atom" in told
-    assert "a quarter of what they take as float32" in told
+    assert "Its sets take one byte per value of an uncompressed image, a quarter of float32." in told
 
 
 def test_points_of_a_curve_stand_in_order_whenever_they_were_found():
