@@ -18,6 +18,14 @@ def run(atom, tmp_path):
     return tmp_path / "run"
 
 
+def test_a_damaged_file_of_settings_is_blamed_on_the_option_that_names_it(atom, run):
+    (run / "config.yaml").write_text("a: [")
+    for option in ("--extend", "--add-classes", "--add_classes"):
+        answer = atom(f"distill digits {option} {run} --ipc 2")
+        assert answer.code == 2
+        assert f"{option.replace('_', '-')} {run}/config.yaml cannot be read" in answer.err
+
+
 def test_images_are_added(atom, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = atom("distill digits --extend run --ipc 2 --image-lr 2 --dry-run --json")

@@ -36,6 +36,13 @@ def test_an_imported_set_is_scored_as_one_of_ours(atom, run_folder, published):
     assert len(DistilledDataset.load("runs/digits-dm-ipc1").scores) == 1
 
 
+def test_the_next_command_can_be_copied(atom, published):
+    assert (
+        "next:     atom evaluate 'a set'\n"
+        in atom(f"import --as digits --preprocess normalize {published} --out", "a set").out
+    )
+
+
 def test_import_for_scripts_with_soft_labels_and_a_rate(atom, published, tmp_path):
     (images, labels), *_ = torch.load(published, weights_only=True)["data"]
     for name, content in (("images", images), ("labels", 3 * torch.eye(10)[labels]), ("lr", torch.tensor(0.0321))):

@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from atom_distill.reproduce import cost
+from atom_distill.reproduce.cell_runner import CellRunner
+
 QUICK = "reproduce table1 --datasets digits --ipc 1 --steps 2 --repeats 2 --epochs 2"
 
 
@@ -101,6 +104,33 @@ def test_files_that_are_not_of_a_table_are_left_alone(atom, tmp_path):
     assert (tmp_path / "table1.md").read_text() == "mine"
     (tmp_path / "file").write_text("mine")
     assert "is a file; give a folder" in atom(f"{QUICK} --methods random --out", tmp_path / "file").err
+
+
+def test_what_is_added_to_a_table_while_a_command_runs_is_kept(atom, tmp_path, monkeypatch):
+    """By another command on the same table, or a remark by hand."""
+    real, path = CellRunner.run, tmp_path / "out" / "table1.json"
+
+    def meanwhile(*asked):
+        monkeypatch.setattr(CellRunner, "run", real)
+        atom(f"{QUICK} --methods herding --out", path.parent)
+        path.write_text(path.read_text().replace('"remark": ""', '"remark": "by hand"'))
+        return real(*asked)
+
+    monkeypatch.setattr(CellRunner, "run", meanwhile)
+    found = atom(f"{QUICK} --methods random --json --out", path.parent).json
+    assert {cell["row"] for cell in found["cells"]} == {"random", "herding"}
+    assert found["remark"] == "by hand"
+    assert json.loads(path.read_text())["cells"] == found["cells"]
+
+
+def test_a_stopped_measurement_of_costs_says_that_it_begins_anew(atom, tmp_path, monkeypatch):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cost, "measure", press)
+    answer = atom("reproduce cost --datasets digits --ipc 1 --methods dm --out", tmp_path)
+    assert answer.code == 130
+    assert "The same command measures all anew" in answer.err
 
 
 def test_another_seed_or_norm_is_another_column(atom, tmp_path):

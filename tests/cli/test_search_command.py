@@ -178,6 +178,15 @@ def test_a_search_goes_on_here_where_ray_cannot_start(atom, runs, space, tmp_pat
     assert (tmp_path / "out" / "search.json").is_file()
 
 
+def test_a_device_that_ray_does_not_take_is_not_given_to_it(atom, runs, space, tmp_path, ray_that_does_not_start):
+    """Ray chooses the GPU itself."""
+    line = f"search {runs[1]} --proxies random --device cuda:77"
+    answer = atom(f"{line} --space", space, "--out", tmp_path / "out")
+    assert "device 'cuda:77' is not available" in answer.err
+    answer = atom(f"{line} --on ray --space", space, "--out", tmp_path / "out")
+    assert "on Ray the device is auto, cpu or cuda, got 'cuda:77'" in answer.err
+
+
 @pytest.mark.parametrize("more", ["--on ray", "--gpus-per-task 0.5", "--ray-address auto"])
 def test_who_asks_for_ray_is_told_that_it_cannot_start(atom, runs, space, tmp_path, ray_that_does_not_start, more):
     answer = atom(f"search {runs[1]} --proxies random {more} --space", space, "--out", tmp_path / "out")

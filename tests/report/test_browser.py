@@ -259,6 +259,29 @@ def test_few_classes_are_not_searched(opened):
     assert opened.page.locator("#searching").is_hidden()
 
 
+def test_a_search_hides_nothing_on_a_page_without_one(many, pages, tmp_path):
+    """Neither on another page, nor where the same one has fewer classes now."""
+    page = many.page
+    page.locator("#search").fill("class 19")
+    many.tells("#search-text", "11 of 200")
+    many.open(pages["one"])
+    assert page.locator(".class-row:visible").count() == 10
+    many.open(tmp_path / "many.html")
+    assert page.locator("#search").input_value() == "class 19"
+    (tmp_path / "many.html").write_text(pages["one"].read_text("utf-8"), "utf-8")
+    many.open(tmp_path / "many.html")
+    assert page.locator(".class-row:visible").count() == 10
+    assert many.said == []
+
+
+def test_only_classes_that_are_shown_have_a_mean(running, made, tmp_path):
+    (tmp_path / "few.html").write_text(make_report([made / "atom"], max_images=3).html, "utf-8")
+    with window(running) as opened:
+        opened.open(tmp_path / "few.html")
+        assert opened.page.locator("#class option").all_inner_texts() == ["all classes", "0", "1", "2"]
+        assert opened.said == []
+
+
 def test_the_table_sorts_by_click_and_by_key(three):
     page = three.page
     heads = page.locator("#runs-table thead th").all_inner_texts()
@@ -340,7 +363,7 @@ def test_a_live_page_loads_itself_again_and_keeps_what_was_chosen(running, made,
     with window(running) as opened:
         opened.open(tmp_path / "page.html")
         opened.page.locator("#step").fill("2")
-        opened.page.evaluate("document.title = 'old'")
-        opened.page.wait_for_function("document.title !== 'old' && document.documentElement.dataset.ready === 'true'")
+        opened.page.wait_for_event("load")
+        opened.page.wait_for_function("document.documentElement.dataset.ready === 'true'")
         opened.tells("#step-text", "4 of 12")
         assert opened.said == []

@@ -17,6 +17,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
 from atom_distill.data.sources.digits import load_digits
 from atom_distill.ops.attention import attention_to_places, channel_attention, spatial_attention
+from atom_distill.report import neighbors
 from atom_distill.report.charts import curve_charts
 from atom_distill.report.comparison import Column, comparison
 from atom_distill.report.curves import Point, loss_points, size_points, term_points
@@ -76,6 +77,20 @@ def test_the_nearest_image_of_a_training_image_is_itself():
     assert found[:, 0].tolist() == chosen.tolist()
     assert (data.train.labels[found] == data.train.labels[chosen][:, None]).all()
     assert all(len(set(row)) == 3 for row in found.tolist())
+
+
+def test_the_nearest_are_the_same_however_many_are_compared_at_once(monkeypatch):
+    data = load_digits()
+    preprocessing = fit_preprocessing("normalize", data)
+    network, labels = FixedNetwork({"width": 8}, (1, 8, 8), 10), torch.tensor([0, 0, 7])
+    images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    asked = images, network.responses(images).embedding, labels, data, network, preprocessing
+    whole, most = nearest(*asked), []
+    standardized = neighbors._standardized
+    monkeypatch.setattr(neighbors, "_standardized", lambda x: (most.append(len(x)), standardized(x))[1])
+    monkeypatch.setattr(neighbors, "_PART_BYTES", 4 * 64 * 20)
+    assert torch.equal(nearest(*asked), whole)
+    assert max(most) == 20
 
 
 def test_a_class_with_fewer_images_gives_none_for_the_rest():
@@ -161,6 +176,12 @@ def test_few_images_are_the_first_of_each_class(made):
     assert shown.total == 20
     assert (tile(shown.tiles, 3)[..., 0] == view.pictures[6, 0].numpy()).all()
     assert shown.layers is None
+
+
+def test_both_means_of_attention_are_over_the_classes_of_the_images_shown(made):
+    (layer, *_) = gallery(read_run(made / "atom", RealDatasets()), Analyzer(), count=3).layers
+    for means in (layer.channels_real, layer.channels_syn):
+        assert np.array(means[0]) == pytest.approx(np.array(means[1:4]).mean(0), rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -344,6 +365,21 @@ def test_the_best_images_and_references_have_rows_of_their_own(made):
     assert rows["atom (best on held-out images)"].key == 51
     assert rows["random real images"].text == "40.0"
     assert rows["random real images, tiles-2"].text == "45.0"
+
+
+def test_references_of_other_data_sets_and_preprocessings_have_rows_of_their_own(made):
+    view = read_run(made / "atom", RealDatasets())
+    score = view.scores[0].model_copy(update={"subject": "random"})
+    view.scores = [score, other := score.model_copy(update={"dataset": "mine", "runs": (40.0,)})]
+    _, *rows = comparison([view]).rows
+    assert [(row[0].text, row[2].text) for row in rows] == [
+        ("random real images", "digits"),
+        ("random real images", "mine"),
+    ]
+    assert [row[-1].text for row in rows] == ["-", "40.0"]
+    view.scores = [score, other.model_copy(update={"dataset": score.dataset, "preprocess": "zca"})]
+    _, *rows = comparison([view]).rows
+    assert [row[0].text for row in rows] == ["random real images, normalize", "random real images, zca"]
 
 
 def test_settings_that_differ_are_marked(made):

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from atom_distill.artifact import folder as files
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.base.errors import ArtifactError, ConfigError, DataError
@@ -82,7 +83,7 @@ def test_a_damaged_file_costs_what_it_held_and_no_more(copied, name, damage):
 def test_a_result_that_cannot_be_decoded_is_named_and_the_checkpoint_shown(copied, monkeypatch):
     folder = copied("atom")
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise ConfigError("no such parameterization")
 
     monkeypatch.setattr("atom_distill.report.reading.decoded", fail)
@@ -185,6 +186,26 @@ def test_lines_cut_short_are_counted(copied):
     view = read_run(folder, RealDatasets())
     assert [entry["step"] for entry in view.history] == [1, 2, 3, *range(5, 13)]
     assert any(line.startswith("Curves: 2 of 13 lines") for line in view.missing)
+
+
+def test_lines_written_while_they_are_read_are_not_called_damaged(copied, monkeypatch):
+    folder, real = copied("atom"), files.load_history
+
+    def meanwhile(where):
+        found = real(where)
+        with (where / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"step": 13, "loss": 1.0}) + "\n")
+        return found
+
+    monkeypatch.setattr(files, "load_history", meanwhile)
+    assert "Curves" not in heads(read_run(folder, RealDatasets()))
+
+
+def test_the_real_images_are_loaded_as_they_were(tmp_path):
+    request = {"name_or_path": "digits", "image_size": 16, "classes": ["1", "7"], "test_fraction": 0.25}
+    view = RunView(tmp_path, dataset={"request": request})
+    assert view.loading_real == "ad.load_dataset(\"digits\", image_size=16, classes=['1', '7'], test_fraction=0.25)"
+    assert RunView(tmp_path, dataset={"request": {}}).loading_real == ""
 
 
 def test_a_selection_lacks_no_loss(made):

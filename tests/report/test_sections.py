@@ -28,6 +28,13 @@ def test_the_page_has_every_section_in_order(made):
     assert all(f">{section.title}</a>" in html for section in SECTIONS)
 
 
+def test_settings_come_before_the_data_set_and_that_before_the_rest(made):
+    html = make_report([made / "atom"]).html
+    groups = re.findall(r'<th scope="rowgroup"[^>]*>([^<]*)<', html)
+    assert groups == ["settings", "data set", "made with"]
+    assert "real = ad.load_dataset(&#34;digits&#34;)\n" in html
+
+
 def test_a_new_section_gets_its_template_its_data_and_its_script(made, tmp_path, monkeypatch):
     page = tmp_path / "page"
     page.mkdir()

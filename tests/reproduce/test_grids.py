@@ -130,8 +130,22 @@ def test_the_row_best_is_the_preset_with_its_own_steps_and_preprocessing():
     assert resolve(CIFAR10, first.settings).general.bytes == 50 * 3072
     (short,) = cells("table1", methods=("best",), ipc=(1,), effort=Effort(steps=9)).values()
     assert short.settings["steps"] == 9
-    fast = cells("table1", methods=("best", "atom"), ipc=(1,), settings={"preset": "fast", "width": 64}).values()
-    assert [(cell.settings["preset"], cell.settings["width"]) for cell in fast] == [("best", 64), ("fast", 64)]
+    fast = cells("table1", methods=("best", "atom"), ipc=(1,), settings={"preset": "fast", "width": 64})
+    assert {place: (cell.settings["preset"], cell.settings["width"]) for place, cell in fast.items()} == {
+        ("best", "cifar10 ipc 1 width 64"): ("best", 64),
+        ("atom", "cifar10 ipc 1 preset fast width 64"): ("fast", 64),
+    }
+
+
+def test_the_row_best_is_one_cell_whatever_the_preprocessing_of_the_others():
+    found = cells("table1", methods=("best", "dm"), preprocess=("zca", "normalize"), ipc=(1,))
+    assert [*found] == [("best", "cifar10 ipc 1"), ("dm", "cifar10 ipc 1 zca"), ("dm", "cifar10 ipc 1 normalize")]
+
+
+@pytest.mark.parametrize("table", ["changes", "curve", "cost"])
+def test_the_row_best_is_refused_where_it_does_not_fit(table):
+    with pytest.raises(ConfigError, match="best is a row of table1 and cross-arch only: leave it out of `methods`"):
+        cells(table, methods=("dm", "best"))
 
 
 def test_an_architecture_has_its_own_protocol():

@@ -26,7 +26,11 @@ def test_atom_is_compared_with_dm_in_every_column():
     assert "ATOM is more accurate than DM in 1 of 2 columns; in the other 1 the difference may be chance" in told
     assert "On average it is +0.5 points" in told
     worse = headline("cross-arch", [near("dm", 30.0), near("atom", 29.0)])
-    assert "in 0 of 1 columns and less accurate in 1;" in worse
+    assert "ATOM is less accurate than DM in the column. On average it is -1.0 points." in worse
+    both = headline(
+        "table1", [near("dm", 30.0), near("atom", 31.0), near("dm", 50.0, other), near("atom", 49.0, other)]
+    )
+    assert "more accurate than DM in 1 of 2 columns and less accurate than DM in 1 of 2 columns. On average" in both
     equal = headline("table1", [near("dm", 30.0), near("atom", 30.01)])
     assert "ATOM does not differ from DM by more than chance in the column; on average +0.0 points." in equal
     assert "ATOM" not in headline("table1", [near("dm", 30.0), near("random", 29.0)])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
+import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -13,9 +16,10 @@ from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.models.build import build_model
+from atom_distill.search import run_search
 from atom_distill.search import trials as trials_module
 from atom_distill.search.proxies import Proxy, distilled_proxy
-from atom_distill.search.search_report import write_report
+from atom_distill.search.search_report import notes, write_report
 from atom_distill.search.search_result import SearchResult, correlation
 from atom_distill.search.space import Candidate, Unfit
 from atom_distill.search.trials import Outcome, Trial, halving_epochs, run_trial
@@ -56,6 +60,45 @@ def test_builders_that_cannot_be_sent_are_used_here(data, make_plan, make_search
     own = Candidate("own", builder=lambda image_shape, num_classes, _: build_model("convnet", image_shape, num_classes))
     search = make_search(make_plan([own], names="random"), InProcess(data, "cpu", cores=2)).run()
     assert {one.failure for one in search.outcomes} == {None}
+
+
+def test_builders_of_the_main_module_are_used_here(data, make_plan, make_search, monkeypatch):
+    """Pickled by their name, they are not found in the main module of a worker."""
+
+    def build(image_shape, num_classes, _shape):
+        return build_model("convnet", image_shape, num_classes)
+
+    build.__module__, build.__qualname__ = "__main__", "build"
+    monkeypatch.setattr(sys.modules["__main__"], "build", build, raising=False)
+    own = [Candidate("own", builder=build), Candidate("partly", builder=partial(build))]
+    assert pickle.dumps(own)
+    search = make_search(make_plan(own, names="random whole"), InProcess(data, "cpu", cores=2)).run()
+    assert [one.failure for one in search.outcomes] == [None] * 4
+
+
+def test_a_continued_search_shows_the_best_of_all(make_plan, make_search, monkeypatch):
+    first = make_search(make_plan(CANDIDATES[:2], names="random whole")).run()
+    shown = []
+    monkeypatch.setattr(run_search.Progress, "advance", lambda _bar, **more: shown.append(more["best"]))
+    search = make_search(make_plan(names="random whole"))
+    monkeypatch.setattr(search.workers, "run", lambda trials: (one for one in [failed(trials[0])]))
+    search.run()
+    best = max(one.accuracy for one in first.outcomes if one.proxy == "random")
+    assert shown[0].startswith(f"random {best:.1f} %, whole ")
+
+
+def failed(trial: Trial) -> tuple[Trial, Outcome]:
+    return trial, Outcome.of(trial, failure="no")
+
+
+def test_a_search_stopped_between_two_rungs_is_incomplete(make_plan, make_search, monkeypatch):
+    candidates = [Candidate("convnet", NetworkShape(1, width)) for width in range(2, 6)]
+    search = make_search(make_plan(candidates, names="dm whole", halving=True)).run()
+    assert "Incomplete" not in "".join(notes(search))
+    first = [one for one in search.outcomes if one.proxy == "whole" or one.protocol.epochs == 1]
+    assert "Incomplete: the table shows what is finished so far." in notes(SearchResult(search.plan, outcomes=first))
+    fewer = SearchResult(search.plan, outcomes=first[1:])
+    assert "Incomplete: the table shows what is finished so far, 3 on dm." in notes(fewer)
 
 
 def test_the_quality_of_a_proxy_follows_from_its_trials(make_plan, make_search):
@@ -122,7 +165,7 @@ def test_a_failure_is_reported_and_the_search_continues(make_plan, make_search, 
     search = make_search(make_plan([*failing, *CANDIDATES])).run()
     failures = {one.architecture: one.failure for one in search.outcomes if one.failure is not None}
     assert failures["greedy"] == "RuntimeError: DefaultCPUAllocator: can't allocate memory"
-    assert "diverged: its weights are NaN or infinite" in failures["wild"]
+    assert "diverged in epoch 1: its weights are NaN or infinite" in failures["wild"]
     assert [quality.failed for quality in search.proxy_qualities()] == [2] * 4
     assert [quality.finished for quality in search.proxy_qualities()] == [3] * 4
     assert "greedy on dm failed: RuntimeError" in capsys.readouterr().err

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import os
 import re
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -175,6 +178,56 @@ def test_a_changed_file_makes_another_network(tmp_path, monkeypatch):
     (tmp_path / "of_mine.py").write_text("def helper(): return 22\ndef build(i, n, s): return helper()\n")
     linecache.checkcache()
     assert Candidate("mine", builder=importlib.reload(of_mine).build).code != before
+
+
+_IN_NO_FILE = """
+WIDTH = 8
+def helper(): return 1
+class Net:
+    depth = 3
+    def forward(self): return nn.ReLU()
+def build(i, n, s, bias=True):
+    inner = lambda: n in {"a", "b", "c", "d"}
+    return nn.Linear(WIDTH, helper()), Net(), inner
+"""
+
+
+def _code_in_no_file(text: str) -> str:
+    scope: dict = {"__name__": "interactive"}
+    exec(text, scope)
+    return Candidate("mine", builder=scope["build"]).code
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("nn.Linear", "nn.Bilinear"),
+        ('"d"', '"e"'),
+        ("n in", "i in"),
+        ("bias=True", "bias=False"),
+        ("return 1", "return 2"),
+        ("nn.ReLU", "nn.GELU"),
+        ("depth = 3", "depth = 4"),
+        ("WIDTH = 8", "WIDTH = 9"),
+    ],
+)
+def test_code_changed_in_a_notebook_makes_another_network(old, new):
+    assert _code_in_no_file(_IN_NO_FILE) != _code_in_no_file(_IN_NO_FILE.replace(old, new))
+
+
+def test_code_in_a_notebook_is_the_same_network_in_another_process():
+    """Whatever the order of its sets, which depends on a seed that each process draws."""
+    lines = "from search.test_space import _IN_NO_FILE, _code_in_no_file; print(_code_in_no_file(_IN_NO_FILE))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", lines],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in (1, 2, 3)
+    }
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(

@@ -175,19 +175,19 @@ def _method(arguments: Sequence[str]) -> Method:
     from atom_distill.distillation.methods import find_method
     from atom_distill.distillation.resolve import DEFAULT_METHOD
 
-    found = {"config": "", "method": "", "extend": "", "add-classes": ""}
+    found = {"--config": "", "--method": "", "--extend": "", "--add-classes": ""}
     for place, argument in enumerate(arguments):
-        name, equals, value = argument.removeprefix("--").partition("=")
-        if argument.startswith("--") and name in found:
+        name, equals, value = argument.partition("=")
+        name = name.replace("_", "-")
+        if name in found:
             found[name] = value if equals else " ".join(arguments[place + 1 : place + 2])
-    config = Path(found["config"]) if found["config"] else None
-    folder = found["extend"] or found["add-classes"]
-    extended = Path(folder) / CONFIG_FILE if folder else None
-    for file in (config, extended):
-        if not found["method"] and file is not None and file.is_file():
-            found["method"] = str(_from_file(file).get("method", ""))
+    method = found.pop("--method")
+    for option, given_place in found.items():
+        file = Path(given_place) if option == "--config" else Path(given_place) / CONFIG_FILE
+        if given_place and not method and file.is_file():
+            method = str(_from_file(file, option).get("method", ""))
     # An imported set has no method here; it is refused later.
-    return find_method(DEFAULT_METHOD if found["method"] in ("", IMPORTED) else found["method"])
+    return find_method(DEFAULT_METHOD if method in ("", IMPORTED) else method)
 
 
 def method_settings() -> list[type[BaseModel]]:
@@ -197,17 +197,18 @@ def method_settings() -> list[type[BaseModel]]:
     return [METHODS.get(name).settings_model for name in METHODS]
 
 
-def _from_file(path: Path | None) -> dict[str, Any]:
+def _from_file(path: Path | None, option: str = "--config") -> dict[str, Any]:
+    """Return the settings in a file that an option names, or in that of the run that it names."""
     if path is None:
         return {}
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--config {path} cannot be read: {error}") from None
+        raise ConfigError(f"{option} {path} cannot be read: {error}") from None
     if isinstance(content, dict) and isinstance(content.get("settings"), dict):
         content = content["settings"]
     if not isinstance(content, dict):
-        raise ConfigError(f"--config {path} must hold settings as 'name: value' lines")
+        raise ConfigError(f"{option} {path} must hold settings as 'name: value' lines")
     return {str(name): value for name, value in content.items() if value is not None}
 
 

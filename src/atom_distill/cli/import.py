@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -104,6 +105,7 @@ def _print(distilled: DistilledDataset, out: Path, *, as_json: bool) -> None:
     grids = "" if rows == len(distilled) else f", which hold {len(distilled)} smaller ones"
     print_line(f"{rows} images{each}{grids}{soft}: {out}")
     print_line(f"picture:  {picture}")
-    print_line(f"next:     atom evaluate {out}")
+    following = f"atom evaluate {shlex.quote(str(out))}"
+    print_line(f"next:     {following}")
     if rate is not None:
-        note(f"the set comes with a learning rate of {rate:.4g} for networks: atom evaluate {out} --lr {rate:.4g}")
+        note(f"the set comes with a learning rate of {rate:.4g} for networks: {following} --lr {rate:.4g}")

@@ -45,7 +45,7 @@ _STOPPED = {
 }
 """What a command says at Ctrl-C, if it keeps what is finished."""
 _QUICK = {"-h", "--help", "--dry-run"}
-"""Options with which they do not."""
+"""Options with which a command computes nothing for long."""
 
 _HELP = """\
 usage: atom COMMAND [OPTIONS]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from pydantic import Field
 
-from atom_distill.base.errors import ArtifactError, ConfigError
+from atom_distill.base.errors import ArtifactError, ConfigError, InterruptedRunError
 from atom_distill.base.files import write_text
+from atom_distill.base.folder_lock import one_at_a_time
 from atom_distill.base.network_shape import Norm
 from atom_distill.base.progress import note
 from atom_distill.base.writable import require_writable
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Run a table of the papers and show it next to the published figures. Every cell is saved as soon as it is "
-    "finished: the same command continues where it stopped, and other --cells or --methods add to the table. Notes "
-    "under the table name every departure from the papers."
+    "finished: the same command continues where it stopped (cost measures anew), and other --cells or --methods add to "
+    "the table. Notes under the table name every departure from the papers."
 )
 _SUFFIXES = (".json", ".md", ".png")
 """Of a table's files; a later command continues from the first."""
@@ -69,7 +70,9 @@ class ReproduceCommand(CommandOptions):
     datasets: tuple[str, ...] = Field(default=("cifar10",), min_length=1, description="Data sets: names or paths.")
     ipc: Annotated[tuple[int, ...], shown("the table's own")] = Field(default=(), description="Images per class.")
     methods: Annotated[tuple[str, ...], shown("the table's own")] = Field(
-        default=(), description="Methods, in tables whose rows are methods; best: ATOM with the preset of this name."
+        default=(),
+        description="Methods, in tables whose rows are methods; in table1 and cross-arch also best: ATOM with the "
+        "preset of this name, which has its own preprocessing.",
     )
     archs: Annotated[tuple[str, ...], shown("the table's own")] = Field(
         default=(), description="Architectures, in tables whose columns are architectures."
@@ -136,8 +139,9 @@ def command(arguments: Sequence[str]) -> None:
         return
     _refuse_foreign_files(options)
     require_writable(options.out, "out")
-    results = load_results(options.out / f"{options.table}.json", options.table)
-    _run(cells, results, options)
+    path = options.out / f"{options.table}.json"
+    _run(cells, load_results(path, options.table), options)
+    results = load_results(path)
     if options.json_output:
         print_json({**results.model_dump(mode="json"), "notes": notes(results.cells)})
         return
@@ -213,7 +217,13 @@ def _list(cells: list[Cell], *, as_json: bool) -> None:
 
 
 def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None:
-    """Run cells, and write the table's files after each."""
+    """Run cells, and write the table's files after each.
+
+    Args:
+        cells: what to run.
+        results: of earlier commands; another command may add to the table meanwhile.
+        options: of this one.
+    """
     from atom_distill.base.device import pick_device
     from atom_distill.processes.ranks import join
     from atom_distill.processes.ray_cluster import RayCluster
@@ -222,6 +232,7 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
     from atom_distill.reproduce.cells_on_ray import run_on_ray
     from atom_distill.reproduce.cost import measure
     from atom_distill.reproduce.plot import plot
+    from atom_distill.reproduce.results import load_results
     from atom_distill.reproduce.table_layout import markdown
 
     on_ray = options.workers.on == "ray"
@@ -232,18 +243,23 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
     order = {place: number for number, place in enumerate(places)}
 
     def keep(result: Result | Cost) -> None:
-        results.add(result)
-        results.cells.sort(key=lambda cell: order[cell.row, cell.column])  # several at once finish in any order
-        results.save(path)
-        write_text(path.with_suffix(".md"), markdown(options.table, results.cells))
-        if results.accuracies():
-            plot(options.table, results.accuracies(), path.with_suffix(".png"))
+        options.out.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(path.with_name(f".{path.name}.lock")):
+            now = load_results(path, options.table)  # with what another command, or a hand, has added meanwhile
+            now.add(result)
+            # Several at once finish in any order; those of another command come last.
+            now.cells.sort(key=lambda cell: order.get((cell.row, cell.column), len(order)))
+            now.save(path)
+            write_text(path.with_suffix(".md"), markdown(options.table, now.cells))
+            if now.accuracies():
+                plot(options.table, now.accuracies(), path.with_suffix(".png"))
 
     runner.check(cells)
     if options.table == "cost":
-        for number, cell in enumerate(cells, start=1):
-            note(f"cell {number} of {len(cells)}: {cell.name}")
-            keep(measure(cell, options.steps or _COST_STEPS))
+        with _stopping_for_good():
+            for number, cell in enumerate(cells, start=1):
+                note(f"cell {number} of {len(cells)}: {cell.name}")
+                keep(measure(cell, options.steps or _COST_STEPS))
         return
     tasks = tasks_of(cells, lambda cell: results.accuracy(cell.row, cell.column))
     if on_ray:
@@ -253,3 +269,14 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
         return
     cores = join(use_workers=True).cores if pick_device("auto").type == "cpu" else 1
     run_here(runner, tasks, keep, cores)
+
+
+@contextmanager
+def _stopping_for_good() -> Iterator[None]:
+    """Say at Ctrl-C what the same command would do: costs depend on what else ran, so none is taken for measured."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            "stopped; finished cells are kept. The same command measures all anew; --cells chooses those to measure"
+        ) from None

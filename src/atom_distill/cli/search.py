@@ -28,6 +28,8 @@ _DESCRIPTION = (
     "training on the whole set - and rank them. With the proxy 'whole', each is trained on the whole set too, and the "
     "rankings are compared with that. Finished trials are kept: the same command continues a stopped search."
 )
+_ON_RAY = ("auto", "cpu", "cuda")
+"""Devices that Ray takes: it chooses the GPU itself, and knows no others."""
 
 
 class WorkerOptions(RayOptions):
@@ -35,7 +37,8 @@ class WorkerOptions(RayOptions):
 
     on: Literal["auto", "process", "ray"] = Field(
         default="auto",
-        description="Run trials on Ray, or on this machine, one per core; auto: on Ray if it can be started.",
+        description="Run trials on Ray, or on this machine, one per core; auto: on Ray if it can be started "
+        "and takes the --device.",
     )
     threads: int = Field(
         default=1, ge=1, description="Processor cores per trial; the number may change accuracies by rounding."
@@ -145,11 +148,12 @@ def _workers(options: WorkerOptions) -> Callable[[SearchData], Workers]:
     from atom_distill.search.workers import InProcess, OnRay, on_ray_or_here
 
     cores = join(use_workers=True).cores
-    if options.on == "ray" or (options.on == "auto" and (options.ray_address or is_available("ray"))):
+    wants_ray = options.on == "ray" or (options.on == "auto" and options.of_ray())
+    if wants_ray or (options.on == "auto" and options.device in _ON_RAY and is_available("ray")):
         settings = options.ray_settings(threads=options.threads, device=options.device)
-        if options.on == "ray" or options.of_ray():
-            return partial(OnRay, settings=settings)
-        return partial(on_ray_or_here, settings=settings, cores=cores)
+        return (
+            partial(OnRay, settings=settings) if wants_ray else partial(on_ray_or_here, settings=settings, cores=cores)
+        )
     options.refuse_ray_options()
     pick_device(options.device)
     return partial(InProcess, device=options.device, threads=options.threads, cores=cores)

@@ -85,15 +85,19 @@ def comparison(views: Sequence[RunView]) -> Table:
             for first in sorted({score.first for score in scored if score.which == which and score.first is not None}):
                 found = [score for score in scored if (score.which, score.first) == (which, first)]
                 add_row(_facts_of_head(view, found[0]), found, view.steps)
-    references = (score for score in scores if score.subject in _REFERENCES)
+    references = [score for score in scores if score.subject in _REFERENCES]
+    several = len({(score.dataset, score.preprocess) for score in references}) > len(
+        {one.dataset for one in references}
+    )
     for key in dict.fromkeys(_of_reference(score) for score in references):
-        found = [score for score in scores if _of_reference(score) == key]
-        add_row(_reference_facts(found[0]), found, None)
+        found = [score for score in references if _of_reference(score) == key]
+        add_row(_reference_facts(found[0], name_preprocess=several), found, None)
     return table
 
 
-def _of_reference(score: Score) -> tuple[str, int, str | None]:
-    return score.subject, score.images, score.form
+def _of_reference(score: Score) -> tuple[object, ...]:
+    """Return what must be equal for two scores to be of one reference."""
+    return score.subject, score.dataset, score.preprocess, score.images, score.form
 
 
 def column_of(score: Score) -> Column:
@@ -151,8 +155,9 @@ def _ipc(view: RunView) -> Cell:
     return _number(next(iter(ipc), None))
 
 
-def _reference_facts(score: Score) -> dict[str, Cell]:
-    name = ", ".join([_REFERENCES[score.subject], *([score.form] if score.form else [])])
+def _reference_facts(score: Score, *, name_preprocess: bool) -> dict[str, Cell]:
+    preprocess = score.preprocess if name_preprocess else None
+    name = ", ".join(filter(None, [_REFERENCES[score.subject], score.form, preprocess]))
     return {
         "run": Cell(name, name, "for reference"),
         "data set": Cell(score.dataset, score.dataset),

@@ -257,10 +257,12 @@ def _nearest_other(neighbors: Tensor, initial: Tensor) -> list[int]:
 
 def _layers(analysis: Analysis, tiles: Sprite, shrink: int) -> list[Layer]:
     syn, real = analysis.means_syn, analysis.means_real
+    # Both means are over the same classes: those that have images of both kinds.
+    counts = syn.counts if real is None else torch.minimum(syn.counts, real.counts)
     layers = []
     for index, maps in enumerate(analysis.responses.spatial):
-        mean_syn = _with_overall_mean(syn.spatial[index], syn.counts)
-        mean_real = None if real is None else _with_overall_mean(real.spatial[index], real.counts)
+        mean_syn = _with_overall_mean(syn.spatial[index], counts)
+        mean_real = None if real is None else _with_overall_mean(real.spatial[index], counts)
         peak = _peak(mean_syn if mean_real is None else torch.maximum(mean_syn, mean_real))
         height, width = maps.shape[1:]
         is_last = index == len(analysis.responses.spatial) - 1
@@ -270,15 +272,15 @@ def _layers(analysis: Analysis, tiles: Sprite, shrink: int) -> list[Layer]:
                 maps=_gray(maps / _peak(maps), shrink if width > tiles.width else 1),  # no finer than what they cover
                 mean_syn=_gray(mean_syn / peak),
                 mean_real=None if mean_real is None else _gray(mean_real / peak),
-                channels_syn=_rounded(_with_overall_mean(syn.channel[index], syn.counts)),
-                channels_real=None if real is None else _rounded(_with_overall_mean(real.channel[index], real.counts)),
+                channels_syn=_rounded(_with_overall_mean(syn.channel[index], counts)),
+                channels_real=None if real is None else _rounded(_with_overall_mean(real.channel[index], counts)),
             )
         )
     return layers
 
 
 def _with_overall_mean(means: Tensor, counts: Tensor) -> Tensor:
-    """Return the mean over the classes that have images, then, if they are few, each class: [1 + K, ...]."""
+    """Return the mean over the classes that have images, then, if all are few, each class: [1 + K, ...]."""
     overall = means[counts > 0].mean(0, keepdim=True)
     return torch.cat([overall, means]) if len(means) <= _MAX_CLASSES else overall
 

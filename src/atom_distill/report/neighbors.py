@@ -18,6 +18,8 @@ _SHORTLIST = (4, 16)
 """Minimum and maximum number of candidates for a synthetic image."""
 _MAX_PER_CLASS = 10_000
 """Maximum number of training images of a class that are compared."""
+_PART_BYTES = 64 * 2**20
+"""Bytes of those that are compared at once, as float32: images may be large."""
 
 
 def nearest(
@@ -62,7 +64,10 @@ def _shortlists(intensities: Tensor, labels: Tensor, dataset: ImageDataset, size
         rows, candidates = (labels == label).nonzero().flatten(), indices[:_MAX_PER_CLASS]
         if not len(rows):
             continue
-        correlations = synthetic[rows] @ _standardized(dataset.train.images[candidates].float()).T
+        parts = candidates.split(max(1, _PART_BYTES // (4 * synthetic.shape[1])))
+        correlations = torch.cat(
+            [synthetic[rows] @ _standardized(dataset.train.images[part].float()).T for part in parts], dim=1
+        )
         count = min(size, len(candidates))
         found[rows[:, None], torch.arange(count)] = candidates[correlations.topk(count, dim=1).indices]
     return found

@@ -18,9 +18,10 @@ from atom_distill.artifact.pictures import fit_contrast
 from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores
 from atom_distill.artifact.snapshots import SNAPSHOTS_FILE, Snapshots, load_snapshots
 from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
-from atom_distill.base.errors import ArtifactError, AtomError
+from atom_distill.base.errors import ArtifactError, AtomError, DataError
 from atom_distill.config.distill import stored_form
 from atom_distill.data.dataset import ImageDataset
+from atom_distill.data.original import request_of
 from atom_distill.distillation.images_per_class import class_labels, first_of_each, images_per_class
 from atom_distill.distillation.run_state import RunState, checkpoints, last_step, load_newest_checkpoint
 from atom_distill.ops.parameterization import build_parameterization, count_bytes, restored
@@ -91,6 +92,16 @@ class RunView:
         if is_bundled(self.folder):
             return f"ad.load_distilled({json.dumps(self.folder.name)})"
         return f"ad.DistilledDataset.load({json.dumps(str(self.folder))})"
+
+    @property
+    def loading_real(self) -> str:
+        """Python that loads the real data set; empty where that was made in memory."""
+        try:
+            request = request_of(self.dataset)
+        except DataError:
+            return ""
+        place = json.dumps(str(request.pop("name_or_path", "")))
+        return f"ad.load_dataset({', '.join([place, *(f'{name}={value!r}' for name, value in request.items())])})"
 
     @property
     def is_optimized(self) -> bool:
@@ -298,13 +309,19 @@ def _make_pictures(view: RunView) -> None:
 def _read_history(view: RunView) -> None:
     """Keep the entries whose loss is a number."""
     path = view.folder / files.METRICS_FILE
-    found = view.attempt("Curves", lambda: files.load_history(view.folder)) or []
-    view.history = [entry for entry in found if is_number(entry.get("step")) and is_number(entry.get("loss"))]
-    if not path.exists() or not path.stat().st_size:
-        if view.is_optimized and not is_bundled(view.folder):  # the package leaves it out
-            view.missing.append(f"Curves: there is no {files.METRICS_FILE}")
+
+    def read() -> tuple[int, list[dict[str, Any]]]:
+        # Lines are counted first: those that a run appends meanwhile are no loss.
+        lines = sum(bool(line.strip()) for line in path.read_bytes().splitlines()) if path.exists() else 0
+        return lines, files.load_history(view.folder)
+
+    found = view.attempt("Curves", read)
+    if found is None:
         return
-    lines = sum(bool(line.strip()) for line in path.read_bytes().splitlines())
+    lines, entries = found
+    view.history = [entry for entry in entries if is_number(entry.get("step")) and is_number(entry.get("loss"))]
+    if not lines and view.is_optimized and not is_bundled(view.folder):  # the package leaves it out
+        view.missing.append(f"Curves: there is no {files.METRICS_FILE}")
     if len(view.history) < lines:
         view.missing.append(f"Curves: {lines - len(view.history)} of {lines} lines of {path} are damaged or truncated")
 

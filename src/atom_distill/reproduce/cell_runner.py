@@ -12,7 +12,7 @@ from typing import Any
 
 from atom_distill.api import distill, evaluate, plan_distillation
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.artifact.scores import SCORES_FILE, Score, load_scores, save_scores
+from atom_distill.artifact.scores import SCORES_FILE, Score, changing_scores, load_scores, save_scores, with_score
 from atom_distill.base.device import pick_device
 from atom_distill.base.errors import ArtifactError, InterruptedRunError
 from atom_distill.base.network_shape import NetworkShape
@@ -92,7 +92,7 @@ class CellRunner:
 
         Args:
             cell: what to run.
-            before: the cell's earlier result, for the time that its distillation took.
+            before: the earlier result in the cell's place, for the time that its distillation took.
 
         Raises:
             AtomError: the cell's settings do not hold together, or its files are damaged.
@@ -102,7 +102,7 @@ class CellRunner:
             score, seconds = self._random_score(cell, dataset), None
         else:
             distilled, seconds = self._distill(cell, dataset)
-            if seconds is None and before is not None:
+            if seconds is None and before is not None and before.settings == dict(cell.settings):
                 seconds = before.distill_seconds
             score = self._score(cell, distilled, dataset)
         return Result(
@@ -156,13 +156,13 @@ class CellRunner:
     def _random_score(self, cell: Cell, dataset: ImageDataset) -> Score:
         """Return the score of random images, each network trained on a subset of its own."""
         folder = self.folder(cell)
-        scores = load_scores(folder)
-        score = self._stored(cell, scores)
+        score = self._stored(cell, load_scores(folder))
         if score is None:
             plan = _plan(cell, dataset)
             score = self._evaluation(cell).of_random(dataset, plan.images_per_class, plan.settings.preprocess)
             folder.mkdir(parents=True, exist_ok=True)
-            save_scores(folder, [*scores, score])
+            with changing_scores(folder):  # another command may have added some meanwhile
+                save_scores(folder, with_score(load_scores(folder), score))
         return score
 
     def _stored(self, cell: Cell, scores: Sequence[Score]) -> Score | None:

@@ -21,7 +21,7 @@ class Task:
     Attributes:
         label: for the note that it begins.
         cell: what to run.
-        before: its earlier result.
+        before: the earlier result in its place.
     """
 
     label: str

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from atom_distill.reproduce.cell import Result
+from atom_distill.reproduce.cell import BEST_ROW, Result
 
 SIGNIFICANT = 0.05
 """A smaller p-value is called more than chance."""
@@ -95,6 +95,7 @@ def _row_and_column(result: Result) -> str:
 def _conditions(result: Result) -> dict[str, Any]:
     """Return everything that must be equal for a comparison, by name."""
     evaluation = result.model_dump(include={"preprocess", "protocol", "arch", "precision", "steps"})
+    evaluation |= {"networks": len(result.runs), "best": result.row == BEST_ROW}
     # Columns begin with the data set, but for those of the paper's table of architectures, which are of one.
     dataset, _, _ = result.column.rpartition(" ipc ")
-    return {"norm": "instance", **result.settings, **evaluation, "dataset": dataset, "networks": len(result.runs)}
+    return {"norm": "instance", **result.settings, **evaluation, "dataset": dataset}

@@ -69,19 +69,28 @@ class Request:
         kinds: list[str | None] = _chosen(self.preprocess, (None,))
         for dataset, count, kind in product(_chosen(self.datasets, ("cifar10",)), _chosen(self.ipc, ipc), kinds):
             preprocess = {"preprocess": kind} if kind else {}
-            extra = [*preprocess.values(), *(f"{name} {value}" for name, value in self.settings.items())]
-            label = " ".join([f"{dataset} ipc {count}", *extra])
-            yield Column(label, dataset, {"ipc": count, **preprocess, **self.settings})
+            yield _column(dataset, {"ipc": count, **preprocess, **self.settings})
+
+    def places(self, ipc: Sequence[int], methods: Sequence[str]) -> list[tuple[Column, str]]:
+        """Return columns with rows; the arguments are the table's own choice.
+
+        The row `best` is ATOM with this preset, whose preprocessing stays its own: it is in columns without one.
+        """
+        found: dict[tuple[str, str], tuple[Column, str]] = {}
+        for column, method in product(self.columns(ipc), _chosen(self.methods, methods)):
+            kept = {name: value for name, value in column.settings.items() if name not in ("preprocess", "preset")}
+            own = _column(column.dataset, kept) if method == BEST else column
+            found.setdefault((own.label, method), (own, method))
+        return list(found.values())
 
     def settings_of(self, column: Column, method: str, **own: Any) -> dict[str, Any]:
         """Return a cell's settings: the method, its own settings, the column's, and the steps if it takes any.
 
-        The row `best` is ATOM with this preset, whose steps and preprocessing stay its own.
+        The row `best` has the steps of its preset.
         """
         if method == BEST:
-            general = {name: value for name, value in column.settings.items() if name not in ("preprocess", "preset")}
             length = {"steps": self.effort.steps} if self.effort.steps else {}
-            return {"method": "atom", "preset": "best", **general, **length}
+            return {"method": "atom", "preset": "best", **column.settings, **length}
         steps = self.effort.steps_of(method)
         return {"method": method, **own, **column.settings, **({"steps": steps} if steps else {})}
 
@@ -91,7 +100,19 @@ def _chosen(given: Sequence[T], default: Sequence[T]) -> list[T]:
     return list(dict.fromkeys(given or default))
 
 
+def _column(dataset: str, settings: Mapping[str, Any]) -> Column:
+    """Return the column of a data set and of settings, of which the ipc is the first."""
+    words = (str(value) if name == "preprocess" else f"{name} {value}" for name, value in settings.items())
+    return Column(" ".join([dataset, *words]), dataset, settings)
+
+
+def _refuse_best(methods: Sequence[str]) -> None:
+    if BEST in methods:
+        raise ConfigError(f"{BEST} is a row of table1 and cross-arch only: leave it out of `methods`")
+
+
 def _require_steps(methods: Sequence[str]) -> None:
+    _refuse_best(methods)
     wrong = [name for name in methods if not find_method(name).takes_steps]
     if wrong:
         raise ConfigError(f"the table is about steps, and {', '.join(wrong)} take none: leave them out of `methods`")
@@ -113,8 +134,9 @@ def table1(request: Request) -> list[Cell]:
             request.settings_of(column, method),
             published=published(column.dataset, method, column.settings["ipc"]),
         )
-        for column in request.columns(ipc=(1, 10, 50))
-        for method in _chosen(request.methods, [name for name in METHODS.in_order() if name not in _NOT_IN_TABLES])
+        for column, method in request.places(
+            (1, 10, 50), [name for name in METHODS.in_order() if name not in _NOT_IN_TABLES]
+        )
     ]
 
 
@@ -141,8 +163,7 @@ def cross_arch(request: Request) -> list[Cell]:
             protocol=request.protocols.get(arch, "dm"),
             published=published_transfer(column.dataset, method, column.settings["ipc"], arch),
         )
-        for column in request.columns(ipc=(50,))
-        for method in _chosen(request.methods, ("random", *MATCHING))
+        for column, method in request.places((50,), ("random", *MATCHING))
         for arch in archs
     ]
 
@@ -195,7 +216,12 @@ def lambdas(request: Request) -> list[Cell]:
 
 @TABLES.register("changes")
 def changes(request: Request) -> list[Cell]:
-    """Return accuracy with one setting changed at a time: of the distillation, or of the evaluation's protocol."""
+    """Return accuracy with one setting changed at a time: of the distillation, or of the evaluation's protocol.
+
+    Raises:
+        ConfigError: the request has the row `best`, whose settings are several changes.
+    """
+    _refuse_best(request.methods)
     cells = []
     for column, method in product(request.columns(ipc=(10,)), _chosen(request.methods, ("dm", "atom"))):
         settings = request.settings_of(column, method)
@@ -221,7 +247,7 @@ def curve(request: Request) -> list[Cell]:
     """Return accuracy against steps (the paper's figure 3); each point continues the run of the one before it.
 
     Raises:
-        ConfigError: a method of the request takes no steps.
+        ConfigError: a method of the request takes no steps, or is the row `best`.
     """
     _require_steps(request.methods)
     cells: list[Cell] = []
@@ -241,7 +267,7 @@ def cost(request: Request) -> list[Cell]:
     """Return seconds per step and peak memory, of methods that take steps.
 
     Raises:
-        ConfigError: a method of the request takes none.
+        ConfigError: a method of the request takes none, or is the row `best`.
     """
     _require_steps(request.methods)
     methods = _chosen(request.methods, [name for name in METHODS.in_order() if METHODS.get(name).takes_steps])

@@ -44,11 +44,14 @@ def _attention(results: Sequence[Result]) -> str:
         return (
             f"Under equal conditions, ATOM does not differ from DM by more than chance in {columns}; on average {mean}."
         )
-    told = f"Under equal conditions, ATOM is more accurate than DM in {above} of {len(found)} columns"
-    if below:
-        told += f" and less accurate in {below}"
+    told = " and ".join(
+        f"{word} accurate than DM in " + (f"{count} of {len(found)} columns" if len(found) > 1 else "the column")
+        for word, count in {"more": above, "less": below}.items()
+        if count
+    )
     rest = len(found) - above - below
-    return f"{told}; in the other {rest} the difference may be chance. On average it is {mean}."
+    unsure = f"; in the other {rest} the difference may be chance" if rest else ""
+    return f"Under equal conditions, ATOM is {told}{unsure}. On average it is {mean}."
 
 
 def _highest(results: Sequence[Result]) -> str:

@@ -31,7 +31,7 @@ def _published_notes(results: Sequence[Result]) -> list[str]:
     compared = [result for result in results if result.published]
     lines = [
         "Test accuracy in percent, mean and standard deviation over networks, after the last step and the last epoch"
-        + (", in brackets as published." if compared else ".")
+        + (", in parentheses as published." if compared else ".")
     ]
     if any(result.row == BEST_ROW for result in results):
         lines.append(
@@ -62,8 +62,8 @@ def _protocol_notes(results: Sequence[Result]) -> list[str]:
     lines = [f"{name}: {_grouped(results, value)}." for name, value in properties.items()]
     if any(result.row == BEST for result in results):
         lines.append(
-            "Best: ATOM with the preset best, in a byte for each value of the images per class, a quarter of what they "
-            "take as float32."
+            "Best: ATOM with the preset best. Its sets take one byte per value of an uncompressed image, a quarter of "
+            "float32."
         )
     if any(result.settings["method"] == RANDOM.name for result in results):
         lines.append("Random: each network is trained on a random subset of its own.")

@@ -213,6 +213,7 @@ class Search:
                 remaining[name] = promoted([one for one in found if one.proxy == name], candidates)
         if not plan.trains_all_on_whole:
             self._train_chosen_on_whole()
+        self.result.finished = True
         return self.result
 
     def _train_chosen_on_whole(self) -> None:
@@ -230,6 +231,8 @@ class Search:
             note(f"{len(found)} of {len(trials)} trials were finished before")
         self.result.outcomes += found
         best: dict[str, float] = {}
+        for outcome in found:
+            _raise_best(best, outcome)
         bar = Progress(label, total=len(trials), done=len(found), unit="trials", enabled=self.show_progress)
         with bar, closing(self.workers.run(missing)) as running:
             for trial, outcome in running:
@@ -238,7 +241,12 @@ class Search:
                 self.result.outcomes.append(outcome)
                 if outcome.failure is not None:
                     note(f"{outcome.architecture} on {outcome.proxy} failed: {outcome.failure}")
-                if outcome.accuracy is not None:
-                    best[outcome.proxy] = max(outcome.accuracy, best.get(outcome.proxy, 0.0))
+                _raise_best(best, outcome)
                 bar.advance(best=", ".join(f"{name} {accuracy:.1f} %" for name, accuracy in best.items()))
         return found
+
+
+def _raise_best(best: dict[str, float], outcome: Outcome) -> None:
+    """Count an outcome among those whose highest accuracy is kept by proxy."""
+    if outcome.accuracy is not None:
+        best[outcome.proxy] = max(outcome.accuracy, best.get(outcome.proxy, 0.0))

@@ -58,8 +58,8 @@ def notes(result: SearchResult) -> list[str]:
         proxy.name: {one.architecture for one in result.outcomes if one.proxy == proxy.name} for proxy in plan.proxies
     }
     missing = [f"{len(names)} on {proxy}" for proxy, names in tried.items() if len(names) < len(plan.candidates)]
-    if missing:
-        sentences.append(f"Incomplete: the table shows what is finished so far, {', '.join(missing)}.")
+    if not result.finished:
+        sentences.append(f"{', '.join(['Incomplete: the table shows what is finished so far', *missing])}.")
     if plan.has_halving:
         lengths = " and ".join(str(rung.epochs) for rung in plan.protocols[:-1])
         sentences.append(

@@ -78,12 +78,14 @@ class SearchResult:
         unfit: architectures that do not fit the images.
         workers: where the trials ran, for people.
         outcomes: of all trials so far, failures included.
+        finished: whether these are all trials.
     """
 
     plan: Plan
     unfit: Sequence[Unfit] = ()
     workers: str = ""
     outcomes: list[Outcome] = field(default_factory=list)
+    finished: bool = False
 
     def true_accuracies(self) -> dict[str, float]:
         """Return the test accuracy of each architecture that was trained on the whole set, percent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import product
@@ -25,6 +25,7 @@ from atom_distill.models.network import Network
 from atom_distill.models.registry import Builder
 
 Space = Sequence["Candidate"]
+_PLAIN = (bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None), type(...))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,10 @@ class Candidate:
 
     @property
     def code(self) -> str:
-        """The builder's code as text: its source file, its bytecode and the values it holds; empty without one."""
+        """The builder's code as text: its bytecode, the values it holds, and its source file; empty without one.
+
+        Of a builder that is in no file, the functions and classes that it names beside itself are part of it.
+        """
         return "" if self.builder is None else _code_of(self.builder)
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Network:
@@ -241,7 +245,7 @@ def _code_of(builder: Any) -> str:
     if isinstance(builder, partial):
         return f"{_code_of(builder.func)} {builder.args!r} {builder.keywords!r}"
     code, module = getattr(builder, "__code__", None), inspect.getmodule(builder) or inspect.getmodule(type(builder))
-    constants = [value for value in code.co_consts if not inspect.iscode(value)] if code is not None else []
+    constants = [_in_order(value) for value in code.co_consts if not inspect.iscode(value)] if code else []
     bytecode = code.co_code.hex() if code is not None else ""
     cells = [cell.cell_contents for cell in getattr(builder, "__closure__", None) or ()]
     captured = [_code_of(value) if inspect.isfunction(value) else repr(value) for value in cells]
@@ -251,4 +255,34 @@ def _code_of(builder: Any) -> str:
     except (OSError, TypeError):
         source = ""  # defined interactively, not in a file
     name = getattr(builder, "__qualname__", type(builder).__qualname__)
+    if not source:
+        scope = getattr(builder, "__globals__", {} if module is None else vars(module))
+        source = repr(_described(builder, scope, set()))
     return f"{name} {bytecode} {constants!r} {captured!r} {attributes!r} {source}"
+
+
+def _described(value: Any, scope: Mapping[str, Any], seen: set[int]) -> Any:
+    """Return what a constant, code, a function or a class is, with what it names in the module of a `scope`."""
+    inner = partial(_described, scope=scope, seen=seen)
+    if inspect.iscode(value):
+        named = [scope[name] for name in value.co_names if name in scope]
+        return [value.co_code.hex(), value.co_names, *map(inner, (*value.co_consts, *named))]
+    if isinstance(value, _PLAIN):
+        return _in_order(value)
+    if id(value) in seen or getattr(value, "__module__", None) != scope.get("__name__"):
+        return getattr(value, "__qualname__", "")
+    seen.add(id(value))
+    if inspect.isfunction(value):
+        return [value.__qualname__, value.__kwdefaults__, *map(inner, (value.__defaults__, value.__code__))]
+    if not isinstance(value, type):
+        return inner(type(value))
+    members = [one for name, one in vars(value).items() if callable(one) or not name.startswith("__")]
+    functions = [getattr(one, "fget", None) or getattr(one, "__func__", one) for one in members]
+    return [value.__qualname__, *map(inner, (*value.__bases__, *functions))]
+
+
+def _in_order(value: Any) -> Any:
+    """Return a constant such that equal ones look alike in every process: sets are in another order in each."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    return tuple(map(_in_order, value)) if type(value) is tuple else value

@@ -94,12 +94,15 @@ class _RunHere:
 
 
 def _can_be_sent(trials: Sequence[Trial]) -> bool:
-    """Return whether another process can have the trials, or some builder of theirs is a function without a name."""
+    """Return whether another process can have the trials.
+
+    It cannot if some builder of theirs is a function without a name, or defined in the main module, which is another
+    one there.
+    """
     try:
-        pickle.dumps(trials)
+        return b"__main__" not in pickle.dumps(trials)
     except (pickle.PicklingError, AttributeError, TypeError):
         return False
-    return True
 
 
 class OnRay:

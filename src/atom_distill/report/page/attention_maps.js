@@ -8,9 +8,10 @@ function fillChoices() {
   byId("layer").replaceChildren(new Option("off", "-1"), ...options.map((option) => option.cloneNode(true)));
   byId("layer-2").replaceChildren(...options);
   const each = layers.length > 0 && layers[0].channels_syn.length > 1;
-  byId("class").replaceChildren(new Option("all classes", "0"), ...(each ? run.classes : []).map((name, label) => new Option(name, String(label + 1))));
+  const labels = each ? [...new Set(run.labels)] : []; // of the images shown: the means are over these
+  byId("class").replaceChildren(new Option("all classes", "0"), ...labels.map((label) => new Option(run.classes[label], String(label + 1))));
   state.layer = Math.min(state.layer, layers.length - 1);
-  state.klass = Math.min(state.klass, byId("class").length - 1);
+  state.klass = labels.includes(state.klass - 1) ? state.klass : 0;
   byId("layer").disabled = !layers.length;
 }
 

@@ -1,7 +1,7 @@
 "use strict";
 // Controls, theme, tables, and the state that a live page keeps when it reloads.
 
-const MEMORY = "atom-report";
+const MEMORY = `atom-report ${location.pathname}`; // pages of one server, or of one disk, share a storage
 const MANY_CLASSES = 20; // more do not fit on a screen, and can be searched
 
 /** Change the state and draw what depends on it. */
@@ -32,6 +32,7 @@ async function showRun() {
   byId("sizes").hidden = !run.sizes;
   byId("size").max = String((run.sizes?.length ?? 1) - 1);
   byId("searching").hidden = run.classes.length <= MANY_CLASSES;
+  if (byId("searching").hidden) state.search = "";
   byId("beside").hidden = !(run.initial || run.neighbors);
   byId("beside-what").textContent = `Beside: ${[run.initial && "initial image", run.neighbors && "nearest real image"].filter(Boolean).join(" above ")}`;
   await drawTerms();
