@@ -12,6 +12,7 @@ from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.scores import load_scores, save_scores
 from atom_distill.base.errors import ArtifactError, AtomError
 from atom_distill.base.network_shape import NetworkShape
+from atom_distill.evaluation import evaluate as scoring
 from atom_distill.reproduce import cell_runner as module
 from atom_distill.reproduce import cells_at_once
 from atom_distill.reproduce.cell import Cell, Effort, Result
@@ -138,10 +139,18 @@ def test_a_later_point_alone_starts_from_the_beginning(runner):
     assert runner().run(long, None).steps == 8
 
 
-def test_changed_images_are_scored_anew(runner, monkeypatch):
-    first = runner().run(cell("random"), None)
+@pytest.mark.parametrize("method", ["random", "dm"])
+def test_changed_images_are_scored_anew(runner, monkeypatch, method):
+    """Those of another set of the same name, even if the table has a result of its row and column."""
+    scored = []
+    train = scoring.train_all
+    monkeypatch.setattr(scoring, "train_all", lambda trainings: scored.append(len(trainings)) or train(trainings))
+    first = runner().run(cell(method), None)
+    runner().run(cell(method), first)
+    assert scored == [1]
     monkeypatch.setattr(module, "load_dataset", lambda _name: toy_dataset((30, 30, 30)))
-    assert runner().run(cell("random"), None).evaluate_seconds != first.evaluate_seconds
+    runner().run(cell(method), first)
+    assert scored == [1, 1]
 
 
 @pytest.mark.parametrize(

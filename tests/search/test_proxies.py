@@ -11,6 +11,7 @@ import torch
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.config.training_protocol import PROTOCOLS
+from atom_distill.data.dataset import Split
 from atom_distill.search.proxies import (
     distilled_proxy,
     early_stop_proxy,
@@ -125,3 +126,17 @@ def test_runs_that_do_not_belong_together_are_refused():
 def test_more_random_images_than_are_left_are_refused(data):
     with pytest.raises(ConfigError, match=r"ipc 17 is more than the 16 training images .* or hold fewer out"):
         random_proxy((17, 17, 17), data)
+
+
+def test_architectures_are_validated_on_held_out_images_and_only_the_whole_is_tested():
+    """The labels of the test split are others here: who learned the training images is wrong there."""
+    whole = toy_dataset((40, 40, 40), test_per_class=20)
+    misled = replace(whole, test=Split(whole.test.images, (whole.test.labels + 1) % 3))
+    data = make_search_data(misled, {"dm": go(data=whole, method="dm", ipc=2, steps=1)}, holdout=0.2, seed=0)
+    protocol = PROTOCOLS.get("search").changed(epochs=30, batch_size=16, augment="none")
+    done = [
+        run_trial(Trial(Candidate("convnet", NetworkShape(2, 8)), proxy, protocol, 0), data, "cpu", threads=1)
+        for proxy in (random_proxy((10, 10, 10), data), whole_proxy(data))
+    ]
+    assert [outcome.accuracy > 80 for outcome in done] == [True, True]
+    assert (done[0].test_accuracy, done[1].test_accuracy < 20) == (None, True)
