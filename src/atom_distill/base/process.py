@@ -11,6 +11,8 @@ from pathlib import Path
 _SPINS = "10000"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt` (malloc.h)."""
+_ALWAYS_ALLOWED = 32 << 20
+"""The largest `_M_MMAP_THRESHOLD` that every glibc takes; older ones refuse more."""
 _LARGEST = (1 << 31) - 1
 
 
@@ -71,5 +73,6 @@ def keep_freed_memory(*, mapped_above: int, returned_above: int) -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, mapped_above)
+        if not mallopt(_M_MMAP_THRESHOLD, mapped_above):  # unset, the next line would fix it at 128 KiB
+            mallopt(_M_MMAP_THRESHOLD, _ALWAYS_ALLOWED)
         mallopt(_M_TRIM_THRESHOLD, returned_above)
