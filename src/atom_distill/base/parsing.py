@@ -28,9 +28,9 @@ def parse_yaml(text: str) -> Any:
     """
     import yaml
 
-    loader = yaml.SafeLoader(text)
-    loader.deep_construct = True  # so that a value that contains itself is refused
     try:
+        loader = yaml.SafeLoader(text)
+        loader.deep_construct = True  # so that a value that contains itself is refused
         return loader.get_single_data()
     except RecursionError:
         raise ValueError("it is nested too deep") from None
@@ -38,5 +38,3 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
     except Exception as error:  # of any kind, such as a KeyError for `!!bool maybe`
         raise ValueError(f"a value is not of its type ({reason_of(error)})") from None
-    finally:
-        loader.dispose()
