@@ -97,7 +97,7 @@ _BFLOAT16 = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 bfloat16"}
 def _processor(device: torch.device | None) -> str:
     """Return the name of the GPU that computes, otherwise of the processor, and what it computes bfloat16 with.
 
-    The latter is named because processors with and without it can have the same name, and differ in speed and in rounding.
+    That is named because processors with and without it can have the same name, and differ in speed and in rounding.
     """
     import torch
 
