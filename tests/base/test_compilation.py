@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.exc import Unsupported
 from torch._dynamo.testing import CompileCounter
+from torch._functorch.compilers import nop
 
 from atom_distill.base.compilation import CompiledOrEager
 
@@ -24,6 +26,18 @@ def test_a_failed_compilation_warns_once_and_continues_in_eager_mode(monkeypatch
     monkeypatch.setattr(torch, "compile", failing_compiler(Unsupported("no")))
     double = CompiledOrEager(lambda x: 2 * x, compiled=True)
     assert [double(2), double(3)] == [4, 6]
+    assert capsys.readouterr().err.count("torch.compile failed") == 1
+
+
+def test_gradients_that_do_not_compile_are_computed_in_eager_mode(monkeypatch, capsys):
+    def fails(*_: object) -> None:
+        raise RuntimeError("no gradients")
+
+    real, backend = torch.compile, aot_autograd(fw_compiler=nop, bw_compiler=fails)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: real(function, backend=backend, **options))
+    x = torch.ones(2, requires_grad=True)
+    CompiledOrEager(lambda x: x.square().sum(), compiled=True)(x).backward()
+    assert x.grad.tolist() == [2, 2]
     assert capsys.readouterr().err.count("torch.compile failed") == 1
 
 

@@ -7,13 +7,22 @@ import json
 import os
 import stat
 import time
+from contextlib import nullcontext
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event as EventType
 from pathlib import Path
 
 import pytest
 
-from atom_distill.base.files import atomic_folder, atomic_path, write_json, write_text
+from atom_distill.base import files
+from atom_distill.base.files import (
+    atomic_folder,
+    atomic_path,
+    atomic_path_alone,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -193,3 +202,42 @@ def test_a_folder_that_cannot_be_moved_back_is_where_the_error_says(tmp_path, mo
         (temporary / "a").write_text("new")
     where = Path(str(caught.value).split(" is in ")[1])
     assert (where / "a").read_text() == "old"
+
+
+def test_what_is_being_put_in_place_is_no_leftover(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def after_another_started(self: Path, target: Path) -> Path:
+        remove_leftovers(tmp_path)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", after_another_started)
+    for text in ("first", "second"):
+        write_text(tmp_path / "file", text)
+        with atomic_path_alone(tmp_path / "alone") as temporary:
+            temporary.write_text(text)
+        with atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / "a").write_text(text)
+    assert names(tmp_path) == ["alone", "file", "folder"]
+    assert {path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"second"}
+
+
+def test_a_folder_that_a_killed_process_had_moved_away_is_moved_back(tmp_path):
+    name = "n" * 200  # which is cut in temporary names
+    for folder in ("killed", "finished"):
+        kept = tmp_path / folder / f".{name[:50]}.abc.old" / name
+        kept.mkdir(parents=True)
+        (kept / "a").write_text("old")
+    (tmp_path / "finished" / name).mkdir()
+    for folder, left in {"killed": ["a"], "finished": []}.items():
+        remove_leftovers(tmp_path / folder)
+        assert names(tmp_path / folder) == [name]
+        assert names(tmp_path / folder / name) == left
+
+
+def test_where_nothing_can_be_locked_everything_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "locked", lambda _: nullcontext())
+    (tmp_path / ".a.1.part").touch()
+    (tmp_path / ".b.2.old").mkdir()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".a.1.part", ".b.2.old"]

@@ -58,6 +58,10 @@ def test_the_size_of_zeros_is_what_they_are_packed_to(shape):
         b"\x05" + pack(torch.zeros(2, 2).int())[1:],
         pack(torch.zeros(2, 3).int()),
         b"\x02" + pack(torch.zeros(2, 2).int())[1:],
+        pack(torch.tensor([[3]]).int()),
+        pack(torch.zeros(2, 2).int()) + b"\x00",
+        pack(torch.zeros(2, 2).int())[:-1],
+        pack(torch.zeros(1000, 1000).int()),
     ],
 )
 def test_damaged_bytes_are_refused(damaged):

@@ -45,3 +45,14 @@ def test_where_it_cannot_be_reset_it_is_the_peak_of_the_process(monkeypatch, tmp
     monkeypatch.setattr(peak_memory, "_CLEAR", tmp_path)  # a folder cannot be written
     monkeypatch.setattr(peak_memory, "_STATUS", tmp_path / "nothing")
     assert PeakMemory(CPU).mib > 50
+
+
+def test_without_proc_and_resource_as_on_windows_nothing_fails(monkeypatch, tmp_path):
+    monkeypatch.setattr(peak_memory, "_STATUS", tmp_path / "nothing")
+    monkeypatch.setattr(peak_memory, "_CLEAR", tmp_path)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(peak_memory.ctypes, "CDLL", None)  # which takes no None there
+    with PeakMemory(CPU) as peak:
+        pass
+    assert (peak.mib, peak.own_mib) == (0, 0)

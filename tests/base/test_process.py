@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +44,19 @@ def run(program: str, *arguments: str, **environment: str) -> str:
 def test_freed_memory_is_kept():
     assert int(run(HELD, "plain")) > 150  # MB returned to the system
     assert int(run(HELD, "tuned")) < 50
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="changes glibc only")
+def test_a_glibc_that_refuses_large_blocks_gets_the_largest_that_it_takes(monkeypatch):
+    given = []
+
+    def mallopt(parameter: int, value: int) -> int:
+        given.append((parameter, value))
+        return int(parameter != -3 or value <= 32 << 20)
+
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    process.keep_freed_memory(mapped_above=1 << 30, returned_above=5)
+    assert given == [(-3, 1 << 30), (-3, 32 << 20), (-1, 5)]
 
 
 def test_variables_set_by_the_user_are_kept():

@@ -38,6 +38,13 @@ def test_the_processor_is_named_with_amx_where_it_has_it(flags, expected, monkey
     assert run_record()["machine"] == expected
 
 
+def test_the_machine_is_the_device_that_was_used(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _=None: "a GPU")
+    assert run_record()["machine"] == run_record(torch.device("cuda"))["machine"] == "a GPU"
+    assert run_record(torch.device("cpu"))["machine"] != "a GPU"
+
+
 def test_the_command_is_written_as_it_was_typed(monkeypatch):
     monkeypatch.setattr("sys.argv", ["/usr/bin/atom", "distill", "digits", "--ipc", "1"])
     assert run_record()["command"] == "atom distill digits --ipc 1"

@@ -88,6 +88,16 @@ def test_a_change_to_the_same_value_is_none():
     assert DM.changed(epochs=1000, lr=0.1).name == "dm(lr=0.1)"
 
 
+def test_the_same_protocol_has_one_name():
+    assert DM.changed(temperature=2).name == protocol_of("dm(temperature=2)").name == "dm(temperature=2.0)"
+    assert DM.changed(lr=0.1).changed(epochs=300) == DM.changed(epochs=300, lr=0.1)
+    assert DM.changed(epochs=300).changed(epochs=1000) is DM
+    own = TrainingProtocol(name="dm", epochs=5)
+    assert own.changed(lr=0.1).name == "dm(lr=0.1)"
+    assert own.changed(lr=0.1).epochs == 5
+    assert DM.same_compute(4).changed(lr=0.1).name == "dm(same-compute,epochs=250)(lr=0.1)"
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -142,6 +152,9 @@ def test_a_protocol_is_found_by_the_name_that_scores_have():
     assert protocol_of("dm") == DM
     assert protocol_of(changed.name) == changed
     assert protocol_of("dm(augment=none)") == DM.changed(augment="none")
+    assert protocol_of("dm( lr=0.003, epochs = 300 )") == changed
+    with pytest.raises(ConfigError, match="gives a value twice"):
+        protocol_of("dm(lr=0.02,lr=0.03)")
     assert protocol_of("dm(lr=0.003)", epochs=300) == DM.changed(epochs=300, lr=0.003)
     assert protocol_of("dm(epochs=300)", epochs=5) == DM.changed(epochs=300)
     for wrong, told in {"dn": "unknown protocol 'dn'", "dm(lr=x)": "`lr`", "dm(rl=1)": "unknown setting 'rl'"}.items():

@@ -278,7 +278,7 @@ def test_compiling_waits_for_a_long_run_and_obeys():
     assert not plan_execution(long, (3, 8, 8), 4).compiled
 
 
-@pytest.mark.parametrize("name", ["nonsense", "cuda:99"])
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "meta"])
 def test_a_device_that_is_not_there_is_refused(name):
     with pytest.raises(ConfigError, match=f"device '{name}' is not available here"):
         pick_device(name)

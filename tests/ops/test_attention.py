@@ -61,6 +61,30 @@ def test_each_image_has_length_one_whatever_its_scale(ours, power, randn):
     torch.testing.assert_close(ours(features, power=power).norm(dim=1), torch.ones(4, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("power", [1.0, 2.5, 4.0, 8.0, 16.0])
+@pytest.mark.parametrize("factor", [1e-6, 1e-3, 1.0, 1000.0, 1e5])
+@pytest.mark.parametrize("ours", [spatial_attention, channel_attention])
+def test_the_scale_of_features_does_not_count_in_float32(ours, factor, power, device, near):
+    features = torch.rand(2, 16, 8, 8, generator=torch.Generator().manual_seed(30), dtype=torch.float64)
+    small = (factor * features).float().to(device).requires_grad_()
+    got = ours(small, power=power)
+    near(got, ours(features, power=power).numpy())
+    got[:, 0].sum().backward()
+    assert torch.isfinite(small.grad).all()
+    assert small.grad.any()
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("ours", [spatial_attention, channel_attention])
+def test_ordinary_features_are_not_rounded_by_scaling(ours, power, randn):
+    features = randn(31, 2, 8, 6, 6).float()
+    energy = features.abs().pow(power) if power in (1.0, 3.0) else features
+    for _ in range({2.0: 1, 4.0: 2, 8.0: 3}.get(power, 0)):
+        energy = energy.square()
+    sums = energy.sum(1).flatten(1) if ours is spatial_attention else energy.sum((2, 3))
+    assert torch.equal(ours(features, power=power), torch.nn.functional.normalize(sums, dim=1))
+
+
 @pytest.mark.parametrize("power", POWERS)
 @pytest.mark.parametrize("ours", [spatial_attention, channel_attention])
 def test_a_blank_image_gives_zeros_and_a_finite_gradient(ours, power, randn):

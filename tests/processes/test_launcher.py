@@ -61,3 +61,10 @@ def test_a_size_that_is_no_number_is_refused(told):
     told(**{**TORCHRUN, "WORLD_SIZE": "x"})
     with pytest.raises(ConfigError, match="WORLD_SIZE is 'x'"):
         launched()
+
+
+def test_only_ascii_digits_are_numbers(told):
+    told(**{**TORCHRUN, "RANK": "\N{ARABIC-INDIC DIGIT THREE}"})
+    with pytest.raises(ConfigError, match="missing or wrong"):
+        launched()
+    assert is_main_process()

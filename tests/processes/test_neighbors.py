@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +77,23 @@ def test_a_folder_that_cannot_be_written_is_no_matter(capsys):
     with announced("evaluate"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_where_nothing_can_be_locked_nothing_happens(capsys, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with announced("evaluate"):
+        assert not list(cache_root().glob("running/[!.]*"))  # nobody could see whether it lives
+    assert not list(cache_root().glob("running/*"))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_no_matter(monkeypatch):
+    monkeypatch.setattr(Path, "open", lambda *_, **options: open("/dev/full", "wb", **options))  # noqa: PTH123, SIM115
+    with announced("evaluate"):
+        pass

@@ -16,6 +16,7 @@ import torch
 
 from atom_distill.base.cache_folder import cache_root
 from atom_distill.base.errors import LostWorkerError, NonFiniteError
+from atom_distill.base.folder_lock import locked
 from atom_distill.base.progress import note
 from atom_distill.processes.neighbors import host
 from atom_distill.processes.packed import pack
@@ -99,14 +100,39 @@ def test_a_request_to_stop_lets_all_save_before_it_is_raised():
 
 
 @pytest.mark.slow
-def test_tensors_of_a_killed_process_are_removed_by_the_next():
+def test_tensors_of_a_killed_process_are_removed_by_the_next_and_not_those_of_another_container():
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    folders = [cache_root() / f"workers-{host()}-{number}-abc" for number in (int(ended.stdout), os.getpid())]
+    names = [f"{int(ended.stdout)}-killed", f"{os.getpid()}-alive", f"{int(ended.stdout)}-elsewhere"]
+    folders = [cache_root() / f"workers-{host()}-{name}" for name in names]
     for folder in folders:
         folder.mkdir(parents=True)
-    ran([("add", torch.ones(1))] * 2)
-    assert [folder.exists() for folder in folders] == [False, True]
-    folders[1].rmdir()
+    with locked(folders[2]):
+        ran([("add", torch.ones(1))] * 2)
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    for folder in folders[1:]:
+        folder.rmdir()
+
+
+@pytest.mark.slow
+def test_a_folder_is_locked_as_long_as_it_is_used():
+    tasks, held = [("wait", 0), ("fail", "no")], []
+
+    def look(_number: int, _value: Any) -> None:
+        (folder,) = cache_root().glob("workers-*")
+        with locked(folder) as free:
+            held.append(free is False)
+
+    with pytest.raises(NonFiniteError):
+        ran(tasks, on_report=look)
+    assert all(held)
+    assert held
+
+
+@pytest.mark.slow
+def test_a_worker_ends_when_what_is_sent_is_cut_off():
+    begun = pickle.dumps((1, pickle.dumps(len))) + pickle.dumps(b"a task")[:-3]
+    command = [sys.executable, "-c", "from atom_distill.processes.worker import main; main()"]
+    assert subprocess.run(command, input=begun, capture_output=True, timeout=60, check=False).returncode == 0
 
 
 def test_one_task_or_core_needs_no_process():

@@ -49,6 +49,13 @@ def figures(results: list[Result]) -> list[tuple[str, str, int, tuple[float, ...
     return sorted((one.row, one.column, one.steps, one.runs) for one in results)
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at how a process was started")
+def test_workers_are_started_with_what_torch_reads_when_it_is_imported(cluster, monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    found = cluster.run(lambda name, _: name in Path("/proc/self/environ").read_text(), ["GOMP_SPINCOUNT=10000"])
+    assert list(found) == [(0, True)]
+
+
 def test_the_figures_are_those_of_this_process(cluster, tmp_path, capsys):
     """Also of a cell that continues another's set, which must be there first."""
     short = cell("dm", "2 steps")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, ParamSpec, TypeVar
 
 import torch
@@ -44,15 +44,19 @@ class CompiledOrEager(Generic[Arguments, Result]):
 
 def _compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     from torch._dynamo import config  # slow to import: only those who compile pay for it
+    from torch._functorch import config as gradients
 
     call = torch.compile(function, dynamic=False)
     limit: AbstractContextManager[None] = config.patch(recompile_limit=_MAX_VARIANTS)
+    # Otherwise gradients are compiled when they are first computed, where nothing catches a failure.
+    known = hasattr(gradients, "force_non_lazy_backward_lowering")  # not in every version of torch
+    at_once = gradients.patch(force_non_lazy_backward_lowering=True) if known else nullcontext()
 
-    def within_limit(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        with limit:
+    def configured(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with limit, at_once:
             return call(*args, **kwargs)
 
-    return within_limit
+    return configured
 
 
 def _is_compiler_error(error: Exception) -> bool:

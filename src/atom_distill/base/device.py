@@ -8,12 +8,15 @@ import torch
 
 from atom_distill.base.errors import ConfigError
 
+_KINDS = ("cpu", "cuda", "mps")
+"""Others, such as meta, compute nothing, or were never tried."""
+
 
 def pick_device(name: str) -> torch.device:
     """Return the named device, or for "auto" the best one available.
 
     Raises:
-        ConfigError: the device is not available.
+        ConfigError: the device is not available, or of a kind that is not supported.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -21,10 +24,12 @@ def pick_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        if device.type in _KINDS:
+            torch.empty(1, device=device)
+            return device
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise ConfigError(f"device {name!r} is not available here; use auto or cpu") from None
-    return device
+        pass
+    raise ConfigError(f"device {name!r} is not available here; use auto or cpu")
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

@@ -41,12 +41,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with locked(temporary):
             yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # otherwise a power cut could leave the new name without content
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private; set the mode of a plain open
-        temporary.replace(path)
+            _put_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_path_alone(path: Path) -> Iterator[Path]:
+    """Yield a path as `atomic_path` does, for what writes other files beside its own: in a temporary folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=_prefix(path), suffix=".part") as folder,
+        locked(Path(folder)),
+    ):
+        temporary = Path(folder) / "new"
+        yield temporary
+        _put_file(temporary, path)
+
+
+def _put_file(temporary: Path, path: Path) -> None:
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())  # otherwise a power cut could leave the new name without content
+    temporary.chmod(0o666 & ~_umask())  # a temporary file is private; set the mode of a plain open
+    temporary.replace(path)
 
 
 @contextlib.contextmanager
@@ -73,17 +90,19 @@ def _replace_folder(path: Path, new: Path) -> None:
         new.replace(path)
         return
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".old"))
-    try:
-        path.replace(old / "old")
-        new.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            (old / "old").replace(path)
-        if not path.exists():
-            raise OSError(f"{path} cannot be replaced ({error}); what it held is in {old / 'old'}") from None
+    kept = old / path.name
+    with locked(old):
+        try:
+            path.replace(kept)
+            new.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                kept.replace(path)
+            if not path.exists():
+                raise OSError(f"{path} cannot be replaced ({error}); what it held is in {kept}") from None
+            shutil.rmtree(old, ignore_errors=True)
+            raise
         shutil.rmtree(old, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -95,11 +114,17 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of atomic writes into `folder`, but for those that another process has locked."""
+    """Remove the temporary files of atomic writes into `folder`, but for those that another process has locked.
+
+    A folder that was about to be replaced is moved back. Where nothing can be locked, everything stays.
+    """
     for leftover in [*folder.glob(".*.part"), *folder.glob(".*.old")]:
-        with locked(leftover) as is_locked:
-            if is_locked is False:
+        with locked(leftover) as abandoned:
+            if not abandoned:
                 continue
+            for kept in leftover.glob("*") if leftover.suffix == ".old" else ():
+                if not (folder / kept.name).exists():
+                    kept.replace(folder / kept.name)
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:

@@ -54,12 +54,17 @@ def unpack(packed: bytes, rows: int, columns: int) -> Tensor:
 
     if not packed or not 1 <= packed[0] <= _MOST_PLANES:
         raise ValueError("packed values do not begin with their number of byte planes")
-    unsigned, rest = np.zeros(rows * columns, np.uint32), packed[1:]
+    size, rest = rows * columns, packed[1:]
+    unsigned = np.zeros(size, np.uint32)
     try:
         for plane in range(packed[0]):
             stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-            content, rest = stream.decompress(rest), stream.unused_data
+            content, rest = stream.decompress(rest, size + 1), stream.unused_data
+            if not stream.eof or len(content) != size:
+                raise ValueError(f"byte plane {plane} has another size")
             unsigned |= np.frombuffer(content, np.uint8).astype(np.uint32) << (8 * plane)
+        if rest:
+            raise ValueError(f"{len(rest)} bytes follow the last byte plane")
     except (lzma.LZMAError, ValueError, EOFError) as error:
         raise ValueError(f"packed values are not {rows} x {columns} numbers ({error})") from None
     signed = (unsigned >> 1).astype(np.int32) ^ -(unsigned & 1).astype(np.int32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from atom_distill.base.plain_text import reason_of
+
 
 def parse_json(text: str | bytes) -> Any:
     """Return the value of a JSON text.
@@ -27,8 +29,12 @@ def parse_yaml(text: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        loader.deep_construct = True  # so that a value that contains itself is refused
+        return loader.get_single_data()
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     except yaml.YAMLError as error:  # its message is a drawing of several lines
         raise ValueError(" ".join(str(error).split())) from None
+    except Exception as error:  # of any kind, such as a KeyError for `!!bool maybe`
+        raise ValueError(f"a value is not of its type ({reason_of(error)})") from None

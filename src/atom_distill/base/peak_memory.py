@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import resource
 import sys
 import threading
 from pathlib import Path
@@ -42,9 +41,10 @@ class PeakMemory:
 
             torch.cuda.reset_peak_memory_stats(self._device)
             return self
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+        if sys.platform.startswith("linux"):
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+            if trim is not None:
+                trim(0)
         with contextlib.suppress(OSError):
             _CLEAR.write_text(_RESET_PEAK)
         self._sampler.start()
@@ -82,10 +82,17 @@ def held_bytes() -> int:
 
 
 def _status_bytes(field: str) -> int:
-    """Return a field of /proc/self/status, bytes; where there is none, the peak since the process started."""
+    """Return a field of /proc/self/status, bytes; where there is none, the peak since the process started.
+
+    On Windows, which tells neither in this way, it is 0.
+    """
     with contextlib.suppress(OSError):
         for line in _STATUS.read_text().splitlines():
             if line.startswith(field):
                 return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return 0
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024

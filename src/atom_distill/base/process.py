@@ -8,9 +8,13 @@ import os
 import sys
 from pathlib import Path
 
-_SPINS = "10000"
+BRIEF_SPINS = {"GOMP_SPINCOUNT": "10000"}
+"""By default idle threads spin for long, which makes everything five times slower when another program needs the cores.
+A short spin is as fast on an idle machine. The variable is read when torch is imported."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt` (malloc.h)."""
+_ALWAYS_ALLOWED = 32 << 20
+"""The largest `_M_MMAP_THRESHOLD` that every glibc takes; older ones refuse more."""
 _LARGEST = (1 << 31) - 1
 
 
@@ -49,11 +53,9 @@ def tune_process(compiled_code: Path | None = None) -> None:
         compiled_code: cache folder of torch.compile, so that the next process need not compile again; None keeps
             torch's default, a temporary folder.
     """
-    # By default idle threads spin for long, which makes everything five times slower when another program needs the
-    # cores. A short spin is as fast on an idle machine.
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
-    if compiled_code is not None:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_code))
+    cache = {} if compiled_code is None else {"TORCHINDUCTOR_CACHE_DIR": str(compiled_code)}
+    for name, value in {**BRIEF_SPINS, **cache}.items():
+        os.environ.setdefault(name, value)
     keep_freed_memory(mapped_above=_LARGEST, returned_above=_LARGEST)
 
 
@@ -71,5 +73,6 @@ def keep_freed_memory(*, mapped_above: int, returned_above: int) -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, mapped_above)
+        if not mallopt(_M_MMAP_THRESHOLD, mapped_above):  # unset, the next line would fix it at 128 KiB
+            mallopt(_M_MMAP_THRESHOLD, _ALWAYS_ALLOWED)
         mallopt(_M_TRIM_THRESHOLD, returned_above)

@@ -30,11 +30,22 @@ def is_main_process() -> bool:
 
     Also True if the environment is incomplete or malformed, so that the error is shown.
     """
+    numbers = launcher_numbers()
+    return not numbers or numbers[0] == 0
+
+
+def launcher_numbers() -> tuple[int, ...] | None:
+    """Return the values of LAUNCHER_VARIABLES; none for a process alone, which it is without WORLD_SIZE, or with 1.
+
+    None if there are several processes, and a variable is missing or wrong that they need to find each other.
+    """
     values = {name: os.environ.get(name, "").strip() for name in LAUNCHER_VARIABLES}
-    if values["WORLD_SIZE"] in ("", "1") or not all(value.isdecimal() for value in values.values()):
-        return True
+    if values["WORLD_SIZE"] in ("", "1"):
+        return ()
     address = all(os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
-    return not address or int(values["RANK"]) == 0
+    if not address or not all(value.isascii() and value.isdigit() for value in values.values()):
+        return None
+    return tuple(map(int, values.values()))
 
 
 def note(message: str) -> None:
@@ -104,7 +115,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Units per second over about the last half minute; 0 before the second unit.
+        """Units per second over the last 30 units or half a minute, whichever is longer; 0 before the second unit.
 
         The first unit is left out: in a compiled run it takes as long as a hundred others.
         """

@@ -10,14 +10,21 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 _NUMERICAL = ("torch", "machine", "threads")
 """Facts of a record on which the rounding of a computation depends."""
 
 
-def run_record() -> dict[str, Any]:
-    """Return versions, commit, machine, command and time; all JSON-serializable."""
+def run_record(device: torch.device | None = None) -> dict[str, Any]:
+    """Return versions, commit, machine, command and time; all JSON-serializable.
+
+    Args:
+        device: that computes; None is the GPU if there is one, otherwise the processor.
+    """
     import torch
 
     return {
@@ -25,7 +32,7 @@ def run_record() -> dict[str, Any]:
         "commit": commit_of(Path(__file__).parents[1]),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
-        "machine": _processor(),
+        "machine": _processor(device),
         "threads": torch.get_num_threads(),
         "command": _command(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -87,15 +94,15 @@ _BFLOAT16 = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 bfloat16"}
 """Flags of a processor that computes in bfloat16, the fastest way first, and their names."""
 
 
-def _processor() -> str:
-    """Return the name of the GPU if there is one, otherwise of the processor, and what it computes bfloat16 with.
+def _processor(device: torch.device | None) -> str:
+    """Return the name of the GPU that computes, otherwise of the processor, and what it computes bfloat16 with.
 
-    This is named because processors with and without it can have the same name, and differ in speed and in rounding.
+    That is named because processors with and without it can have the same name, and differ in speed and in rounding.
     """
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    if torch.cuda.is_available() if device is None else device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:  # noqa: PTH123 (a pseudo-file of the kernel)
             lines = cpuinfo.readlines()

@@ -23,6 +23,9 @@ def derive_seed(seed: int, stream: str, *indices: int) -> int:
 def generator(seed: int, stream: str, *indices: int) -> torch.Generator:
     """Return a new generator for one purpose, on the CPU so that every device gets the same numbers.
 
+    Of its seed, torch's generator on the CPU uses the lowest 32 bits: among 9,300 purposes, some two have the same
+    numbers with a probability of 1 %.
+
     Args:
         seed: seed of the run.
         stream: purpose of the numbers, e.g. "network" or "augment".

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atom_distill.base.files import atomic_path
+from atom_distill.base.files import atomic_path_alone
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
@@ -30,15 +30,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     from safetensors.torch import save_file
 
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with (
-        atomic_path(path) as temporary,
-        # safetensors writes to a file of its own first, which would stay beside the run if the process was killed.
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{temporary.stem}.", suffix=".part") as folder,
-    ):
+    # safetensors writes to a file of its own first, which would stay beside the run if the process was killed.
+    with atomic_path_alone(path) as temporary:
         try:
-            written = Path(folder) / "tensors"
-            save_file(on_cpu, written, metadata=None if metadata is None else dict(metadata))
-            written.replace(temporary)
+            save_file(on_cpu, temporary, metadata=None if metadata is None else dict(metadata))
         except SafetensorError as error:  # safetensors wraps the operating system's error
             raise OSError(f"{path} cannot be written: {error}") from None
 

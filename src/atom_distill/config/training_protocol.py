@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from atom_distill.base.errors import ConfigError
+from atom_distill.base.errors import AtomError, ConfigError
 from atom_distill.base.registry import Registry
 from atom_distill.config.augmentation import DSA_OPERATIONS, Augmentation, operations_of
 from atom_distill.config.presets import validated
@@ -93,19 +93,27 @@ class TrainingProtocol(BaseModel):
             ConfigError: values are out of range, or the schedule does not read one that is changed.
             UnknownNameError: a value's name does not exist.
         """
-        own = self.model_dump()
-        changes = {name: value for name, value in values.items() if name not in own or value != own[name]}
+        changed, base = validated(TrainingProtocol, {**self.model_dump(), **values}), self._origin()
+        # In the order of the fields and of their types, so that the same changes have one name, however they are given.
+        before, after = base.model_dump(exclude={"name"}), changed.model_dump(exclude={"name"})
+        changes = {field: value for field, value in after.items() if value != before[field]}
         if not changes:
+            return base
+        for field in sorted(changes.keys() & _IGNORED_BY.keys()):
+            if changed.schedule in _IGNORED_BY[field]:
+                raise ConfigError(
+                    f"`{field}` changes nothing with `schedule` {changed.schedule}: leave it out, or use step"
+                )
+        label = ",".join(f"{field}={value}" for field, value in changes.items())
+        return changed.model_copy(update={"name": f"{base.name}({label})"})
+
+    def _origin(self) -> TrainingProtocol:
+        """Return the named protocol that this one is a change of, or else this one."""
+        try:
+            base, changes = parsed(self.name)
+        except AtomError:
             return self
-        schedule = changes.get("schedule", self.schedule)
-        for name in sorted(changes.keys() & _IGNORED_BY.keys()):
-            if schedule in _IGNORED_BY[name]:
-                raise ConfigError(f"`{name}` changes nothing with `schedule` {schedule}: leave it out, or use step")
-        # In the order of the fields, so that the same changes have one name, however they were given.
-        places = {name: place for place, name in enumerate(own)}
-        named = sorted(changes, key=lambda name: places.get(name, len(places)))
-        label = ",".join(f"{name}={changes[name]}" for name in named)
-        return validated(TrainingProtocol, {**own, **changes, "name": f"{self.name}({label})"})
+        return base if base.model_copy(update={**changes, "name": self.name}) == self else self
 
 
 def protocol_of(text: str, **values: object) -> TrainingProtocol:
@@ -131,14 +139,16 @@ def parsed(text: str) -> tuple[TrainingProtocol, dict[str, Any]]:
         UnknownNameError: the protocol or a value's name does not exist.
     """
     found = _TEXT.fullmatch(text)
-    changes = [change.partition("=") for change in (found[2] or "").split(",") if change] if found else []
+    changes = [change.partition("=") for change in (found[2] or "").split(",") if change.strip()] if found else []
     if found is None or not all(equals for _, equals, _ in changes):
         more = "; for the same compute, give `same_compute`" if "same-compute" in text else ""
         raise ConfigError(
             f"a protocol is a name, perhaps with changes in parentheses such as dm(epochs=300,lr=0.02), not {text!r}"
             + more
         )
-    base, given = PROTOCOLS.get(found[1]), {field: value for field, _, value in changes}
+    base, given = PROTOCOLS.get(found[1]), {field.strip(): value.strip() for field, _, value in changes}
+    if len(given) < len(changes):
+        raise ConfigError(f"{text!r} gives a value twice: leave one out")
     if "name" in given:
         raise ConfigError(f"the name of a protocol follows from its changes: leave it out of {text!r}")
     typed = validated(TrainingProtocol, {**base.model_dump(), **given}).model_dump()

@@ -109,7 +109,7 @@ def _begin(plan: RunPlan) -> Mapping[str, Any]:
     if plan.out is not None and source.is_absolute() and plan.out.resolve().is_relative_to(source):
         note(f"{plan.out} lies in the folder of the data: being a run, it is not taken for data")
     method = {"title": plan.method.title, "paper": plan.method.paper, "unused": sorted(plan.method.unused)}
-    record: Mapping[str, Any] = {**run_record(), "method": method}
+    record: Mapping[str, Any] = {**run_record(plan.execution.device), "method": method}
     if plan.extension is not None:
         record = {**record, "extended": plan.extension.record}
     if plan.out is None:

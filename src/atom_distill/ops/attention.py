@@ -9,7 +9,12 @@ from torch import Tensor
 from atom_distill.base.errors import ShapeError
 
 _EPS = 1e-30
-"""Far below the sum of eighth powers of small responses; only a blank image has a smaller norm."""
+"""Only a blank image has a smaller norm."""
+_BITS = 48
+"""Powers between 2^-48 and 2^48 can be squared and summed over a layer in float32."""
+_FEATURES_SCALED_ABOVE = 4.0
+"""Power above which features themselves are scaled, which makes attention a quarter slower; lower powers leave
+float32 only where features are below 1e-9 or above 1e9, so that it is enough to scale their sums."""
 
 
 def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
@@ -29,7 +34,7 @@ def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
 
     Source: ATOM (arXiv 2405.01373), spatial branch, which is DataDAM's attention (ICCV 2023).
     """
-    return F.normalize(_energy(features, power, "spatial_attention").sum(1).flatten(1), dim=1, eps=_EPS)
+    return _unit(_energy(features, power, "spatial_attention").sum(1).flatten(1))
 
 
 def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
@@ -48,7 +53,7 @@ def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
 
     Source: ATOM (arXiv 2405.01373), channel branch.
     """
-    return F.normalize(_energy(features, power, "channel_attention").sum((2, 3)), dim=1, eps=_EPS)
+    return _unit(_energy(features, power, "channel_attention").sum((2, 3)))
 
 
 def attention_to_places(weights: Tensor, *, power: float = 4.0) -> Tensor:
@@ -98,12 +103,14 @@ def token_channel_attention(tokens: Tensor, *, power: float = 4.0) -> Tensor:
 
 
 def _energy(features: Tensor, power: float, caller: str) -> Tensor:
-    """Return |features|^power in at least float32: fourth powers in bfloat16 are too coarse to sum."""
+    """Return |features|^power, up to a factor for each image, in at least float32: bfloat16 is too coarse to sum."""
     if features.ndim != 4:
         raise ShapeError(f"{caller} expects features of shape [B, C, H, W], got {tuple(features.shape)}")
     if power < 1:
         raise ValueError(f"{caller} needs power >= 1, got {power}")
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    if power > _FEATURES_SCALED_ABOVE:
+        wide = _in_range(wide, power)
     if power == 1:
         return wide.abs()
     # Even powers by squaring: several times faster than pow, and no abs is needed.
@@ -113,3 +120,19 @@ def _energy(features: Tensor, power: float, caller: str) -> Tensor:
     for _ in range(doublings):
         wide = wide.square()
     return wide
+
+
+def _unit(sums: Tensor) -> Tensor:
+    """Return each row of sums [B, n] divided by its L2 norm."""
+    return F.normalize(_in_range(sums, 1.0), dim=1, eps=_EPS)
+
+
+def _in_range(values: Tensor, power: float) -> Tensor:
+    """Return the values [B, ...] of each image, divided by the largest where its power cannot be squared and summed.
+
+    Attention does not depend on their scale. Other values, which are the ordinary ones, keep all their bits.
+    """
+    largest = values.detach().abs().amax(tuple(range(1, values.ndim)), keepdim=True)
+    limit = 2.0 ** (_BITS / power)
+    outside = (largest > limit) | ((largest < 1 / limit) & (largest > 0))
+    return values * torch.where(outside, 1 / largest.clamp_min(torch.finfo(values.dtype).tiny), 1.0)

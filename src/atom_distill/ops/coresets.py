@@ -72,11 +72,7 @@ def nearest_to_k_means(embeddings: Tensor, count: int, seed: int) -> Tensor:
 
     Source: the initial images of DREAM (arXiv 2302.14416).
     """
-    from sklearn.cluster import KMeans
-
-    embeddings = _widen(embeddings, count).cpu()
-    found = KMeans(count, n_init=1, random_state=seed % 2**32).fit(embeddings.numpy())
-    distances = torch.cdist(torch.from_numpy(found.cluster_centers_).to(embeddings.dtype), embeddings)
+    distances, _ = _k_means(embeddings, count, seed)
     chosen = []
     for row in distances:
         chosen.append(int(row.argmin()))
@@ -98,12 +94,7 @@ def central_parts(embeddings: Tensor, count: int, seed: int) -> list[Tensor]:
     Raises:
         ShapeError: there are fewer images than `count`.
     """
-    from sklearn.cluster import KMeans
-
-    embeddings = _widen(embeddings, count).cpu()
-    found = KMeans(count, n_init=1, random_state=seed % 2**32).fit(embeddings.numpy())
-    distances = torch.cdist(torch.from_numpy(found.cluster_centers_).to(embeddings.dtype), embeddings)
-    cluster = torch.from_numpy(found.labels_).long()
+    distances, cluster = _k_means(embeddings, count, seed)
     parts = []
     for number, row in enumerate(distances):
         members = (cluster == number).nonzero().flatten()
@@ -142,6 +133,16 @@ def most_forgotten(events: Tensor, count: int, generator: torch.Generator) -> Te
     _check_count(len(events), count)
     order = torch.randperm(len(events), generator=generator)
     return order[events.cpu()[order].argsort(descending=True, stable=True)[:count]]
+
+
+def _k_means(embeddings: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the distance of each center to each image [count, n], and the cluster of each image, int64 [n]."""
+    from sklearn.cluster import KMeans
+
+    embeddings = _widen(embeddings, count).cpu()
+    found = KMeans(count, n_init=1, random_state=seed % 2**32).fit(embeddings.numpy())
+    distances = torch.cdist(torch.from_numpy(found.cluster_centers_).to(embeddings.dtype), embeddings)
+    return distances, torch.from_numpy(found.labels_).long()
 
 
 def _widen(embeddings: Tensor, count: int) -> Tensor:

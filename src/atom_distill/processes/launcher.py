@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.progress import LAUNCHER_VARIABLES
+from atom_distill.base.progress import LAUNCHER_VARIABLES, launcher_numbers
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,10 @@ def launched() -> Launched:
     Raises:
         ConfigError: there are several processes, and a variable is missing that they need to find each other.
     """
-    if os.environ.get("WORLD_SIZE", "1").strip() in ("", "1"):
-        return Launched()
-    values = [os.environ.get(name, "").strip() for name in LAUNCHER_VARIABLES]
-    address = all(os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
-    if not (address and all(value.isascii() and value.isdigit() for value in values)):
+    numbers = launcher_numbers()
+    if numbers is None:
         raise ConfigError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']!r}, but some variable that torchrun sets is missing or wrong "
             f"({', '.join(LAUNCHER_VARIABLES)}, MASTER_ADDR, MASTER_PORT): start it with torchrun, or unset WORLD_SIZE"
         )
-    return Launched(*map(int, values))
+    return Launched(*numbers)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from atom_distill.base.cache_folder import writable_cache
 from atom_distill.base.errors import CacheError
@@ -72,29 +72,31 @@ def _others() -> list[str]:
 @contextmanager
 def _locked_file(command: str) -> Iterator[None]:
     """Hold the lock of this process's file, which the system releases however the process ends."""
-    try:
-        path = _own()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        hidden = path.with_name(f".{path.name}")
-        file = hidden.open("w")
-    except (OSError, CacheError):
-        yield
-        return
-    with file:
-        file.write("\n".join([command, *map(str, sorted(_cores()))]))
-        file.flush()
-        _lock(file)
-        with suppress(OSError):
+    with ExitStack() as kept:
+        with suppress(OSError, CacheError):
+            path = _own()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            hidden = path.with_name(f".{path.name}")
+            kept.callback(_remove, path)
+            kept.callback(_remove, hidden)
+            file = kept.enter_context(hidden.open("wb", buffering=0))
+            file.write("\n".join([command, *map(str, sorted(_cores()))]).encode())
+            _lock(file)
             hidden.replace(path)  # it appears when it is locked, or others would take it for that of a dead process
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                path.unlink()
+        yield
 
 
-def _lock(file: IO[str]) -> bool:
-    """Return whether this process could lock a file, which another has not locked."""
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _lock(file: IO[Any]) -> bool:
+    """Return whether this process could lock a file, which another has not locked.
+
+    Raises:
+        OSError: nothing can be locked there, as on some network drives.
+    """
     try:
         import fcntl
     except ImportError:  # Windows, where nothing is noted

@@ -18,6 +18,7 @@ from torch import distributed as dist
 
 from atom_distill.base.errors import AtomError, ConfigError, LostRankError
 from atom_distill.base.process import usable_cores
+from atom_distill.base.progress import note
 from atom_distill.processes.launcher import launched
 
 Made = TypeVar("Made")
@@ -122,8 +123,10 @@ def join(*, use_workers: bool = False) -> Ranks:
         return _ours
     if dist.is_initialized():
         raise ConfigError("torch.distributed is initialized already; call atom_distill's join() first, instead")
-    if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's default, which leaves most of a large machine idle
-        torch.set_num_threads(max(1, usable_cores() // place.local_size))
+    threads = usable_cores() // place.local_size
+    if os.environ.get("OMP_NUM_THREADS") == "1" and threads > 1:  # torchrun's default: most of a large machine idles
+        note(f"OMP_NUM_THREADS is 1, as torchrun sets it: each process uses {threads} threads; other numbers are kept")
+        torch.set_num_threads(threads)
     # Its functions take the group that exists when they are imported as a default, and keep it alive: its threads
     # then now and then abort the end of the program, after all work is done.
     importlib.import_module("torch.distributed.nn")

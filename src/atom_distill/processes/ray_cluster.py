@@ -18,7 +18,7 @@ from torch import Tensor
 
 from atom_distill.base.errors import AtomError, ConfigError
 from atom_distill.base.optional import require
-from atom_distill.base.process import tune_process
+from atom_distill.base.process import BRIEF_SPINS, tune_process
 from atom_distill.base.progress import note
 
 Task = TypeVar("Task")
@@ -156,9 +156,12 @@ class RayCluster:
         Raises:
             AtomError: the connection to the cluster was lost.
         """
-        # By default a worker that used a GPU ends with its task, and the next one has to import torch again.
         remote = self._ray.remote(
-            num_cpus=self._settings.threads, num_gpus=self._gpus, max_calls=0, max_retries=self._settings.retries
+            num_cpus=self._settings.threads,
+            num_gpus=self._gpus,
+            max_calls=0,  # else a worker that used a GPU ends with its task, and the next one has to import torch again
+            max_retries=self._settings.retries,
+            runtime_env={"env_vars": {name: os.environ.get(name, value) for name, value in BRIEF_SPINS.items()}},
         )(_run_in_worker)
         handles: list[Any] = []
         for number, task in enumerate(tasks):
@@ -241,7 +244,7 @@ def _run_in_worker(job: Callable[[Any, Any], Any], task: Any, shared: Any, threa
         threads: that it computes with.
         _before: of the task that it waits for.
     """
-    tune_process()
+    tune_process()  # the memory only: torch is imported already
     torch.set_num_threads(threads)
     try:
         return job(task, shared)

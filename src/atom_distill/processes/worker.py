@@ -97,7 +97,7 @@ def _read(tasks: IO[bytes], waiting: queue.SimpleQueue[bytes], stop: threading.E
     while True:
         try:
             task = pickle.load(tasks)
-        except (EOFError, OSError):
+        except Exception:  # its end, perhaps in the middle of a task
             os._exit(0)
         if task == STOP:
             stop.set()

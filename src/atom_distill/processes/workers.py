@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 from atom_distill.base.cache_folder import writable_cache
 from atom_distill.base.errors import LostWorkerError
+from atom_distill.base.folder_lock import locked
 from atom_distill.base.progress import note
 from atom_distill.processes.neighbors import host
 from atom_distill.processes.packed import pack
@@ -96,7 +97,8 @@ def run_tasks(
     cache = writable_cache()
     cache.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(cache)
-    with tempfile.TemporaryDirectory(prefix=f"{_FOLDERS}{host()}-{os.getpid()}-", dir=cache) as folder:
+    prefix = f"{_FOLDERS}{host()}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=cache) as folder, locked(Path(folder)):
         team = _Team(pack(job, Path(folder)), size, cores // size)
         try:
             packed = (pack(task, Path(folder)) for task in tasks)
@@ -249,8 +251,10 @@ def _remove_leftovers(cache: Path) -> None:
     for folder in cache.glob(f"{_FOLDERS}{host()}-*") if os.name == "posix" else ():
         try:
             os.kill(int(folder.name.rsplit("-", 2)[1]), 0)  # nothing is sent
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
+        except ProcessLookupError:  # it ended, or is in another container
+            with locked(folder) as abandoned:
+                if abandoned:
+                    shutil.rmtree(folder, ignore_errors=True)
         except (ValueError, OSError):  # it lives, as another user's process
             continue
 
