@@ -12,9 +12,9 @@ _EPS = 1e-30
 """Only a blank image has a smaller norm."""
 _BITS = 48
 """Powers between 2^-48 and 2^48 can be squared and summed over a layer in float32."""
-_FEATURES_SCALED_ABOVE = 4.0
-"""Power above which features themselves are scaled, which makes attention a quarter slower; lower powers leave
-float32 only where features are below 1e-9 or above 1e9, so that it is enough to scale their sums."""
+_ANY_SCALE_ABOVE = 4.0
+"""Power above which features are scaled, which makes attention a quarter slower. Up to this power, float32 is wide
+enough for features whose largest is between 1e-4 and 1e3, as normalization layers make them."""
 
 
 def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
@@ -34,7 +34,7 @@ def spatial_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
 
     Source: ATOM (arXiv 2405.01373), spatial branch, which is DataDAM's attention (ICCV 2023).
     """
-    return _unit(_energy(features, power, "spatial_attention").sum(1).flatten(1))
+    return F.normalize(_energy(features, power, "spatial_attention").sum(1).flatten(1), dim=1, eps=_EPS)
 
 
 def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
@@ -53,7 +53,7 @@ def channel_attention(features: Tensor, *, power: float = 4.0) -> Tensor:
 
     Source: ATOM (arXiv 2405.01373), channel branch.
     """
-    return _unit(_energy(features, power, "channel_attention").sum((2, 3)))
+    return F.normalize(_energy(features, power, "channel_attention").sum((2, 3)), dim=1, eps=_EPS)
 
 
 def attention_to_places(weights: Tensor, *, power: float = 4.0) -> Tensor:
@@ -109,7 +109,7 @@ def _energy(features: Tensor, power: float, caller: str) -> Tensor:
     if power < 1:
         raise ValueError(f"{caller} needs power >= 1, got {power}")
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
-    if power > _FEATURES_SCALED_ABOVE:
+    if power > _ANY_SCALE_ABOVE:
         wide = _in_range(wide, power)
     if power == 1:
         return wide.abs()
@@ -122,17 +122,12 @@ def _energy(features: Tensor, power: float, caller: str) -> Tensor:
     return wide
 
 
-def _unit(sums: Tensor) -> Tensor:
-    """Return each row of sums [B, n] divided by its L2 norm."""
-    return F.normalize(_in_range(sums, 1.0), dim=1, eps=_EPS)
+def _in_range(features: Tensor, power: float) -> Tensor:
+    """Return the features of each image, divided by the largest where its power cannot be squared and summed.
 
-
-def _in_range(values: Tensor, power: float) -> Tensor:
-    """Return the values [B, ...] of each image, divided by the largest where its power cannot be squared and summed.
-
-    Attention does not depend on their scale. Other values, which are the ordinary ones, keep all their bits.
+    Attention does not depend on their scale. Other features, which are the ordinary ones, keep all their bits.
     """
-    largest = values.detach().abs().amax(tuple(range(1, values.ndim)), keepdim=True)
+    largest = features.detach().abs().amax((1, 2, 3), keepdim=True)
     limit = 2.0 ** (_BITS / power)
     outside = (largest > limit) | ((largest < 1 / limit) & (largest > 0))
-    return values * torch.where(outside, 1 / largest.clamp_min(torch.finfo(values.dtype).tiny), 1.0)
+    return features * torch.where(outside, 1 / largest.clamp_min(torch.finfo(features.dtype).tiny), 1.0)
