@@ -150,7 +150,15 @@ def test_soft_labels_alone_beside_the_images(write, data, images, labels, near, 
     assert tiny.settings["network_lr"] == 0.02
 
 
-@pytest.mark.parametrize("soft", [torch.zeros(6), torch.rand(6), torch.tensor(1.0), torch.rand(6, 3, 1)], ids=str)
+NO_ROWS = {
+    "zeros": torch.zeros(6),
+    "of a line": torch.ones(6) / 6,
+    "one": torch.tensor(1.0),
+    "deep": torch.ones(6, 3, 1),
+}
+
+
+@pytest.mark.parametrize("soft", NO_ROWS.values(), ids=NO_ROWS)
 def test_soft_labels_that_are_no_rows(write, data, images, labels, soft):
     path = write("set.pt", {"images": images, "labels": labels, "soft_labels": soft})
     with pytest.raises(DataError, match=r"soft labels must be \[N, 3\], got \([6, 31]*\); leave them out"):
