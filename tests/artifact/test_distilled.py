@@ -133,12 +133,23 @@ def test_saving_brings_the_best_set_along_and_is_not_for_it_alone(folder, tmp_pa
     with pytest.raises(ArtifactError, match="the best set of a run is saved with the last one"):
         best.save(tmp_path / "alone")
     assert not (tmp_path / "alone").exists()
+    best.head(1).save(tmp_path / "head")
+    assert torch.equal(DistilledDataset.load(tmp_path / "head").images, best.head(1).images)
+
+
+def test_a_damaged_best_set_does_not_keep_the_last_one_from_being_used(folder, capsys):
+    path = folder / "distilled-best.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert (DistilledDataset.load(folder).steps, DistilledDataset.load(folder).best) == (2, None)
+    assert "the best set is left out: " in capsys.readouterr().err
+    with pytest.raises(ArtifactError, match=r"distilled-best.safetensors is truncated or damaged"):
+        DistilledDataset.load(folder, which="best")
 
 
 def test_images_of_a_set_in_another_form_are_refused():
     tiles = go(parameterization="tiles-2", steps=1)
     given = (tiles.images, tiles.labels, tiles.class_names, tiles.preprocessing)
-    with pytest.raises(ConfigError, match="stored as they are, and not as tiles-2: leave `parameterization`"):
+    with pytest.raises(ConfigError, match="stored as they are: leave tiles-2 out of the settings"):
         DistilledDataset.from_images(*given, tiles.settings)
     plain = DistilledDataset.from_images(*given, {"method": "atom"})
     assert torch.equal(plain.images, tiles.images)

@@ -25,6 +25,8 @@ def test_the_images_are_those_at_the_indices(limit, together, monkeypatch):
     indices = torch.tensor([7, 3, 3, 49, 0])
     assert torch.equal(take(images, indices), images[indices])
     assert len(take(images, indices[:0])) == 0
+    last = images.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(take(last, indices), images[indices])
 
 
 def test_many_are_not_in_memory_and_leave_no_file(tmp_path):

@@ -81,14 +81,19 @@ def test_a_resumed_run_may_have_another_budget(tmp_path, affordable):
     assert abs(again.images - go(**FLOAT).images).max() < ROUNDING
 
 
-def test_the_command_that_started_a_run_keeps_its_chunk(tmp_path, affordable, capsys):
+def test_the_command_that_started_a_run_keeps_its_chunk(tmp_path, affordable, capsys, monkeypatch):
     asked = {"memory": 2.0, "chunk": 50, **FLOAT}
     go(tmp_path / "run", steps=3, **asked)
     again = go(tmp_path / "run", resume=True, **asked)
     assert (again.settings["chunk"], "resuming with another" in capsys.readouterr().err) == (2, False)
     assert torch.equal(again.images, go(**asked).images)
-    assert go(tmp_path / "run", resume=True, steps=9, **{**asked, "chunk": 1}).settings["chunk"] == 1
-    assert go(tmp_path / "run", resume=True, steps=10, **{**asked, "memory": 3.0}).settings["chunk"] == 3
+    monkeypatch.setattr(memory_limit, "affordable_chunk", lambda *_, **__: 1)  # of a process that holds more
+    again = go(tmp_path / "run", resume=True, steps=9, **asked)
+    assert (again.settings["chunk"], "resuming with another" in capsys.readouterr().err) == (2, False)
+    monkeypatch.setattr(memory_limit, "affordable_chunk", lambda budget, *_, **__: int(budget))
+    assert go(tmp_path / "run", resume=True, steps=10, **{**asked, "chunk": 1}).settings["chunk"] == 1
+    assert go(tmp_path / "run", resume=True, steps=11, **{**asked, "memory": 3.0}).settings["chunk"] == 3
+    assert "resuming with another chunk:" in capsys.readouterr().err  # the limit itself changes no result
 
 
 def test_the_settings_of_a_run_with_a_budget_can_be_used_again(affordable):

@@ -134,8 +134,12 @@ def test_a_run_that_another_process_finishes_while_this_one_waits_is_not_overwri
         ({"imagelr": 1}, UnknownNameError, "setting 'imagelr'.*'image_lr'"),
         ({"augment": "flip_blur"}, ConfigError, "unknown operation 'blur'"),
         ({"device": "nonsense"}, ConfigError, "device 'nonsense' is not available here"),
-        ({"ipc": 5, "parameterization": "tiles-2"}, ConfigError, "ipc 5, each of 4 images, .*`ipc=2` or less"),
-        ({"ipc": 1, "parameterization": "tiles-4"}, ConfigError, "each of 16 images, .*not even one.*`init` noise"),
+        ({"ipc": 5, "parameterization": "tiles-2"}, ConfigError, "ipc 5 of 4 images each is .*use `ipc=2` or less"),
+        (
+            {"ipc": 1, "parameterization": "tiles-4"},
+            ConfigError,
+            "ipc 1 of 16 images each .*use another `param",
+        ),
         ({"method": "dm", "task_balance": 0.0}, ConfigError, "nothing is left to match: .*`task_balance` above 0"),
     ],
 )

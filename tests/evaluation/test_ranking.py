@@ -165,7 +165,7 @@ def test_what_is_scored_already_is_not_trained_again(tiny, trained, capsys):
     "changes",
     [
         {"seed": 1},
-        {"repeats": 1},
+        {"repeats": 3},
         {"protocol": QUICK.changed(lr=0.02)},
         {"shape": NetworkShape(depth=1, width=5)},
         {"execution": ExecutionOptions(precision="bfloat16")},
@@ -191,6 +191,17 @@ def test_scores_of_another_set_do_not_count(tiny, trained, changes, networks):
     trained.clear()
     plan().rank(replace(tiny, **changes), DATA)
     assert len(trained) == networks
+
+
+def test_the_first_of_more_networks_are_not_trained_again(tiny, trained):
+    """Nor found twice among the scores: those of fewer networks say nothing new."""
+    more = plan(repeats=3).rank(tiny, DATA)
+    trained.clear()
+    fewer, scores = plan().rank(tiny, DATA), list(tiny.scores)
+    assert not trained
+    assert fewer.references.distilled.runs == more.references.distilled.runs[:2]
+    assert len(scores) == 5
+    assert tiny.add_score(scores[0].of_first(2)) == scores
 
 
 @pytest.mark.parametrize(("name", "other"), [("preprocess", "zca"), ("images", 5), ("dataset", "other")])

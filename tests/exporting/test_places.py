@@ -13,6 +13,7 @@ from atom_distill.base.errors import ArtifactError, ConfigError, UnknownNameErro
 from atom_distill.exporting import parquet_table, tensor_files
 from atom_distill.exporting.export_distilled import export_distilled
 from atom_distill.exporting.formats import FORMATS
+from atom_distill.exporting.private_paths import command_without_folders, without_folders
 
 
 @pytest.fixture
@@ -145,3 +146,20 @@ def test_the_folder_for_the_hub_holds_the_run(tmp_path, data, distill):
     assert loaded.record["command"] == "atom distill pets --ipc 2 --out=run --set pool=3"
     assert loaded.dataset["request"] == {"name_or_path": "pets", "test_fraction": 0.2}
     assert tiny.dataset["request"]["name_or_path"] == "/home/jane/pets"
+
+
+def test_folders_of_the_machine_are_cut_and_class_names_are_not():
+    held = {
+        "extend": "/home/jane/runs/one",
+        "request": {"name_or_path": "/data/pets", "classes": ["/m/01g317", "/m/0bt9lr"]},
+        "files": ["/home/jane/a.pt", "b.pt"],
+        "steps": 3,
+    }
+    assert without_folders(held) == {
+        "extend": "one",
+        "request": {"name_or_path": "pets", "classes": ["/m/01g317", "/m/0bt9lr"]},
+        "files": ["a.pt", "b.pt"],
+        "steps": 3,
+    }
+    command = "atom distill /data/pets --out=/home/jane/run --ipc 1"
+    assert command_without_folders(command) == "atom distill pets --out=run --ipc 1"

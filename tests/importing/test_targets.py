@@ -150,12 +150,7 @@ def test_soft_labels_alone_beside_the_images(write, data, images, labels, near, 
     assert tiny.settings["network_lr"] == 0.02
 
 
-NO_ROWS = {
-    "zeros": torch.zeros(6),
-    "of a line": torch.ones(6) / 6,
-    "one": torch.tensor(1.0),
-    "deep": torch.ones(6, 3, 1),
-}
+NO_ROWS = {"zeros": torch.zeros(6), "line": torch.ones(6) / 6, "one": torch.tensor(1.0), "deep": torch.ones(6, 3, 1)}
 
 
 @pytest.mark.parametrize("soft", NO_ROWS.values(), ids=NO_ROWS)

@@ -181,12 +181,14 @@ def test_a_changed_file_makes_another_network(tmp_path, monkeypatch):
 
 
 _IN_NO_FILE = """
+from math import sqrt, exp
 WIDTH = 8
+OF = {"act": sqrt}
 def helper(): return 1
 class Net:
     depth = 3
     def forward(self): return nn.ReLU()
-def build(i, n, s, bias=True):
+def build(i, n, s, bias=True, act=exp, *, more=[exp, OF]):
     inner = lambda: n in {"a", "b", "c", "d"}
     return nn.Linear(WIDTH, helper()), Net(), inner
 """
@@ -209,6 +211,8 @@ def _code_in_no_file(text: str) -> str:
         ("nn.ReLU", "nn.GELU"),
         ("depth = 3", "depth = 4"),
         ("WIDTH = 8", "WIDTH = 9"),
+        ("act=exp", "act=sqrt"),
+        ('{"act": sqrt}', '{"act": exp}'),
     ],
 )
 def test_code_changed_in_a_notebook_makes_another_network(old, new):

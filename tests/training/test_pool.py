@@ -66,7 +66,8 @@ def test_precision_and_compiling_are_chosen_for_one_network_however_many_there_a
     monkeypatch.setattr(training_execution.ExecutionOptions, "plan", watched)
     for networks in (1, 2):
         trained_pool(replace(RECIPE, networks=networks, epochs=networks))  # the second anew
-    assert pixels == [len(DATA.train) * 64 * epochs for epochs in (1, 2)]
+    # Of one network; and of all, which decide only over how many cores they are spread.
+    assert pixels == [len(DATA.train) * 64 * epochs for epochs in (1, 1, 2, 4)]
 
 
 def test_what_is_cached_is_not_trained_again(monkeypatch):

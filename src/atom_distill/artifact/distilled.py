@@ -23,6 +23,7 @@ from atom_distill.artifact.scores import Score, changing_scores, load_scores, sa
 from atom_distill.artifact.training_set import TrainingSet, decoded, images_per_stored
 from atom_distill.base.errors import ArtifactError, ConfigError, ShapeError
 from atom_distill.base.files import write_text
+from atom_distill.base.progress import note
 from atom_distill.base.writable import noting_failure
 from atom_distill.config.distill import stored_form, stored_form_title
 from atom_distill.ops.parameterization import (
@@ -130,17 +131,13 @@ class DistilledDataset:
             ConfigError: by the settings, the images are stored in another form.
         """
         if stored_form(settings) != "pixels":
-            raise ConfigError(
-                f"the images are stored as they are, and not as {stored_form(settings)}: leave `parameterization`, "
-                "`bits`, `bytes` and `pictures` out of the settings"
-            )
+            raise ConfigError(f"the images are stored as they are: leave {stored_form(settings)} out of the settings")
         if images.ndim != 4 or labels.shape != images.shape[:1]:
             raise ShapeError(
                 "a distilled set needs images [N, C, H, W] and labels [N], "
                 f"got {tuple(images.shape)} and {tuple(labels.shape)}"
             )
-        channels, height, width = images.shape[1:]
-        pixels = Pixels((channels, height, width))
+        pixels = Pixels((images.shape[1], images.shape[2], images.shape[3]))
         return cls(pixels.encode(images), labels, class_names, preprocessing, settings, pixels, **facts)
 
     def __repr__(self) -> str:
@@ -208,8 +205,7 @@ class DistilledDataset:
     @property
     def soft_label_bytes(self) -> int:
         """Size of the soft labels in the file, bytes; 0 for a set without any."""
-        stored = None if self.soft_labels is None else files.soft_labels_as_stored(self.soft_labels)
-        return 0 if stored is None else stored.numel() * stored.element_size()
+        return 0 if self.soft_labels is None else files.soft_labels_as_stored(self.soft_labels).nbytes
 
     @property
     def stored_values(self) -> int:
@@ -270,8 +266,7 @@ class DistilledDataset:
 
     def pixels(self) -> Tensor:
         """Return the images through the inverse preprocessing, rounded and clipped: uint8 [M, C, H, W]."""
-        intensities = self.preprocessing.invert(self.images)
-        return intensities.mul(255).round().clamp(0, 255).to(torch.uint8)
+        return self.preprocessing.invert(self.images).mul(255).round().clamp(0, 255).to(torch.uint8)
 
     def card_content(self) -> CardContent:
         """Return what the card shows of the set."""
@@ -311,7 +306,7 @@ class DistilledDataset:
         Raises:
             ArtifactError: the folder is in use, or this is the best set of a run, which the last one brings along.
         """
-        if self.which == "best":
+        if self.which == "best" and self.first is None:
             raise ArtifactError("the best set of a run is saved with the last one: export it, or save that one")
         with files.sole_use(Path(folder), resume=False):
             self.write_into(Path(folder))
@@ -374,7 +369,6 @@ class DistilledDataset:
         """
         source = Path(folder)
         config, preprocessing = files.load_config(source), files.load_preprocessing(source)
-        history, scores = files.load_history(source), load_scores(source)
 
         def read(which: Which, best: DistilledDataset | None = None) -> DistilledDataset:
             values = files.load_values(source, which)
@@ -388,8 +382,8 @@ class DistilledDataset:
                 parameterization=values.decoder(),
                 dataset=config["dataset"],
                 record=config["record"],
-                history=history,
-                scores=scores,
+                history=files.load_history(source),
+                scores=load_scores(source),
                 steps=values.steps,
                 which=which,
                 best=best,
@@ -397,4 +391,10 @@ class DistilledDataset:
                 soft_labels=values.soft_labels,
             )
 
-        return read(which, best=read("best") if which == "last" and files.has_best(source) else None)
+        best = None
+        if which == "last" and files.has_best(source):
+            try:
+                best = read("best")
+            except ArtifactError as error:
+                note(f"the best set is left out: {error}")
+        return read(which, best)

@@ -103,6 +103,11 @@ class Score(Runs):
         """Return whether another score is of the first networks of this one, or of all of them."""
         return other.settings() == self.settings() and other.runs == self.runs[: len(other.runs)]
 
+    def of_first(self, count: int) -> Score:
+        """Return the score of the first networks, with their part of the seconds."""
+        part = {"runs": self.runs[:count], "seconds": self.seconds * count / len(self.runs)}
+        return self if count == len(self.runs) else self.model_copy(update=part)
+
     def __str__(self) -> str:
         return f"{self.summary} % (n={len(self.runs)}, {self.network}, protocol {self.protocol.name})"
 
@@ -110,7 +115,7 @@ class Score(Runs):
 def with_score(scores: Sequence[Score], new: Score) -> list[Score]:
     """Return the scores with a new one in the place of the first that it includes, or else at the end.
 
-    A score that includes the new one says more, and stays as it is.
+    A score that includes the new one says more, and stays as it is: `Score.of_first` returns the new one from it.
     """
     if any(old.includes(new) and len(old.runs) > len(new.runs) for old in scores):
         return list(scores)

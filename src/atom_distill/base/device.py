@@ -29,7 +29,7 @@ def pick_device(name: str) -> torch.device:
             return device
     except (RuntimeError, AssertionError, NotImplementedError):
         pass
-    raise ConfigError(f"device {name!r} is not available here; use auto or cpu")
+    raise ConfigError(f"device {name!r} is not available here, or not supported; use auto, cpu, cuda or mps")
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

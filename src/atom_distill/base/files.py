@@ -106,11 +106,10 @@ def _replace_folder(path: Path, new: Path) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove temporary folders for `path` that no process has locked."""
-    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*.part"):
-        with locked(leftover) as abandoned:
-            if abandoned:
-                shutil.rmtree(leftover, ignore_errors=True)
+    """Clear away what killed processes left that wrote `path`, which is moved back if it was about to be replaced."""
+    prefix = glob.escape(_prefix(path))
+    for leftover in [*path.parent.glob(f"{prefix}*.part"), *path.parent.glob(f"{prefix}*.old")]:
+        _clear_away(leftover)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -119,16 +118,21 @@ def remove_leftovers(folder: Path) -> None:
     A folder that was about to be replaced is moved back. Where nothing can be locked, everything stays.
     """
     for leftover in [*folder.glob(".*.part"), *folder.glob(".*.old")]:
-        with locked(leftover) as abandoned:
-            if not abandoned:
-                continue
-            for kept in leftover.glob("*") if leftover.suffix == ".old" else ():
-                if not (folder / kept.name).exists():
-                    kept.replace(folder / kept.name)
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+        _clear_away(leftover)
+
+
+def _clear_away(leftover: Path) -> None:
+    """Remove a temporary file or folder unless another process has locked it; what it kept for a name is moved back."""
+    with locked(leftover) as abandoned:
+        if not abandoned:
+            return
+        for kept in leftover.glob("*") if leftover.suffix == ".old" else ():
+            if not (leftover.parent / kept.name).exists():
+                kept.replace(leftover.parent / kept.name)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -35,9 +35,9 @@ def is_main_process() -> bool:
 
 
 def launcher_numbers() -> tuple[int, ...] | None:
-    """Return the values of LAUNCHER_VARIABLES; none for a process alone, which it is without WORLD_SIZE, or with 1.
+    """Return the values of LAUNCHER_VARIABLES; an empty tuple for a single process (WORLD_SIZE unset or 1).
 
-    None if there are several processes, and a variable is missing or wrong that they need to find each other.
+    None if there are several processes, and a variable that they need to find each other is missing or wrong.
     """
     values = {name: os.environ.get(name, "").strip() for name in LAUNCHER_VARIABLES}
     if values["WORLD_SIZE"] in ("", "1"):

@@ -182,9 +182,9 @@ def _method(arguments: Sequence[str]) -> Method:
         if name in found:
             found[name] = value if equals else " ".join(arguments[place + 1 : place + 2])
     method = found.pop("--method")
-    for option, given_place in found.items():
-        file = Path(given_place) if option == "--config" else Path(given_place) / CONFIG_FILE
-        if given_place and not method and file.is_file():
+    for option, value in found.items():
+        file = Path(value) if option == "--config" else Path(value) / CONFIG_FILE
+        if value and not method and file.is_file():
             method = str(_from_file(file, option).get("method", ""))
     # An imported set has no method here; it is refused later.
     return find_method(DEFAULT_METHOD if method in ("", IMPORTED) else method)

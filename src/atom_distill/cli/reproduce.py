@@ -245,7 +245,7 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
     def keep(result: Result | Cost) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path.with_name(f".{path.name}.lock")):
-            now = load_results(path, options.table)  # with what another command, or a hand, has added meanwhile
+            now = load_results(path, options.table)  # including what another command or a manual edit has added
             now.add(result)
             # Several at once finish in any order; those of another command come last.
             now.cells.sort(key=lambda cell: order.get((cell.row, cell.column), len(order)))
@@ -256,7 +256,7 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
 
     runner.check(cells)
     if options.table == "cost":
-        with _stopping_for_good():
+        with _noting_that_costs_start_over():
             for number, cell in enumerate(cells, start=1):
                 note(f"cell {number} of {len(cells)}: {cell.name}")
                 keep(measure(cell, options.steps or _COST_STEPS))
@@ -272,8 +272,8 @@ def _run(cells: list[Cell], results: Results, options: ReproduceCommand) -> None
 
 
 @contextmanager
-def _stopping_for_good() -> Iterator[None]:
-    """Say at Ctrl-C what the same command would do: costs depend on what else ran, so none is taken for measured."""
+def _noting_that_costs_start_over() -> Iterator[None]:
+    """Say at Ctrl-C that the same command measures every cell again."""
     try:
         yield
     except KeyboardInterrupt:

@@ -69,7 +69,8 @@ def _fit_normalization(dataset: ImageDataset) -> ChannelNormalization:
 def _legacy_normalization(dataset: ImageDataset) -> ChannelNormalization:
     if not has_legacy_constants(dataset):
         raise ConfigError(
-            f"there are no legacy constants for {dataset.name}, only for {', '.join(sorted(_LEGACY))}; use normalize"
+            f"there are no legacy constants for {dataset.source}, only for the named sets "
+            f"{', '.join(sorted(_LEGACY))}; use normalize"
         )
     mean, std = _LEGACY[dataset.name]
     return ChannelNormalization(torch.tensor(mean), torch.tensor(std), "legacy-normalize")

@@ -41,6 +41,7 @@ def take(images: Tensor, indices: Tensor) -> Tensor:
     together = max(1, _AT_ONCE * len(indices) // size)
     with tempfile.TemporaryFile(dir=folder) as file:
         for part in indices.split(together):
-            file.write(images[part].numpy().data)  # through a map, a full disk would kill the process
+            # Not through a memory map, where a full disk would kill the process.
+            file.write(np.ascontiguousarray(images[part].numpy()).data)
         file.flush()
         return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=shape))

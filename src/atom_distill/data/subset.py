@@ -64,12 +64,12 @@ def require_images(
     short = int((wanted * of_each - sizes).argmax())
     asked, available = int(wanted[short]), int(sizes[short])
     if asked * of_each > available:
-        images = f", each of {of_each} images," if of_each > 1 else ""
+        asked_for = f"{size} {asked}" + (f" of {of_each} images each" if of_each > 1 else "")
         possible = available // of_each
-        instead = f"use `{size}={possible}` or less{otherwise}" if possible else f"not even one can be made{otherwise}"
+        instead = f"`{size}={possible}` or less{otherwise}" if possible else "another `parameterization`"
         raise ConfigError(
-            f"{size} {asked}{images} is more than the {available} training images of class "
-            f"{dataset.class_names[short]!r}: {instead}"
+            f"{asked_for} is more than the {available} training images of class {dataset.class_names[short]!r}: use "
+            f"{instead}"
         )
 
 
@@ -161,8 +161,9 @@ def require_test_images(dataset: ImageDataset) -> None:
     in_test = torch.bincount(dataset.test.labels, minlength=dataset.num_classes)
     alone = ((dataset.class_sizes() == 1) & (in_test == 0)).nonzero().flatten().tolist()
     if alone:
+        kind = "readable image" if dataset.skipped else "image"
         raise DataError(
-            f"{dataset.name}: class {_some(dataset, alone)} has 1 image; `test_fraction` needs at least 2 per class, "
+            f"{dataset.name}: class {_some(dataset, alone)} has 1 {kind}; `test_fraction` needs at least 2 per class, "
             "one to train and one to test: add some, remove the class, or name those to keep with `classes`"
         )
 

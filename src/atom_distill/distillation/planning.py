@@ -159,8 +159,9 @@ def _facts(dataset: ImageDataset, given: Mapping[str, Any]) -> SetFacts:
     """Return what defaults depend on; of the smallest class, only the images that a run distills are counted."""
     smallest = int(dataset.class_sizes().min())
     if given.get("eval_every") and smallest > 1:
-        share = given.get("holdout") or DistillConfig.model_fields["holdout"].default
-        smallest -= held_out_images(smallest, share) if 0 < share < 1 else 0  # another share is refused later
+        asked, usual = given.get("holdout"), DistillConfig.model_fields["holdout"].default
+        share = asked if isinstance(asked, float) and 0 < asked < 1 else usual  # any other is refused later
+        smallest -= held_out_images(smallest, share)
     return SetFacts(dataset.image_shape, dataset.num_classes, len(dataset.train), smallest)
 
 
@@ -226,17 +227,22 @@ def _resumed(dataset: ImageDataset, given: Mapping[str, Any], out: Path, ranks: 
         told = ", ".join(f"{name} {values.get(name)}, not {value}" for name, value in fixed.items())
         raise ArtifactError(f"{out} holds another run ({told}); resume with its settings, or give another `out`")
     final, own = validated_pair(find_method(general.method), {**_given(values), **changes})
-    if changes.keys() & {"chunk", "memory"} or (final.memory is not None and "device" in changes):
-        # The chunk that is asked for, not that of the run, which may be what an earlier limit allowed.
+    limit_moved = final.memory is not None and changes.keys() & {"memory", "device"}
+    if not limit_moved and final.memory is not None and final.chunk > general.chunk:
+        final = final.model_copy(update={"chunk": general.chunk})  # what the limit allowed when the run began
+    elif limit_moved or "chunk" in changes:
         asked = final.model_copy(update={"chunk": given.get("chunk") or 0})
         final = _for_this_machine(dataset, Resolved(asked, own, {}), ranks).general
-    moved = sorted(name for name in EXECUTION if getattr(final, name) != getattr(general, name))
+    moved = sorted(name for name in EXECUTION - {"memory"} if getattr(final, name) != getattr(general, name))
     if moved:
         note(f"resuming with another {', '.join(moved)}: the result will differ from an uninterrupted run by rounding")
     done = last_step(out)
     if final.steps < done:
         raise ArtifactError(f"{out} has done {done} steps already; give `steps` {done} or more, or another `out`")
-    return Resolved(final, own, {name: "given" if name in changes else "run" for name in values})
+    origins = {name: "given" if name in changes else "run" for name in values}
+    if final.chunk != changes.get("chunk", general.chunk):
+        origins["chunk"] = "run" if final.chunk == general.chunk else "machine"
+    return Resolved(final, own, origins)
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

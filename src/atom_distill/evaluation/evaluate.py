@@ -93,8 +93,8 @@ class Evaluation:
         execution: precision, compilation and networks at once, where they are not left to the machine.
         ranks: the processes that share the networks; all of them make the same calls.
         show_progress: draw a bar.
-        first: number of the first network, from 0, which decides its random draws: of several evaluations, each of some
-            of the networks. A score does not say so, and is not to be kept with a set.
+        first: number of the first network, from 0; it decides the draws. Set it to train the networks of one evaluation
+            in several. Scores do not record it, so do not keep such a score with a set.
     """
 
     arch: str = "convnet"
@@ -267,11 +267,15 @@ class Evaluation:
         runs = yield self._trainings(lambda _: whole, dataset, preprocessing, ["whole"], shared=True)
         return self._score("whole", dataset, preprocessing, runs)
 
-    def would_repeat(self, score: Score) -> bool:
-        """Return whether a score of the same images is what this evaluation would find, up to rounding."""
-        asked = (self.arch, asdict(self.shape), self.repeats, self.protocol, self.seed)
-        done = (score.arch, score.shape, len(score.runs), score.protocol, score.seed)
-        return asked == done and self.first == 0 and self.execution.precision in ("auto", score.precision)
+    def known_from(self, score: Score) -> Score | None:
+        """Return what this evaluation would find, up to rounding, from a score of the same images and as many networks.
+
+        None if the score is of another evaluation, or of fewer networks.
+        """
+        asked = (self.arch, asdict(self.shape), self.protocol, self.seed)
+        done = (score.arch, score.shape, score.protocol, score.seed)
+        is_of_this = asked == done and self.first == 0 and self.execution.precision in ("auto", score.precision)
+        return score.of_first(self.repeats) if is_of_this and len(score.runs) >= self.repeats else None
 
     def _trainings(
         self,

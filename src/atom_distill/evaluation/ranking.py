@@ -210,9 +210,10 @@ def _stored_or_trained(
 ) -> Score:
     # A score does not say which version of the data it is of: where that changed, nothing stored counts.
     for score in distilled.scores if has_same_images(dataset, distilled.dataset) else ():
-        if evaluation.would_repeat(score) and _is_score_of(score, subject, distilled, dataset):
+        known = evaluation.known_from(score)
+        if known is not None and _is_score_of(score, subject, distilled, dataset):
             note(f"{subject} set, protocol {evaluation.protocol.name}: scored before, not trained again")
-            return score
+            return known
     note(f"{subject} set, protocol {evaluation.protocol.name}: {evaluation.repeats} networks")
     if subject == "distilled":
         score = evaluation.of_distilled(replace(distilled, soft_labels=None), dataset)

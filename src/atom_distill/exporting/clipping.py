@@ -10,7 +10,7 @@ _ROUNDING = 0.5 / 255
 """Largest change of an intensity by rounding to a whole pixel value."""
 
 _SHOWN = 0.001
-"""Smallest share that is told as a number."""
+"""Smallest share that is shown as a number."""
 
 
 @dataclass(frozen=True)

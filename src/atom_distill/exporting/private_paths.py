@@ -9,9 +9,9 @@ from typing import Any
 
 
 def without_folders(value: Any) -> Any:
-    """Return a copy of JSON-like content in which every absolute path is cut to its last part."""
+    """Return a copy of JSON-like content in which every absolute path is cut to its last part, but for class names."""
     if isinstance(value, Mapping):
-        return {name: without_folders(part) for name, part in value.items()}
+        return {name: part if name == "classes" else without_folders(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [without_folders(part) for part in value]
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

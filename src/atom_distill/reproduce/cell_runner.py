@@ -166,8 +166,9 @@ class CellRunner:
         return score
 
     def _stored(self, cell: Cell, scores: Sequence[Score]) -> Score | None:
-        """Return the first of some scores that the cell's evaluation would repeat."""
-        return next(filter(self._evaluation(cell).would_repeat, scores), None)
+        """Return what the cell's evaluation would find, from the first of some scores that says it."""
+        known = map(self._evaluation(cell).known_from, scores)
+        return next((score for score in known if score is not None), None)
 
     def _evaluation(self, cell: Cell) -> Evaluation:
         return Evaluation(arch=cell.arch, device=pick_device(self._device), **self._options(cell))

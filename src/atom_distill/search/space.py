@@ -25,7 +25,7 @@ from atom_distill.models.network import Network
 from atom_distill.models.registry import Builder
 
 Space = Sequence["Candidate"]
-_PLAIN = (bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None), type(...))
+_PLAIN = (bool, int, float, complex, str, bytes, set, frozenset, type(None), type(...))
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,12 @@ def _code_of(builder: Any) -> str:
 
 
 def _described(value: Any, scope: Mapping[str, Any], seen: set[int]) -> Any:
-    """Return what a constant, code, a function or a class is, with what it names in the module of a `scope`."""
+    """Return what a value, code, a function or a class is, with what it names in the module of a `scope`."""
     inner = partial(_described, scope=scope, seen=seen)
+    if isinstance(value, Mapping):
+        value = [*value.items()]
+    if isinstance(value, list | tuple):
+        return [*map(inner, value)]
     if inspect.iscode(value):
         named = [scope[name] for name in value.co_names if name in scope]
         return [value.co_code.hex(), value.co_names, *map(inner, (*value.co_consts, *named))]
@@ -272,13 +276,17 @@ def _described(value: Any, scope: Mapping[str, Any], seen: set[int]) -> Any:
     if id(value) in seen or getattr(value, "__module__", None) != scope.get("__name__"):
         return getattr(value, "__qualname__", "")
     seen.add(id(value))
-    if inspect.isfunction(value):
-        return [value.__qualname__, value.__kwdefaults__, *map(inner, (value.__defaults__, value.__code__))]
-    if not isinstance(value, type):
+    if not inspect.isfunction(value) and not isinstance(value, type):
         return inner(type(value))
+    return [value.__qualname__, *map(inner, _parts(value))]
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return what decides what a function or a class does."""
+    if inspect.isfunction(value):
+        return [value.__kwdefaults__, value.__defaults__, value.__code__]
     members = [one for name, one in vars(value).items() if callable(one) or not name.startswith("__")]
-    functions = [getattr(one, "fget", None) or getattr(one, "__func__", one) for one in members]
-    return [value.__qualname__, *map(inner, (*value.__bases__, *functions))]
+    return [*value.__bases__, *(getattr(one, "fget", None) or getattr(one, "__func__", one) for one in members)]
 
 
 def _in_order(value: Any) -> Any:

@@ -72,7 +72,10 @@ class InProcess:
         Raises:
             LostWorkerError: a worker process died.
         """
-        at_once = self._at_once if _can_be_sent(trials) else 1
+        at_once = self._at_once
+        if at_once > 1 and not _can_be_sent(trials):
+            note("builders of the main module, or without a name, run one after another; put them into a module")
+            at_once = 1
         with closing(run_tasks(self._job, trials, len(trials), cores=at_once)) as running:
             for number, outcome in running:
                 yield trials[number], outcome

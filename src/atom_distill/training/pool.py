@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -171,7 +171,8 @@ class Pool:
         epochs = self.recipe.epochs * len(numbers)
         # Of one network: what it becomes must not depend on how many are trained with it.
         pixels = float(self.recipe.epochs * len(images) * images.split.images.shape[2:].numel())
-        execution = ExecutionOptions().plan(self.recipe.device, pixels=pixels, repeats=1, cores=cores)
+        plan = partial(ExecutionOptions().plan, self.recipe.device, repeats=1, cores=cores)
+        execution = replace(plan(pixels=pixels), cores=plan(pixels=pixels * len(numbers)).cores)
         # Where two are trained at once, each counts half of its time, so that the sum is what all took.
         share = math.ceil(len(numbers) / min(execution.cores, len(numbers))) / len(numbers)
         job = _Training(self.recipe, self.new_network().to(self.recipe.device), images, execution, share)
@@ -295,7 +296,7 @@ class _Training:
                 self._trained, [self.images], protocol, seed=_SEED, repeats=repeats, on_epoch=after_epoch, state=state
             )
         except NonFiniteError as error:
-            raise NonFiniteError(f"pool of trained networks: {error}, or another `arch` or `norm`") from None
+            raise NonFiniteError(f"pool of trained networks: {error}; another `arch` or `norm` may help") from None
 
 
 @torch.no_grad()

@@ -90,8 +90,7 @@ def _require_finite(networks: Networks, repeats: Sequence[int], epoch: int) -> N
     if diverged:
         each, weights = ("network", "its") if len(diverged) == 1 else ("networks", "their")
         raise NonFiniteError(
-            f"{each} {', '.join(diverged)} diverged in epoch {epoch + 1}: {weights} weights are NaN or infinite; a "
-            "smaller learning rate may help"
+            f"{each} {', '.join(diverged)} diverged in epoch {epoch + 1}: {weights} weights are NaN or infinite"
         )
 
 

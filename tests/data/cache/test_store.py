@@ -62,7 +62,7 @@ def test_a_truncated_file_is_named(slot, array):
     store.save(raw(), slot, LoadOptions())
     path = slot.folder / f"{array}.npy"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CacheError, match=rf"{array}\.npy is truncated.*Delete .*toy, or load .* `refresh=True`"):
+    with pytest.raises(CacheError, match=rf"{array}\.npy is truncated.*Delete .*toy, and it is made again"):
         store.load(slot)
 
 
@@ -193,7 +193,7 @@ def test_a_truncated_cache_of_a_folder_names_the_path(class_folders):
     folder = load_dataset(class_folders).cache_folder
     path = folder / "train_images.npy"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CacheError, match=rf"Delete {folder}, or load the set with `refresh=True`"):
+    with pytest.raises(CacheError, match=rf"Delete {folder}, and it is made again"):
         load_dataset(class_folders)
     assert len(load_dataset(class_folders, refresh=True).train) == 8
     assert len(load_dataset(class_folders).train) == 8

@@ -25,15 +25,20 @@ def described(tmp_path: Path, save_image) -> Callable[..., Path]:
     return write
 
 
-@pytest.mark.parametrize("odd", ["", "tarin"])
-def test_a_row_that_names_no_split_among_others_is_refused(described, odd):
-    folder = described("label,split", "a,train", "b,train", f"a,{odd}", "a,test", "b,test")
-    with pytest.raises(DataError, match=f"split of row 3 is '{odd}', which is no name of a split"):
-        load_dataset(folder)
+def test_a_row_without_a_split_among_others_is_refused(described):
+    with pytest.raises(DataError, match="row 3 lacks one split, such as train; complete or remove it"):
+        load_dataset(described("label,split", "a,train", "b,train", "a,", "a,test", "b,test"))
+
+
+def test_rows_of_another_split_are_told(described, capsys):
+    dataset = load_dataset(described("label,split", "a,train", "b,train", "a,tarin", "a,test", "b,test"))
+    assert (len(dataset.train), len(dataset.test)) == (2, 2)
+    assert "not used: tarin" in capsys.readouterr().err
 
 
 def test_a_split_of_any_name_can_be_the_test_split(described):
     folder = described("label,split", "a,train", "b,train", "a,fold 5", "b,fold 5")
+    assert len(load_dataset(folder, test_split="Fold 5").test) == 2
     assert load_dataset(folder, test_split="fold 5").test.images[:, 0, 0, 0].tolist() == [2, 3]
 
 

@@ -171,7 +171,7 @@ def test_places_are_tried_in_order(monkeypatch, tmp_path):
     def load(which, refresh=False, data_dir=tmp_path):
         return which.load(data_dir, refresh=refresh).source
 
-    with pytest.raises(DataError, match="folder has none; hub has none; npm has none"):
+    with pytest.raises(DataError, match=r"folder has none; the cache .*; hub has none; npm has none"):
         load(source(None, None, None))
     assert asked == ["folder", "hub", "npm"]
     assert load(source(None, None, 3)) == "npm"
@@ -321,7 +321,28 @@ def test_the_copy_that_is_given_is_the_one_that_is_read(publish, cifar10_picture
         dataset = load_dataset("cifar10", data_dir=data_dir)
         assert (dataset.fingerprint, dataset.cache_folder) == (again.fingerprint, again.cache_folder)
     shutil.copy(next(second.glob("*/data_batch_2")), next(second.glob("*/data_batch_3")))
-    assert load_dataset("cifar10", data_dir=second).fingerprint != two.fingerprint
+    (second / "run").mkdir()
+    (second / "run" / "config.yaml").write_text("a run beside the data")
+    assert load_dataset("cifar10", data_dir=second).fingerprint == two.fingerprint
+    assert load_dataset("cifar10", data_dir=second, refresh=True).fingerprint != two.fingerprint
+
+
+def test_an_archive_that_was_replaced_is_read_again(publish, cifar10_pictures):
+    archive = publish("cifar10 python3", cifar10_pictures, "archive")
+    first = load_dataset("cifar10", data_dir=archive)
+    cifar10_pictures.train[0] ^= 1
+    assert publish("cifar10 python3", cifar10_pictures, "archive") == archive
+    assert load_dataset("cifar10", data_dir=archive).fingerprint != first.fingerprint
+
+
+def test_an_incomplete_set_that_an_older_version_cached_is_refused(tiny_imagenet, monkeypatch):
+    load_dataset("tiny-imagenet", data_dir=tiny_imagenet)
+    source = named.SOURCES.get("tiny-imagenet")
+    monkeypatch.setitem(named.SOURCES._entries, "tiny-imagenet", replace(source, sizes=(7, 3)))
+    with pytest.raises(
+        DataError, match=r"6 training and 3 test images and not 7 and 3.*delete .*, and it is made again"
+    ):
+        load_dataset("tiny-imagenet")
 
 
 def test_a_set_that_was_cached_by_an_older_version_is_at_hand(publish, cifar10_pictures):

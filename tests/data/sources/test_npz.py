@@ -144,15 +144,16 @@ def test_texts_as_bytes(tmp_path):
         load_dataset(medmnist(path, labels=np.array([b"\xff", b"a", b"b"])[LABELS]))
 
 
-def test_arrays_about_the_images_are_not_taken_for_images(tmp_path):
+def test_arrays_about_the_images_are_not_taken_for_images(tmp_path, capsys):
     path = medmnist(tmp_path / "set.npz", train_image_ids=np.arange(6), image_names=np.array(list("abcdef")))
     assert len(load_dataset(path).train) == 6
+    assert "not used, being neither labeled nor a split: image_names, train_image_ids" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [{"train_data": COLOR}, {"train_target": LABELS}])
 def test_two_arrays_that_could_be_the_same_are_refused(tmp_path, more):
     (key,) = more
-    with pytest.raises(DataError, match=f"either of train_(images|labels) and {key} could be those of train; keep one"):
+    with pytest.raises(DataError, match=f"both train_(images|labels) and {key} could be the (images|labels) of train"):
         load_dataset(medmnist(tmp_path / "set.npz", **more))
 
 

@@ -222,10 +222,7 @@ def _note_overlap(dataset: ImageDataset, slot: Slot) -> None:
 
 
 def _damaged(slot: Slot, what: str) -> CacheError:
-    return CacheError(
-        f"cached data set {slot.name}: {what}. "
-        f"Delete {slot.folder}, or load the set with `refresh=True` and the same options"
-    )
+    return CacheError(f"cached data set {slot.name}: {what}. Delete {slot.folder}, and it is made again")
 
 
 def _read_index(slot: Slot) -> dict[str, Any]:

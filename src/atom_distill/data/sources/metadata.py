@@ -102,11 +102,8 @@ def _rows(listing: Listing, path: str, there: set[str], options: LoadOptions) ->
         place = f"{folder}/{_known(file, folder, there)}" if folder else _known(file, folder, there)
         if place not in there:
             raise DataError(f"{where} names {file}, which is not there; add it or remove the line")
-        if has_splits and not split_of(split) and split != options.test_split:
-            raise DataError(
-                f"{where}: {_SPLIT_COLUMN} of row {number} is {split!r}, which is no name of a split such as train or "
-                "test; correct it, or remove the row"
-            )
+        if has_splits and not split:
+            raise DataError(f"{where}: row {number} lacks one {_SPLIT_COLUMN}, such as train; complete or remove it")
         yield _Row(place, label, split if has_splits else None)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,10 +25,13 @@ from atom_distill.data.sources.hugging_face import HubSet
 from atom_distill.data.sources.listing import stamp
 from atom_distill.data.sources.splits import needless_fraction
 
+_ARCHIVES = frozenset([".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".parquet"])
+Found = TypeVar("Found", RawDataset, ImageDataset)
+
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """A set that others publish, looked for in the cache, in `data_dir`, on the hub, and in one more place.
+    """A set that others publish, looked for in `data_dir`, in the cache, on the hub, and in one more place.
 
     Attributes:
         name: also that of its folder in the cache.
@@ -60,7 +64,7 @@ class PublishedSet:
                 note(f"{error}; looking elsewhere")
                 told = str(error)
         if not refresh and self.slot.is_filled():
-            return store.load(self.slot)
+            return self._whole(store.load(self.slot), f"delete {self.slot.folder}, and it is made again")
         return store.save(self._fetched(told, refresh=refresh), self.slot, LoadOptions())
 
     def has_copy(self, data_dir: Path) -> bool:
@@ -90,7 +94,7 @@ class PublishedSet:
         return store.save(self._whole(self.find(data_dir)), slot, LoadOptions())
 
     def _fetched(self, told: str, *, refresh: bool) -> RawDataset:
-        tried = [f"the cache ({self.slot.folder}{', not used because of `refresh`' if refresh else ''})", told]
+        tried = [told, f"the cache ({self.slot.folder}{', not used because of `refresh`' if refresh else ''})"]
         for fetch in (lambda: hugging_face.fetch(self.hub_set), self.last):
             try:
                 if fetch is not None:
@@ -103,21 +107,21 @@ class PublishedSet:
             "or point ATOM_DATA to a cache folder that has the set"
         )
 
-    def _whole(self, raw: RawDataset) -> RawDataset:
+    def _whole(self, found: Found, advice: str = "fetch it again, or give it as a path") -> Found:
         """Return a set if it has all images: scores on some of them must not stand under its name."""
-        sizes = (len(raw.train), len(raw.test))
+        sizes = (len(found.train), len(found.test))
         if sizes != self.sizes:
             raise DataError(
-                f"{raw.source} holds {sizes[0]} training and {sizes[1]} test images and not {self.sizes[0]} and "
-                f"{self.sizes[1]}, so it is not all of {self.name}; fetch it again, or give it as a path"
+                f"{found.source} holds {sizes[0]} training and {sizes[1]} test images and not {self.sizes[0]} and "
+                f"{self.sizes[1]}, so it is not all of {self.name}; {advice}"
             )
-        return raw
+        return found
 
 
 def _origin_of(data_dir: Path) -> str:
-    """Return what identifies a copy: its place, and the stamps of the files there and in its folders, not below."""
+    """Return what identifies a copy: its place, and the stamps of archives there, beside which runs may be written."""
     place = data_dir.resolve()
-    files = sorted(path for path in (place, *place.glob("*"), *place.glob("*/*")) if path.is_file())
+    files = sorted(path for path in (place, *place.glob("*")) if path.suffix in _ARCHIVES and path.is_file())
     facts = [str(place), *((str(path), *stamp(path)) for path in files)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

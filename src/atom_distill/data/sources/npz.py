@@ -19,6 +19,7 @@ import numpy as np
 
 from atom_distill.base.errors import DataError
 from atom_distill.base.plain_text import reason_of
+from atom_distill.base.progress import note
 from atom_distill.data.cache.raw import Item, LoadOptions, RawDataset
 from atom_distill.data.sources.archive_errors import ARCHIVE_ERRORS
 from atom_distill.data.sources.image_arrays import channel_axis, image_of_array
@@ -51,7 +52,8 @@ def read_npz(path: Path, options: LoadOptions) -> RawDataset:
     options.refuse(f"{path} holds arrays without columns", "image_column", "label_column")
     with _errors_named(path), zipfile.ZipFile(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        images, labels = (_by_part(keys, words, path) for words in (_IMAGE_WORDS, _LABEL_WORDS))
+        images = _by_part(keys, _IMAGE_WORDS, "images", path)
+        labels = _by_part(keys, _LABEL_WORDS, "labels", path)
         if not set(images) & set(labels):
             raise DataError(
                 f"{path} holds {', '.join(sorted(keys)) or 'no arrays'}; wanted train_images, train_labels, "
@@ -62,10 +64,13 @@ def read_npz(path: Path, options: LoadOptions) -> RawDataset:
             for name, key in images.items()
             if name in labels or is_plain(name)  # others, such as train_image_ids, are no images
         }
+    unused = sorted(key for name, key in images.items() if name not in parts)
+    if unused:
+        note(f"{path}: not used, being neither labeled nor a split: {', '.join(unused)}")
     return assemble(parts, None, str(path), options)
 
 
-def _by_part(keys: list[str], words: frozenset[str], path: Path) -> dict[str, str]:
+def _by_part(keys: list[str], words: frozenset[str], kind: str, path: Path) -> dict[str, str]:
     """Return the keys that have one of the words, by what else they say: the name of a split."""
     found: dict[str, str] = {}
     for key in keys:
@@ -73,7 +78,7 @@ def _by_part(keys: list[str], words: frozenset[str], path: Path) -> dict[str, st
         rest = [part for part in parts if part.lower() not in words]
         part = "_".join(rest) or TRAIN
         if len(rest) < len(parts) and found.setdefault(part, key) != key:
-            raise DataError(f"{path}: either of {found[part]} and {key} could be those of {part}; keep one")
+            raise DataError(f"{path}: both {found[part]} and {key} could be the {kind} of {part}; keep one")
     return found
 
 
