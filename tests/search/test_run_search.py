@@ -8,7 +8,7 @@ from torch import nn
 
 from atom_distill import search_architectures
 from atom_distill.artifact.distilled import DistilledDataset
-from atom_distill.base.errors import AtomError, ConfigError, InterruptedRunError, UnknownNameError
+from atom_distill.base.errors import ArtifactError, AtomError, ConfigError, InterruptedRunError, UnknownNameError
 from atom_distill.base.network_shape import NetworkShape
 from atom_distill.models.build import build_model
 from atom_distill.models.network import Network
@@ -47,7 +47,7 @@ def test_custom_networks_are_ranked_beside_named_ones(tmp_path, capsys):
     (linear,) = {one.parameters for one in search.outcomes if one.architecture == "linear"}
     assert linear == 3 * 8 * 8 * 3 + 3
     assert [one.candidate for one in search.unfit] == [too_deep]
-    assert "1 architectures do not fit" in capsys.readouterr().err
+    assert "architectures that do not fit the images and are left out: 1" in capsys.readouterr().err
     assert (tmp_path / "out" / "search.md").exists()
 
 
@@ -155,3 +155,11 @@ def test_a_network_of_the_wrong_number_of_logits_fails_with_the_reason(tmp_path)
     failures = {one.failure for one in search.outcomes if one.architecture.startswith("seventeen")}
     assert all("logits must be" in failure for failure in failures)
     assert any(one.accuracy is not None for one in search.outcomes)
+
+
+@pytest.mark.parametrize("name", ["search.md", "trials.csv"])
+def test_files_of_the_users_are_not_written_over(tmp_path, name):
+    (tmp_path / name).write_text("my own notes")
+    with pytest.raises(ArtifactError, match=f"{name} is not of a search that was begun here; move it away"):
+        search_architectures([go(data=DATA, steps=1)], DATA, [Candidate()], SHORT, out=tmp_path)
+    assert (tmp_path / name).read_text() == "my own notes"

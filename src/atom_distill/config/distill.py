@@ -263,7 +263,7 @@ class DistillConfig(BaseModel):
     synthetic_dtype: Precision = Field(
         default="float32",
         description="Precision for the synthetic images; auto: bfloat16 if the processor supports it. With float32 on "
-        "a CPU, the backward convolutions follow --real-dtype.",
+        "a CPU, the backward convolutions have the precision of the real images.",
     )
     chunk: int = Field(
         default=0,

@@ -45,6 +45,12 @@ def request_of(described: Mapping[str, Any], moved_to: Path | None = None) -> di
     return {**request, place: moved_to.resolve()}  # a path, even where its name is that of a named set
 
 
+def asked_for(described: Mapping[str, Any]) -> str:
+    """Return the options by which the set of a run was loaded, as text."""
+    request = described.get("request") or {}
+    return ", ".join(f"{name} {value}" for name, value in request.items()) or "made in memory"
+
+
 def require_present(request: Mapping[str, Any]) -> None:
     """Make sure that a set that was loaded from a path is where it was.
 

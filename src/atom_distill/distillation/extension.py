@@ -17,7 +17,7 @@ from atom_distill.base.tensors import checksum
 from atom_distill.config.distill import EXECUTION, bits_of_values
 from atom_distill.data.dataset import ImageDataset
 from atom_distill.data.fit_preprocessing import fit_preprocessing
-from atom_distill.data.original import difference_from
+from atom_distill.data.original import asked_for, difference_from
 from atom_distill.data.subset import whole_fingerprint
 from atom_distill.distillation.images_per_class import class_labels
 from atom_distill.ops.parameterization import Parameterization, Quantized, Stored
@@ -156,7 +156,7 @@ def _require_same_data(base: DistilledDataset, dataset: ImageDataset) -> None:
     if difference:
         raise ArtifactError(
             f"{base.folder} was distilled from another data set, {base.dataset.get('name')}: {dataset.name} has "
-            f"{difference}; load the set with the options of that run"
+            f"{difference}; load the set with the options of that run ({asked_for(base.dataset)})"
         )
 
 
@@ -170,8 +170,9 @@ def _require_some_classes(base: DistilledDataset, dataset: ImageDataset) -> None
         )
     if whole_fingerprint(str(base.dataset.get("fingerprint"))) != whole_fingerprint(dataset.fingerprint):
         raise ArtifactError(
-            f"{base.folder} was distilled from another data set than {dataset.name} as it is loaded here: load it with "
-            "the options of that run, but for `classes`"
+            f"{base.folder} was not distilled from a part of {dataset.name} as it is loaded here: the run must have "
+            "chosen its `classes` from all the images that are there now, loaded with the same options otherwise "
+            f"({asked_for(base.dataset)})"
         )
     if len(base.class_names) == dataset.num_classes:
         raise ConfigError(f"{base.folder} already has all {dataset.num_classes} classes: `add_classes` has none left")

@@ -18,7 +18,7 @@ from atom_distill.base.progress import note
 from atom_distill.config.distill import CHANGEABLE_ON_RESUME, EXECUTION, DistillConfig
 from atom_distill.config.presets import SetFacts, size_in_bytes
 from atom_distill.data.dataset import ImageDataset
-from atom_distill.data.original import difference_from
+from atom_distill.data.original import asked_for, difference_from
 from atom_distill.data.subset import held_out_images, hold_out, require_images
 from atom_distill.distillation.extension import Extension, preprocessed_by, taken_settings
 from atom_distill.distillation.images_per_class import images_per_class
@@ -253,9 +253,8 @@ def _require_same_data(dataset: ImageDataset, stored: Mapping[str, Any], out: Pa
     difference = difference_from(dataset, stored)
     if not difference:
         return
-    asked = ", ".join(f"{name} {value}" for name, value in stored.get("request", {}).items())
     raise ArtifactError(
-        f"{out} was started on another data set, {stored.get('name')} ({asked or 'made in memory'}): "
+        f"{out} was started on another data set, {stored.get('name')} ({asked_for(stored)}): "
         f"{dataset.name} has {difference}; resume with the same data options, or give another `out`"
     )
 

@@ -134,7 +134,7 @@ def load_newest_checkpoint(folder: Path, rows: int | None = None) -> RunState | 
             note(f"checkpoint {path} is damaged ({error}); trying the one before")
     if found:
         raise ArtifactError(
-            f"no checkpoint in {folder} can be read; remove the folder and start again, or give another `out`"
+            f"no checkpoint in {folder} can be read, so the run cannot be continued: give another `out`"
         )
     return None
 

@@ -25,7 +25,7 @@ from atom_distill.search.proxies import (
     proxy_names,
     whole_proxy,
 )
-from atom_distill.search.search_report import write_report
+from atom_distill.search.search_report import REPORT_FILES, write_report
 from atom_distill.search.search_result import SearchResult
 from atom_distill.search.space import Candidate, Space, choose_candidates
 from atom_distill.search.trials import Outcome, Plan, Trial, halving_epochs, promoted
@@ -99,6 +99,7 @@ def search_architectures(
     """
     settings, folder = settings or SearchSettings(), Path(out)
     require_writable(folder / "trials", "out")
+    _refuse_foreign_files(folder)
     named = name_runs(runs)
     names = proxy_names(settings.proxies, named)
     candidates, unfit = choose_candidates(
@@ -107,7 +108,7 @@ def search_architectures(
     data = make_search_data(dataset, named, holdout=settings.holdout, seed=settings.seed)
     plan = _make_plan(candidates, names, data, settings)
     if unfit:
-        note(f"{len(unfit)} architectures do not fit the images and are left out")
+        note(f"architectures that do not fit the images and are left out: {len(unfit)}")
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     pool = workers(data)
     result = SearchResult(plan, unfit, pool.description)
@@ -127,6 +128,13 @@ def search_architectures(
     if len(failures) == len(result.outcomes):
         raise AtomError(f"all {len(failures)} trials failed; the first: {failures[0]}")
     return result
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """Refuse to write over files that no earlier search has written."""
+    foreign = [folder / name for name in REPORT_FILES if (folder / name).exists()]
+    if foreign and not (folder / "trials").is_dir():
+        raise ArtifactError(f"{foreign[0]} is not of a search that was begun here; move it away, or give another `out`")
 
 
 def _make_plan(

@@ -73,6 +73,9 @@ def notes(result: SearchResult) -> list[str]:
     return sentences
 
 
+REPORT_FILES = ("search.md", "search.json", "trials.csv", "search.png")
+
+
 def write_report(folder: Path, result: SearchResult) -> None:
     """Write search.md, search.json, trials.csv and, where rankings can be compared with the truth, search.png."""
     table = markdown.table(HEADER, rows(result.proxy_qualities()))
