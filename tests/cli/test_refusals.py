@@ -172,7 +172,7 @@ def test_a_truncated_cache(refused, atom, pets, tmp_path):
     array.write_bytes(array.read_bytes()[:-5])
     told = refused(f"distill --ipc 1 {QUICK}", pets)
     assert str(array.parent) in told
-    assert "it is made again" in told  # no option of this command
+    assert "it is made again" in told
     assert atom("data --refresh --json", pets).code == 0
 
 
