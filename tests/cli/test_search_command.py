@@ -44,7 +44,7 @@ def test_a_search_is_printed_and_kept(atom, runs, space, tmp_path):
     out = tmp_path / "out"
     answer = atom(f"search {runs[1]} --space {space} {SMALL} --out", out)
     assert answer.code == 0
-    assert "1 architectures do not fit the images" in answer.err
+    assert "architectures that do not fit the images and are left out: 1" in answer.err
     for text in ("architecture search", "early-stop", "whole", "3 architectures; protocol search(epochs=2)"):
         assert text in answer.out
     assert {path.name for path in out.iterdir()} == {"trials", "search.md", "search.json", "search.png", "trials.csv"}

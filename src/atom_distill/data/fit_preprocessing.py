@@ -69,7 +69,7 @@ def _fit_normalization(dataset: ImageDataset) -> ChannelNormalization:
 def _legacy_normalization(dataset: ImageDataset) -> ChannelNormalization:
     if not has_legacy_constants(dataset):
         raise ConfigError(
-            f"there are no legacy constants for {dataset.source}, only for the named sets "
+            f"there are no legacy constants for {dataset.name} ({dataset.source}), only for the named sets "
             f"{', '.join(sorted(_LEGACY))}; use normalize"
         )
     mean, std = _LEGACY[dataset.name]
