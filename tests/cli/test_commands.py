@@ -42,6 +42,16 @@ def test_data_prints_a_table_and_puts_the_sheet_where_it_is_told(atom, tmp_path)
     for part in ("digits: 10 classes, 8x8, 1 channels", "1438", "359", "sheet.png"):
         assert part in answer.out
     assert (tmp_path / "new" / "sheet.png").exists()
+    assert atom("data digits --sheet", tmp_path / "new" / "sheet.png").code == 0  # its own is replaced
+
+
+@pytest.mark.parametrize("content", ["picture", "text"])
+def test_a_file_of_the_users_does_not_become_a_contact_sheet(refused, tmp_path, content):
+    path = tmp_path / "mine.png"
+    Image.new("RGB", (4, 4)).save(path) if content == "picture" else path.write_text("notes")
+    before = path.read_bytes()
+    assert "is not a contact sheet of this tool: move it away" in refused("data digits --sheet", path)
+    assert path.read_bytes() == before
 
 
 def test_a_dry_run_shows_settings_and_their_origin(atom, tmp_path):

@@ -16,6 +16,8 @@ from atom_distill.cli.options import DATASET_HELP, CommandOptions, DataOptions, 
 from atom_distill.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
     from atom_distill.data.dataset import ImageDataset
 
 _DESCRIPTION = (
@@ -54,17 +56,46 @@ def command(arguments: Sequence[str]) -> None:
     if options.sheet is not None and options.sheet.suffix.lower() != ".png":
         raise ConfigError(f"--sheet is a PNG: give a name that ends in .png, got {options.sheet}")
     require_writable(options.sheet or Path("contact-sheet.png"), "sheet")
+    if options.sheet is not None and not options.sheet.name.endswith(CONTACT_SHEET):
+        _refuse_foreign(options.sheet)
     dataset = options.data.load(options.dataset, refresh=options.refresh)
     facts = describe(dataset)
     sheet = options.sheet or Path(f"{dataset.name}{CONTACT_SHEET}")
     _keep_out_of(dataset, sheet)
     with atomic_path(sheet) as temporary:
-        contact_sheet(dataset).save(temporary, format="PNG")
+        contact_sheet(dataset).save(temporary, format="PNG", pnginfo=_marked())
     facts["contact_sheet"] = str(sheet)
     if options.json_output:
         print_json(facts)
     else:
         _print(facts)
+
+
+_MARK, _MARKED_BY = "Software", "atom-distill contact sheet"
+"""Text of a contact sheet's file, by which a later command knows that it may replace it."""
+
+
+def _marked() -> PngInfo:
+    from PIL.PngImagePlugin import PngInfo
+
+    marks = PngInfo()
+    marks.add_text(_MARK, _MARKED_BY)
+    return marks
+
+
+def _refuse_foreign(sheet: Path) -> None:
+    """Raise an error if a file would be replaced that is no contact sheet."""
+    from PIL import Image
+
+    if not sheet.exists():
+        return
+    try:
+        with Image.open(sheet) as picture:
+            found = picture.info.get(_MARK)
+    except OSError:
+        found = None
+    if found != _MARKED_BY:
+        raise ConfigError(f"{sheet} is not a contact sheet of this tool: move it away, or give another file as --sheet")
 
 
 def _keep_out_of(dataset: ImageDataset, sheet: Path) -> None:
