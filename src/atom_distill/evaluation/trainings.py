@@ -162,7 +162,7 @@ class _Jobs:
         try:
             return self.jobs[place](of_job, report, stop)
         except NonFiniteError as error:
-            raise NonFiniteError(f"{self.names[place]}: {error}") from None
+            raise NonFiniteError(f"{self.names[place]}: {error}; a smaller learning rate may help") from None
 
 
 class _Team:
