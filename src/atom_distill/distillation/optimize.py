@@ -8,7 +8,7 @@ from functools import partial
 from atom_distill.artifact.training_set import TrainingSet
 from atom_distill.config.training_protocol import PROTOCOLS
 from atom_distill.distillation.images_per_class import class_labels
-from atom_distill.distillation.loop import HeldOutAccuracy, Loop, Matching
+from atom_distill.distillation.loop import Loop, Matching
 from atom_distill.distillation.method import RunPlan, RunResult, RunStart
 from atom_distill.distillation.metric_logger import MetricLogger
 from atom_distill.distillation.real_clusters import RealClusters
@@ -42,7 +42,7 @@ def optimize(matching: Matching, plan: RunPlan, start: RunStart, *, show_progres
         config=settings,
         device=plan.execution.device,
         folder=plan.out,
-        held_out_accuracy=_held_out_accuracy(plan, start.preprocessing) if settings.eval_every else None,
+        held_out_accuracy=partial(held_out_accuracy, plan, start.preprocessing) if settings.eval_every else None,
         recorder=_recorder(plan, start),
         refit=partial(refitted, plan) if refits(plan) else None,
         frozen=None if plan.extension is None else plan.shard.take(plan.extension.frozen).to(plan.execution.device),
@@ -66,10 +66,6 @@ def real_images(plan: RunPlan, preprocessing: Preprocessing, clusters: RealClust
         on_device=plan.settings.memory is None,
         clusters=clusters,
     )
-
-
-def _held_out_accuracy(plan: RunPlan, preprocessing: Preprocessing) -> HeldOutAccuracy:
-    return lambda stored: held_out_accuracy(plan, preprocessing, stored)
 
 
 def held_out_accuracy(plan: RunPlan, preprocessing: Preprocessing, stored: Stored) -> float:
