@@ -189,7 +189,7 @@ def test_repeats_of_an_evaluation_are_spread():
 
 def test_a_network_that_diverges_on_one_rank_is_told_on_all():
     told = together(2, "evaluate_with_a_bad_network", 1)
-    assert told == ["NonFiniteError: convnet: network 2 diverged"] * 2
+    assert told == ["NonFiniteError: convnet: network 2 diverged; a smaller learning rate may help"] * 2
 
 
 def evaluate_with_a_bad_network(bad: int) -> Any:
