@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from atom_distill.base.errors import ConfigError
-from atom_distill.base.packing import packed_size, packed_size_of_zeros
+from atom_distill.base.packing import packed_size
 from atom_distill.base.progress import note
 from atom_distill.base.seeding import generator
 from atom_distill.config.distill import DistillConfig
@@ -127,7 +127,8 @@ def require_room(settings: DistillConfig, parameterization: Parameterization, nu
     """
     left = bytes_for_values(settings, parameterization.image_shape, num_classes)
     images = settings.images(num_classes)
-    least = STEP_BYTES + packed_size_of_zeros(images * parameterization.values_per_row()) + math.ceil(images / 8)
+    zeros = {name: torch.zeros(1, row.shape[-1], dtype=torch.int32) for name, row in parameterization.row().items()}
+    least = STEP_BYTES + packed_size(zeros) + math.ceil(images / 8)  # columns of zeros take no space for their rows
     if left < least:
         raise ConfigError(
             f"`bytes={settings.bytes}` leaves {left} bytes for the values of all classes, which take {least} at "

@@ -16,16 +16,46 @@ facts = json.loads(file.metadata()["atom-distill"])
 channels, height, width = facts["image_shape"]
 """
 _PACKED = """\
-packed, numbers = file.get_tensor("packed.{name}").tobytes(), 0
-rest = packed[1:]
-for plane in range(packed[0]):  # a plane holds one byte of all numbers, those of a column together
-    stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[{{"id": lzma.FILTER_LZMA2}}])
-    numbers = numbers | np.frombuffer(stream.decompress(rest), np.uint8).astype(np.uint32) << 8 * plane
-    rest = stream.unused_data
-signed = (numbers >> 1).astype(np.int32) ^ -(numbers & 1).astype(np.int32)  # 0, -1, 1, -2, ...
+
+def unpack(data, rows, columns):  # rANS (arXiv 1311.2540) with probabilities that adapt to what was decoded
+    symbols, lanes, size, count = struct.unpack_from("<BHHI", data)
+    levels = lzma.decompress(data[9 : 9 + size], lzma.FORMAT_RAW, filters=[{{"id": lzma.FILTER_LZMA2}}])
+    order = sorted(np.flatnonzero(list(levels)), key=lambda column: -levels[column])
+    state = np.frombuffer(data, "<u4", lanes, 9 + size).astype(np.int64)
+    words = np.frombuffer(data, "<u2", count, 9 + size + 4 * lanes).astype(np.int64)
+    bits = np.unpackbits(np.frombuffer(data[9 + size + 4 * lanes + 2 * count :], np.uint8))
+    mean = np.sqrt(np.ldexp(1.0, np.arange(16)[:, None] + np.arange(16) - 17))[:, :, None]
+    seen = np.concatenate([1 / (1 + mean)] + [mean / (1 + mean)] * (symbols - 1), axis=2)
+    seen = np.floor(64 * seen.cumprod(axis=2)).astype(np.int64) + 1  # how often, by level of the column and the row
+    found, expected, used = np.zeros((len(order), rows), np.int64), np.full(rows, 256), 0
+    for column, row in zip(order, found):
+        counts, level = seen[levels[column]], np.searchsorted(1 << np.arange(15), expected, "right")
+        shares = counts * (2**14 - symbols) // counts.sum(1, keepdims=True) + 1
+        shares[:, 0] += 2**14 - shares.sum(1)
+        starts = shares.cumsum(1) - shares
+        for first in range(0, rows, lanes):
+            here, now = level[first : first + lanes], state[: rows - first]
+            symbol = (now[:, None] % 2**14 >= starts[here, 1:]).sum(1)
+            now[:] = shares[here, symbol] * (now >> 14) + now % 2**14 - starts[here, symbol]
+            low = np.flatnonzero(now < 2**16)
+            now[low] = (now[low] << 16) + words[used : used + len(low)]
+            row[first : first + lanes], used = symbol, used + len(low)
+        np.add.at(counts, (level, row), 24)
+        expected += ((row << 8) - expected) >> 4
+    symbol = found[found > 0]  # a sign follows; from 8 on also the lower bits of a number
+    widths = np.where(symbol < 8, 1, symbol - 4)
+    lower, place = 0 * symbol, widths.cumsum() - widths
+    for bit in range(32):
+        lower[widths > bit] = 2 * lower[widths > bit] + bits[(place + bit)[widths > bit]]
+    sizes = np.where(symbol < 8, symbol, (1 << np.maximum(symbol - 5, 0)) + lower // 2)
+    found[found > 0] = np.where(lower % 2, -sizes, sizes)
+    table = np.zeros((columns, rows), np.int64)
+    table[order] = found
+    return table.T
+
 shape = facts["packed"]["{name}"]
-values = torch.from_numpy(signed.reshape(shape[-1], -1).T.copy()).float().reshape(shape)
-values = values * torch.from_numpy(file.get_tensor("step.{name}")).float()
+values = unpack(file.get_tensor("packed.{name}").tobytes(), math.prod(shape[:-1]), shape[-1]).reshape(shape)
+values = torch.from_numpy(values).float() * torch.from_numpy(file.get_tensor("step.{name}")).float()
 counts = torch.tensor(facts["rows_per_class"])
 labels = torch.arange(len(counts)).repeat_interleave(counts)
 """
@@ -82,7 +112,8 @@ def decoder(content: CardContent, place: str) -> str | None:
     if form not in _FORMS:
         return None
     name, images = _FORMS[form]
-    more = (", lzma" if content.rounded else "") + (", math" if form == "frequency" else "")
+    modules = {"lzma": content.rounded, "math": content.rounded or form == "frequency", "struct": content.rounded}
+    more = "".join(f", {module}" for module, needed in modules.items() if needed)
     opened = _OPEN.format(more=more, place=json.dumps(place))
     read = (_PACKED if content.rounded else _PLAIN).format(name=name)
     return opened + read + images + (_SOFT if content.has_soft_labels else "")

@@ -84,11 +84,14 @@ class Parameterization(ABC):
         others = [dim for dim in range(1, values.ndim) if dim != 1]
         return values.abs().amax(dim=(0, *others), keepdim=True)[0]
 
+    def row(self) -> dict[str, Tensor]:
+        """Return a stored row without values: tensors [1, ...] on the meta device, which have shapes but no memory."""
+        with torch.device("meta"):
+            return self.encode(torch.zeros(self.images_per_row, *self.image_shape))
+
     def values_per_row(self) -> int:
         """Return the number of values stored per row."""
-        with torch.device("meta"):  # sizes without memory
-            stored = self.encode(torch.zeros(self.images_per_row, *self.image_shape))
-        return count_values(stored)
+        return count_values(self.row())
 
 
 def rows_of(stored: Stored) -> int:
