@@ -38,7 +38,7 @@ CARD_FILE = "README.md"
 METRICS_FILE = "metrics.jsonl"
 PREPROCESSING_FILE = "preprocessing.safetensors"
 _TENSOR_FILES = {"last": "distilled.safetensors", "best": "distilled-best.safetensors"}
-_FORMAT = 2
+_FORMAT = 1
 _HEADER = "atom-distill"
 _SECTIONS = ("settings", "dataset", "record")
 

@@ -18,16 +18,16 @@ channels, height, width = facts["image_shape"]
 _PACKED = """\
 
 def unpack(data, rows, columns):  # rANS (arXiv 1311.2540) with probabilities that adapt to what was decoded
-    symbols, lanes, size, count = struct.unpack_from("<BHHI", data)
-    levels = lzma.decompress(data[9 : 9 + size], lzma.FORMAT_RAW, filters=[{{"id": lzma.FILTER_LZMA2}}])
+    symbols, lanes, size, count = struct.unpack_from("<BHII", data)
+    levels = lzma.decompress(data[11 : 11 + size], lzma.FORMAT_RAW, filters=[{{"id": lzma.FILTER_LZMA2}}])
     order = sorted(np.flatnonzero(list(levels)), key=lambda column: -levels[column])
-    state = np.frombuffer(data, "<u4", lanes, 9 + size).astype(np.int64)
-    words = np.frombuffer(data, "<u2", count, 9 + size + 4 * lanes).astype(np.int64)
-    bits = np.unpackbits(np.frombuffer(data[9 + size + 4 * lanes + 2 * count :], np.uint8))
+    state = np.frombuffer(data, "<u4", lanes, 11 + size).astype(np.int64)
+    words = np.frombuffer(data, "<u2", count, 11 + size + 4 * lanes).astype(np.int64)
+    bits = np.unpackbits(np.frombuffer(data[11 + size + 4 * lanes + 2 * count :], np.uint8))
     mean = np.sqrt(np.ldexp(1.0, np.arange(16)[:, None] + np.arange(16) - 17))[:, :, None]
     seen = np.concatenate([1 / (1 + mean)] + [mean / (1 + mean)] * (symbols - 1), axis=2)
     seen = np.floor(64 * seen.cumprod(axis=2)).astype(np.int64) + 1  # how often, by level of the column and the row
-    found, expected, used = np.zeros((len(order), rows), np.int64), np.full(rows, 256), 0
+    found, expected, used = np.zeros((len(order), rows), np.int64), np.full(rows, 256, np.int64), 0
     for column, row in zip(order, found):
         counts, level = seen[levels[column]], np.searchsorted(1 << np.arange(15), expected, "right")
         shares = counts * (2**14 - symbols) // counts.sum(1, keepdims=True) + 1
@@ -112,8 +112,7 @@ def decoder(content: CardContent, place: str) -> str | None:
     if form not in _FORMS:
         return None
     name, images = _FORMS[form]
-    modules = {"lzma": content.rounded, "math": content.rounded or form == "frequency", "struct": content.rounded}
-    more = "".join(f", {module}" for module, needed in modules.items() if needed)
+    more = ", lzma, math, struct" if content.rounded else ", math" if form == "frequency" else ""
     opened = _OPEN.format(more=more, place=json.dumps(place))
     read = (_PACKED if content.rounded else _PLAIN).format(name=name)
     return opened + read + images + (_SOFT if content.has_soft_labels else "")
