@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import lzma
 import math
 import struct
@@ -117,14 +118,14 @@ def _parts(packed: bytes) -> list[bytes]:
     """Return head, levels, states, words and open bits of packed values."""
     _, lanes, size, words = struct.unpack_from("<BHII", packed)
     ends = [0, 11, 11 + size, 11 + size + 4 * lanes, 11 + size + 4 * lanes + 2 * words, len(packed)]
-    return [packed[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [packed[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _damaged(part: int, content: bytes, numbers: torch.Tensor, **head: int) -> bytes:
     """Return packed numbers with one of their parts replaced, and the head to match, or with other values in it."""
     parts = _parts(pack(numbers))
     parts[part] = content
-    symbols, lanes, size, words = struct.unpack("<BHII", parts[0])
+    symbols, lanes, _, _ = struct.unpack("<BHII", parts[0])
     told = {"symbols": symbols, "lanes": lanes, "size": len(parts[1]), "words": len(parts[3]) // 2, **head}
     return b"".join([struct.pack("<BHII", *told.values()), *parts[1:]])
 

@@ -112,5 +112,5 @@ def _count_symbols(symbols: Symbols) -> int:
 
 def _lanes(symbols: Symbols) -> int:
     """Return how many rows are coded at once: a lane takes two bytes or so, and saves time."""
-    enough = 1 + max(int(np.count_nonzero(symbols)) >> 10, symbols.size >> 18)
-    return min(enough, 1024, max(symbols.shape[1], 1))
+    rows = max(int(symbols.shape[1]), 1)
+    return min(1 + max(int(np.count_nonzero(symbols)) >> 10, int(symbols.size) >> 18), 1024, rows)
