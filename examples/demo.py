@@ -1,4 +1,4 @@
-"""Distill digits, then train networks on a CIFAR-10 set of 30 KB that comes with the package: `make demo`.
+"""Distill digits, then train networks on a CIFAR-10 set of 26 KB that comes with the package: `make demo`.
 
     python examples/demo.py [digits|cifar10]
 
@@ -95,7 +95,7 @@ def distill_and_compare(name: str, demo: Demo) -> None:
 
 
 def train_on_ready_set(epochs: int, shape: NetworkShape | None = None) -> None:
-    """Print the accuracies of networks trained on 30 KB each: a distilled set and two choices of random images.
+    """Print the accuracies of networks trained on 26 to 31 KB: a distilled set and two choices of random images.
 
     Args:
         epochs: on sets of 610 images; ten images are passed more often, for the same number of updates.

@@ -1,6 +1,6 @@
 """Make what `make demo` needs of the real CIFAR-10, which is in the cache or fetched.
 
-    atom distill cifar10 --bytes 3072 --method random --out runs/random-3072
+    atom distill cifar10 --bytes 2607 --pictures 61 --method random --out runs/random-3072
     python tools/demo_images.py runs/random-3072        # into examples/cifar10/
 
 Two contact sheets have the exact pixels of images that are drawn with a seed, class after class: 100 test images of
