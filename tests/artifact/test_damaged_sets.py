@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 
 import pytest
 import torch
 
+from atom_distill.artifact.bundled import bundled_folder
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.artifact.folder import load_checked, save_checked
 from atom_distill.base.errors import ArtifactError
@@ -58,6 +60,25 @@ def test_a_file_with_other_tensors_than_ours_is_named(folder, changes, facts, to
     save_checked(path, tensors | changes, {**known, **facts})
     with pytest.raises(ArtifactError, match=rf"distilled\.safetensors is not a distilled set of this tool: .*{told}"):
         DistilledDataset.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"coding": "lzma"}, "packed by another version: distill it again"),
+        ({"coding": None}, "packed by another version"),
+        ({"rows_per_class": [61] * 9 + [60]}, "it has 609 rows, and coefficients 610"),
+        ({"packed": {"coefficients": [610, 1, 865]}}, "packed values are not 610 x 865 numbers"),
+        ({"packed": {"coefficients": [610, 1, 10**14]}}, "packed values are not 610 x 100000000000000 numbers"),
+    ],
+)
+def test_packed_values_of_another_kind_are_told(tmp_path, facts, told):
+    shutil.copytree(bundled_folder("cifar10-3072"), tmp_path / "set")
+    path = tmp_path / "set" / "distilled.safetensors"
+    tensors, known = load_checked(path)
+    save_checked(path, tensors, {**known, **facts})
+    with pytest.raises(ArtifactError, match=rf"distilled\.safetensors is not a distilled set of this tool .*{told}"):
+        DistilledDataset.load(tmp_path / "set")
 
 
 def test_a_score_of_no_network_is_named(folder):
