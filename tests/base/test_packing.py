@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from atom_distill.base.coding import symbols
 from atom_distill.base.packing import as_table, pack, packed_size, unpack
 
 RANDOM = torch.Generator().manual_seed(0)
@@ -46,6 +47,14 @@ def test_sparse_numbers_have_lanes_enough_to_be_fast():
     numbers = torch.zeros(100_000, 50, dtype=torch.int32)
     numbers[::10_000] = 1
     assert struct.unpack_from("<BH", pack(numbers))[1] == 1 + numbers.numel() // 2**18
+
+
+def test_blocks_of_open_bits_are_put_together(monkeypatch):
+    numbers = (torch.randn(300, 20, generator=RANDOM) * 30).round().int()
+    whole = pack(numbers)
+    monkeypatch.setattr(symbols, "_BLOCK", 7)
+    assert pack(numbers) == whole
+    assert torch.equal(unpack(whole, 300, 20), numbers)
 
 
 def test_the_bytes_are_those_of_the_format():
@@ -99,9 +108,9 @@ def test_noise_hardly_grows(largest):
 
 
 def test_a_wide_row_has_no_lanes_that_stay_empty():
-    numbers = torch.randint(-3, 4, (2, 200_000), generator=RANDOM).int()
+    numbers = torch.randint(-3, 4, (2, 20_000), generator=RANDOM).int()
     assert struct.unpack_from("<BH", pack(numbers))[1] == 2
-    assert torch.equal(unpack(pack(numbers), 2, 200_000), numbers)
+    assert torch.equal(unpack(pack(numbers), 2, 20_000), numbers)
 
 
 def test_the_last_dimension_is_columns():
@@ -125,8 +134,8 @@ def _damaged(part: int, content: bytes, numbers: torch.Tensor, **head: int) -> b
     """Return packed numbers with one of their parts replaced, and the head to match, or with other values in it."""
     parts = _parts(pack(numbers))
     parts[part] = content
-    symbols, lanes, _, _ = struct.unpack("<BHII", parts[0])
-    told = {"symbols": symbols, "lanes": lanes, "size": len(parts[1]), "words": len(parts[3]) // 2, **head}
+    count, lanes, _, _ = struct.unpack("<BHII", parts[0])
+    told = {"symbols": count, "lanes": lanes, "size": len(parts[1]), "words": len(parts[3]) // 2, **head}
     return b"".join([struct.pack("<BHII", *told.values()), *parts[1:]])
 
 

@@ -12,7 +12,7 @@ MOST_SYMBOLS = 37
 _EXACT = 8
 """Sizes below this are symbols of their own; each later symbol stands for all sizes of as many bits."""
 _BLOCK = 1 << 20
-"""Values whose bits are handled at once, since that takes 50 times the memory of the bits."""
+"""Values whose bits are handled at once: each takes some 50 bytes meanwhile."""
 
 
 def symbols_of(values: NDArray[np.int32]) -> Symbols:
