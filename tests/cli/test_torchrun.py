@@ -29,6 +29,11 @@ def torchrun(command: str, out: Path) -> subprocess.Popen[str]:
     )
 
 
+def has_ended(process: int) -> bool:
+    """Whether a child has ended that its parent has not waited for yet."""
+    return "State:\tZ" in Path(f"/proc/{process}/status").read_text()
+
+
 def workers(parent: int) -> dict[int, int]:
     """The processes of the ranks, by rank."""
     found = {}
@@ -55,7 +60,13 @@ def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, tmp_path):
             assert running.poll() is None, running.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        os.kill(workers(running.pid)[victim], signal.SIGKILL)
+        ranks = workers(running.pid)
+        os.kill(running.pid, signal.SIGSTOP)  # torchrun might end the other rank before that says why it ends
+        os.kill(ranks[victim], signal.SIGKILL)
+        while not has_ended(ranks[1 - victim]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(running.pid, signal.SIGCONT)
         _, told = running.communicate(timeout=60)
     finally:
         running.kill()
