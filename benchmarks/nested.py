@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from kept import run_in, scored
 from step import settings_of
 from torch import Tensor
 
@@ -58,8 +59,8 @@ def main() -> None:
     for way, of in ways.items():
         for size in options.sizes:
             tiny = of(size)
-            scored = _scored(tiny, size, dataset, protocol, options)
-            rows.append({"way": way, "size": size, "run_s": tiny.record.get("run_seconds"), **scored})
+            score = scored(tiny, dataset, first=size, protocol=protocol, networks=options.networks)
+            rows.append({"way": way, "size": size, "run_s": tiny.record.get("run_seconds"), **score})
     _print(rows, options.sizes)
     if options.json:
         content = {"rows": rows, "case": vars(options), "record": run_record()}
@@ -84,7 +85,7 @@ def _run(dataset: ImageDataset, ipc: int, options: argparse.Namespace, *, nested
     given = [setting.replace("/", "_") for setting in sorted(options.set)]
     out = options.runs / "-".join(["nested" if nested else "plain", f"{ipc}", f"{options.steps}-steps", *given])
     settings = {"ipc": ipc, "steps": options.steps, "nested": nested, **settings_of(options.set)}
-    return ad.distill(dataset, out=out, resume=out.exists(), **settings)
+    return run_in(out, dataset, **settings)
 
 
 def ordered_by_ease(distilled: DistilledDataset, protocol: TrainingProtocol) -> DistilledDataset:
@@ -118,18 +119,6 @@ def _early_errors(distilled: DistilledDataset, protocol: TrainingProtocol) -> Te
     early = protocol.changed(epochs=_EARLY_EPOCHS, schedule="constant")
     train(network, [images], early, seed=0, repeats=[0], on_epoch=after_epoch)
     return torch.stack(found).mean(0)
-
-
-def _scored(
-    run: DistilledDataset, size: int, dataset: ImageDataset, protocol: TrainingProtocol, options: argparse.Namespace
-) -> dict[str, Any]:
-    """Return the accuracy of the first images of each class of a run, whose folder remembers it."""
-    wanted = (size, protocol, options.networks)
-    known = [score for score in run.scores if (score.first, score.protocol, len(score.runs)) == wanted]
-    if not known:
-        known = [ad.evaluate(run.head(size), dataset, repeats=options.networks, protocol=protocol)]
-        run.add_score(known[0])
-    return known[-1].model_dump(include={"mean", "std", "runs", "seconds"})
 
 
 def _print(rows: list[dict[str, Any]], sizes: list[int]) -> None:

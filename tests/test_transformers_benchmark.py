@@ -1,0 +1,51 @@
+"""The benchmark of sets for transformers, in small."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import atom_distill as ad
+from distillation.toys import toy_dataset
+
+ROOT = Path(__file__).parents[1]
+SMALL = (
+    "--ways random ATOM,/both --bytes 400 --networks 1 --epochs-scale 0.01 "
+    "--set steps=2 width=64 depth=1 compile=off device=cpu pictures=2 batch_real=2 batch_synthetic=0"
+)
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run the benchmark on a toy set, and return what it writes."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = runpy.run_path(str(ROOT / "benchmarks" / "transformers.py"))
+    monkeypatch.setattr("atom_distill.load_dataset", lambda _: toy_dataset((8, 8)), raising=False)
+
+    def run(options: str) -> dict:
+        path = tmp_path / "transformers.json"
+        words = [word.replace("/", " ") for word in options.split()]
+        monkeypatch.setattr(sys, "argv", ["transformers.py", *words, "--json", str(path), "--runs", str(tmp_path)])
+        script["main"]()
+        return json.loads(path.read_text())
+
+    return run
+
+
+def test_every_set_is_scored_by_both_kinds_of_networks_and_kept(benchmark, monkeypatch, capsys):
+    found = benchmark(SMALL)
+    said = [(row["way"], row["arch"], row["protocol"]) for row in found["rows"]]
+    assert said == [
+        (way, arch, protocol)
+        for way in ("random", "ATOM, both")
+        for arch, protocol in (("vit", "vit(epochs=3)"), ("convnet", "quick(epochs=2)"))
+    ]
+    assert "| ATOM, both |" in capsys.readouterr().out
+    for name in ("distill", "evaluate"):
+        original = getattr(ad, name)
+        monkeypatch.setattr(ad, name, lambda *_, of=original, **given: of(*_, **given) if "out" in given else 1 / 0)
+    assert benchmark(SMALL)["rows"] == found["rows"]
