@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import NetworkShape, Pooling
+from atom_distill.models.convolution import Conv2d
 from atom_distill.models.layers import Activations, Block, BlockNetwork, normalization
 from atom_distill.models.registry import MODELS
 
@@ -50,7 +51,7 @@ class ConvNet(BlockNetwork):
         for _ in range(depth):
             blocks.append(
                 Block(
-                    nn.Conv2d(channels, filters, kernel_size=3, padding=1),
+                    Conv2d(channels, filters, kernel_size=3, padding=1),
                     normalization(norm, (filters, height, width)),
                     Activations[activation](),
                     _POOLINGS[pooling](),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from atom_distill.base.errors import ConfigError
 from atom_distill.base.network_shape import Activation, Norm
+from atom_distill.models.convolution import Conv2d
 from atom_distill.models.network import Network
 from atom_distill.ops.features import Features
 
@@ -128,7 +129,7 @@ def max_pooled_network(
         padding = kernel // 2 + (0 if blocks else margin)
         blocks.append(
             Block(
-                nn.Conv2d(channels, filters, kernel, padding=padding),
+                Conv2d(channels, filters, kernel, padding=padding),
                 normalization(norm, (filters, height, width)),
                 Activations[activation](),
                 nn.MaxPool2d(2) if pooled else nn.Identity(),

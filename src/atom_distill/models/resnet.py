@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from atom_distill.base.network_shape import Activation, NetworkShape, Norm
+from atom_distill.models.convolution import Conv2d
 from atom_distill.models.layers import Activations, normalization, require_size
 from atom_distill.models.network import Network
 from atom_distill.models.registry import MODELS
@@ -22,13 +23,13 @@ class _Residual(nn.Module):
     def __init__(self, before: _Size, after: _Size, norm: Norm, activation: Activation) -> None:
         super().__init__()
         stride, bias = (1 if before[1:] == after[1:] else 2), norm == "none"
-        self.conv1 = nn.Conv2d(before[0], after[0], 3, stride=stride, padding=1, bias=bias)
+        self.conv1 = Conv2d(before[0], after[0], 3, stride=stride, padding=1, bias=bias)
         self.norm1 = normalization(norm, after)
-        self.conv2 = nn.Conv2d(after[0], after[0], 3, padding=1, bias=bias)
+        self.conv2 = Conv2d(after[0], after[0], 3, padding=1, bias=bias)
         self.norm2 = normalization(norm, after)
         self.shortcut = nn.Sequential()
         if before != after:
-            projection = nn.Conv2d(before[0], after[0], 1, stride=stride, bias=bias)
+            projection = Conv2d(before[0], after[0], 1, stride=stride, bias=bias)
             self.shortcut = nn.Sequential(projection, normalization(norm, after))
         self.activation = Activations[activation]()
 
@@ -65,7 +66,7 @@ class ResNet18(Network):
         self.shape = NetworkShape(width=filters, norm=norm, activation=activation)
         before = (filters, height, width)
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, filters, 3, padding=1, bias=norm == "none"),
+            Conv2d(channels, filters, 3, padding=1, bias=norm == "none"),
             normalization(norm, before),
             Activations[activation](),
         )
