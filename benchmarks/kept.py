@@ -36,12 +36,13 @@ def scored(
         networks: how many.
 
     Returns:
-        "mean", "std" and "runs" in percent, and "seconds".
+        "arch"; "mean", "std" and "runs" in percent; and "seconds".
     """
     wanted = (first, arch, protocol, networks)
     known = [score for score in run.scores if (score.first, score.arch, score.protocol, len(score.runs)) == wanted]
     if not known:
         tiny = run if first is None else run.head(first)
         known = [ad.evaluate(tiny, dataset, arch=arch, repeats=networks, protocol=protocol)]
-        run.add_score(known[0])
-    return known[-1].model_dump(include={"mean", "std", "runs", "seconds"})
+        if first is not None:  # otherwise `evaluate` has saved it
+            run.add_score(known[0])
+    return known[-1].model_dump(include={"arch", "mean", "std", "runs", "seconds"})

@@ -83,7 +83,9 @@ def _options() -> argparse.Namespace:
 def _run(dataset: ImageDataset, ipc: int, options: argparse.Namespace, *, nested: bool = False) -> DistilledDataset:
     """Return the set of a run, continued or made now."""
     given = [setting.replace("/", "_") for setting in sorted(options.set)]
-    out = options.runs / "-".join(["nested" if nested else "plain", f"{ipc}", f"{options.steps}-steps", *given])
+    out = options.runs / "-".join(
+        [options.dataset.replace("/", "_"), "nested" if nested else "plain", f"{ipc}", f"{options.steps}-steps", *given]
+    )
     settings = {"ipc": ipc, "steps": options.steps, "nested": nested, **settings_of(options.set)}
     return run_in(out, dataset, **settings)
 

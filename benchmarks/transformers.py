@@ -48,13 +48,13 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for size in options.bytes:
         for way in options.ways:
-            settings = {"preset": "best", "bytes": size, "snapshots": 0, **WAYS[way], **settings_of(options.set)}
-            run = run_in(options.runs / _folder(way, size, options.set), dataset, **settings)
+            settings = {"preset": "best", "bytes": size, "snapshots": 0, **settings_of(options.set), **WAYS[way]}
+            run = run_in(options.runs / _folder(way, size, options), dataset, **settings)
             for arch, name in _TRAINED_BY.items():
                 protocol = PROTOCOLS.get(name)
                 protocol = protocol.changed(epochs=max(1, round(protocol.epochs * options.epochs_scale)))
                 score = scored(run, dataset, arch=arch, protocol=protocol, networks=options.networks)
-                row = {"way": way, "bytes": size, "arch": arch, "protocol": protocol.name}
+                row = {"way": way, "bytes": size, "protocol": protocol.name}
                 rows.append({**row, "run_s": run.record.get("run_seconds"), **score})
     _print(rows)
     if options.json:
@@ -62,9 +62,10 @@ def main() -> None:
         Path(options.json).write_text(json.dumps(content, indent=2, default=str) + "\n")
 
 
-def _folder(way: str, size: int, given: list[str]) -> str:
+def _folder(way: str, size: int, options: argparse.Namespace) -> str:
     words = way.lower().replace(",", "").replace(" ", "-")
-    return "-".join([words, str(size), *[setting.replace("/", "_") for setting in sorted(given)]])
+    given = [setting.replace("/", "_") for setting in sorted(options.set)]
+    return "-".join([options.dataset.replace("/", "_"), words, str(size), *given])
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

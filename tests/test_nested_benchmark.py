@@ -20,7 +20,7 @@ def test_runs_of_other_settings_have_folders_of_their_own(monkeypatch: pytest.Mo
     made = []
     monkeypatch.setattr(ad, "distill", lambda *_, out, **__: made.append(out))
     for steps, given in ((10, []), (20, []), (10, ["pool=2"]), (10, ["pool=2", "lr=1"]), (10, ["lr=1", "pool=2"])):
-        run(toy_dataset((4, 4)), 1, Namespace(runs=tmp_path, steps=steps, set=given))
+        run(toy_dataset((4, 4)), 1, Namespace(dataset="toy", runs=tmp_path, steps=steps, set=given))
     assert len(set(made[:4])) == 4
     assert made[3] == made[4]
     assert {out.parent for out in made} == {tmp_path}

@@ -30,7 +30,7 @@ def torchrun(command: str, out: Path) -> subprocess.Popen[str]:
 
 
 def has_ended(process: int) -> bool:
-    """Whether a child has ended that its parent has not waited for yet."""
+    """Whether a process has ended but not been reaped."""
     return "State:\tZ" in Path(f"/proc/{process}/status").read_text()
 
 
@@ -61,7 +61,7 @@ def test_a_killed_rank_ends_the_command_and_the_run_resumes(victim, tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         ranks = workers(running.pid)
-        os.kill(running.pid, signal.SIGSTOP)  # torchrun might end the other rank before that says why it ends
+        os.kill(running.pid, signal.SIGSTOP)  # torchrun might end the other rank before it reports why it ends
         os.kill(ranks[victim], signal.SIGKILL)
         while not has_ended(ranks[1 - victim]):
             assert time.monotonic() < deadline

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.base.seeding import generator
 from atom_distill.distillation.matching_execution import MatchingExecution
+from atom_distill.models.convolution import compute_input_gradients_in
 from atom_distill.models.initialization import laid_out
 from atom_distill.models.network import Network
 from atom_distill.training.pool import Pool, draw_epoch
@@ -35,6 +37,8 @@ class Classifier:
         self._dtype = execution.synthetic_dtype
         self._network = laid_out(pool.new_network().to(execution.device, self._dtype), self._format).eval()
         self._network.requires_grad_(False)
+        if execution.low_input_gradients:
+            compute_input_gradients_in(torch.bfloat16, self._network)
         self._cross_entropy = CompiledOrEager(_cross_entropy_in(self._network), execution.compiled)
 
     def load(self, step: int) -> None:

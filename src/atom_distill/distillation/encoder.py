@@ -20,7 +20,7 @@ from torch import Tensor
 from atom_distill.base.compilation import CompiledOrEager
 from atom_distill.distillation.matching_execution import MatchingExecution
 from atom_distill.distillation.network_sources import NetworkSource
-from atom_distill.models.convolution import Conv2d
+from atom_distill.models.convolution import compute_input_gradients_in
 from atom_distill.models.initialization import laid_out
 from atom_distill.models.network import Network
 from atom_distill.ops.matching import (
@@ -54,8 +54,9 @@ class Encoder:
         self._network = laid_out(network.to(execution.device), self._format).train()
         # The network's weights get no gradient: only what is stored is optimized.
         self._network.requires_grad_(False)
-        if execution.real_dtype == torch.bfloat16 and execution.device.type == "cpu":
-            _compute_gradients_in(torch.bfloat16, self._network)
+        self._low_gradients = execution.low_input_gradients
+        if self._low_gradients:
+            compute_input_gradients_in(torch.bfloat16, self._network)
         self._objective, self._source = objective, source
         self._terms: tuple[Term, ...] | None = None
         self._loss_names: tuple[str, ...] = ()
@@ -116,13 +117,11 @@ class Encoder:
     def backward(self, loss: Tensor) -> None:
         """Propagate the loss of synthetic images to what they are decoded from.
 
-        Where the real branch has low precision, so do the convolutions here: given the activations, the gradient is
-        linear in them, and loses 0.3 %. In the forward pass it would lose 6 %, because ReLUs flip. Compiled networks of
-        the package have `Conv2d.gradient_dtype` for it; for the others there is oneDNN's switch, which processors with
-        AMX make use of.
+        Convolutions of stride 1 in compiled networks of the package compute it in bfloat16 by `Conv2d.gradient_dtype`
+        where `MatchingExecution.low_input_gradients` says so; all others rely on oneDNN's switch, which only processors
+        with AMX honor.
         """
-        low = self._real_dtype == torch.bfloat16 and loss.device.type == "cpu"
-        with _bfloat16_convolutions() if low else contextlib.nullcontext():
+        with _bfloat16_convolutions() if self._low_gradients else contextlib.nullcontext():
             loss.backward()
 
 
@@ -144,13 +143,6 @@ def _vectors_and_losses_of(
         return vectors, weighted_losses(objective.image_losses(features, labels))
 
     return vectors_and_losses_of
-
-
-def _compute_gradients_in(dtype: torch.dtype, network: Network) -> None:
-    """Let the convolutions of compiled code compute the gradient on their input in another precision."""
-    for module in network.modules():
-        if isinstance(module, Conv2d):
-            module.gradient_dtype = dtype
 
 
 def _tensors(network: Network) -> Iterator[Tensor]:

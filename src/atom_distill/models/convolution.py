@@ -1,4 +1,4 @@
-"""Convolutions, whose gradient on the input is fast where their weights are frozen."""
+"""Convolutions with a fast input gradient when they are frozen."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d`; where its weights have no gradient, compiled code for a CPU computes that on the input by itself.
+    """`nn.Conv2d` with an input gradient of its own in compiled CPU code when it is frozen; without support for vmap.
 
     Attributes:
-        gradient_dtype: precision in which compiled code computes the gradient on the input; None for the input's.
+        gradient_dtype: precision in which compiled code computes the input gradient; None for the input's.
     """
 
     gradient_dtype: torch.dtype | None = None
@@ -22,14 +22,15 @@ class Conv2d(nn.Conv2d):
         """Return the maps [B, O, H', W'] of an input [B, C, H, W]."""
         # In eager mode, the passes over memory that compiled code fuses would cost more than is gained.
         compiled = torch.compiler.is_compiling() and torch.is_grad_enabled() and input.device.type == "cpu"
-        if not compiled or self.weight.requires_grad or not self._is_plain():
+        frozen = not any(parameter.requires_grad for parameter in self.parameters())
+        if not (compiled and frozen and self._is_plain()):
             return super().forward(input)
         given = input, self.weight, self.bias, self.padding[0], self.gradient_dtype or input.dtype
         out: Tensor = _WithoutWeightGradient.apply(*given)  # type: ignore[no-untyped-call]
         return out
 
     def _is_plain(self) -> bool:
-        """Return whether `input_gradient` is of such a convolution."""
+        """Return whether `input_gradient` handles this convolution."""
         side = self.kernel_size[0]
         square = self.kernel_size == (side, side) and self.padding in [(margin, margin) for margin in range(side)]
         return square and self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
@@ -51,20 +52,27 @@ class _WithoutWeightGradient(torch.autograd.Function):
         return found.to(ctx.input_dtype), None, None, None, None
 
 
-def input_gradient(gradient: Tensor, weight: Tensor, padding: int) -> Tensor:
-    """Return the gradient on the input of a convolution of stride 1, given the gradient on its maps.
+def compute_input_gradients_in(dtype: torch.dtype, network: nn.Module) -> None:
+    """Set `Conv2d.gradient_dtype` of all convolutions of a network."""
+    for module in network.modules():
+        if isinstance(module, Conv2d):
+            module.gradient_dtype = dtype
 
-    It is a convolution by the same weights turned around. To few channels, e.g. those of an image, it fills no matrix
-    unit (7.3 ms for 64 images of 32x32 on an AMD EPYC with AVX-512 bfloat16); then it is a matrix product, of which
+
+def input_gradient(gradient: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """Return the input gradient of a convolution of stride 1, given the gradient with respect to its maps.
+
+    It is a convolution by the same weights rotated by 180 degrees. For few channels, e.g. those of an image, that is
+    slow (7.3 ms for 64 images of 32x32 on an AMD EPYC with AVX-512 bfloat16); then it is a matrix product, of which
     shifted parts are added up (2.5 ms).
 
     Args:
-        gradient: on the maps, [B, O, H', W'].
+        gradient: with respect to the maps, [B, O, H', W'].
         weight: [O, C, k, k], of the same precision.
         padding: zeros on each side of the input, at most k - 1.
 
     Returns:
-        [B, C, H, W], H = H' + k - 1 - 2 * padding; to few channels in float32 at least.
+        [B, C, H, W], H = H' + k - 1 - 2 * padding; for few channels in float32 at least.
     """
     maps, channels, side, _ = weight.shape
     margin = side - 1 - padding
