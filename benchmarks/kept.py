@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,11 @@ import atom_distill as ad
 from atom_distill.artifact.distilled import DistilledDataset
 from atom_distill.config.training_protocol import TrainingProtocol
 from atom_distill.data.dataset import ImageDataset
+
+
+def folder_name(dataset: str, *parts: str, settings: Sequence[str]) -> str:
+    """Return a name that tells runs apart: by data set, parts, and settings given as NAME=VALUE."""
+    return "-".join([dataset, *parts, *sorted(settings)]).replace("/", "_")
 
 
 def run_in(out: Path, dataset: ImageDataset, **settings: Any) -> DistilledDataset:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from kept import run_in, scored
+from kept import folder_name, run_in, scored
 from step import settings_of
 from torch import Tensor
 
@@ -82,10 +82,8 @@ def _options() -> argparse.Namespace:
 
 def _run(dataset: ImageDataset, ipc: int, options: argparse.Namespace, *, nested: bool = False) -> DistilledDataset:
     """Return the set of a run, continued or made now."""
-    given = [setting.replace("/", "_") for setting in sorted(options.set)]
-    out = options.runs / "-".join(
-        [options.dataset.replace("/", "_"), "nested" if nested else "plain", f"{ipc}", f"{options.steps}-steps", *given]
-    )
+    parts = "nested" if nested else "plain", f"{ipc}", f"{options.steps}-steps"
+    out = options.runs / folder_name(options.dataset, *parts, settings=options.set)
     settings = {"ipc": ipc, "steps": options.steps, "nested": nested, **settings_of(options.set)}
     return run_in(out, dataset, **settings)
 

@@ -1,7 +1,7 @@
 """Compare sets that were matched in a ConvNet, in a transformer, and in both, by networks of both kinds.
 
-    python benchmarks/transformers.py [--dataset cifar10] [--bytes 3072 30720] [--networks 5] [--epochs-scale 1]
-        [--set NAME=VALUE ...] [--runs FOLDER] [--json FILE]
+    python benchmarks/transformers.py [--dataset cifar10] [--bytes 3072 30720] [--ways random "best, both" ...]
+        [--networks 5] [--epochs-scale 1] [--set NAME=VALUE ...] [--runs FOLDER] [--json FILE]
 
 All sets are stored in the form of the preset `best`: random real images, ATOM without labels in the two architectures
 and in both by turns, and the preset itself in the same three ways. Transformers are trained by the protocol `vit`,
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kept import run_in, scored
+from kept import folder_name, run_in, scored
 from step import settings_of
 
 import atom_distill as ad
@@ -49,7 +49,9 @@ def main() -> None:
     for size in options.bytes:
         for way in options.ways:
             settings = {"preset": "best", "bytes": size, "snapshots": 0, **settings_of(options.set), **WAYS[way]}
-            run = run_in(options.runs / _folder(way, size, options), dataset, **settings)
+            words = way.lower().replace(",", "").replace(" ", "-")
+            out = options.runs / folder_name(options.dataset, words, str(size), settings=options.set)
+            run = run_in(out, dataset, **settings)
             for arch, name in _TRAINED_BY.items():
                 protocol = PROTOCOLS.get(name)
                 protocol = protocol.changed(epochs=max(1, round(protocol.epochs * options.epochs_scale)))
@@ -60,12 +62,6 @@ def main() -> None:
     if options.json:
         content = {"rows": rows, "case": vars(options), "record": run_record()}
         Path(options.json).write_text(json.dumps(content, indent=2, default=str) + "\n")
-
-
-def _folder(way: str, size: int, options: argparse.Namespace) -> str:
-    words = way.lower().replace(",", "").replace(" ", "-")
-    given = [setting.replace("/", "_") for setting in sorted(options.set)]
-    return "-".join([options.dataset.replace("/", "_"), words, str(size), *given])
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
@@ -87,7 +83,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of runs")
     parser.add_argument("--runs", type=Path, default=Path("runs/transformers"), help="folder of the runs")
     parser.add_argument("--json", help="file for the rows")
-    return parser.parse_args()
+    options = parser.parse_args()
+    of_ways = {name for settings in WAYS.values() for name in settings}
+    if fixed := sorted(of_ways & settings_of(options.set).keys()):
+        parser.error(f"--set cannot change {', '.join(fixed)}, by which the ways differ")
+    return options
 
 
 if __name__ == "__main__":

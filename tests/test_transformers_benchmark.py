@@ -55,3 +55,9 @@ def test_every_set_is_scored_by_both_kinds_of_networks_and_kept(benchmark, monke
         ]
     monkeypatch.setattr(ad, "evaluate", lambda *_, **__: pytest.fail("scored again"))
     assert benchmark(SMALL)["rows"] == found["rows"]
+
+
+def test_what_the_ways_differ_by_cannot_be_set(benchmark, capsys):
+    with pytest.raises(SystemExit):
+        benchmark(f"{SMALL} arch=vit")
+    assert "--set cannot change arch, by which the ways differ" in capsys.readouterr().err
